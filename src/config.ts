@@ -1,0 +1,180 @@
+/**
+ * The configuration: read from the environment, once, here and nowhere else. A mistake throws CONFIG_INVALID with a
+ * sentence that names the variable, what was found and what is expected; secrets are never part of it.
+ */
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { parseDuration } from './core/duration.ts'
+import { LastwordError } from './core/errors.ts'
+import type { Account } from './providers/provider.ts'
+import { findProvider, providerNames } from './providers/registry.ts'
+
+export interface Config {
+  host: string
+  port: number
+  /** A postgres:// URL; undefined starts the embedded database in `dataDir`. */
+  databaseUrl: string | undefined
+  /** A redis://, rediss:// or postgres:// URL; undefined keeps the queues in the database. */
+  queueUrl: string | undefined
+  dataDir: string
+  accounts: Account[]
+  apiKeys: string[]
+  publicUrl: string | undefined
+  callbackAllowPrivate: boolean
+  logLevel: string
+  /** How long a claimed batch may take before its messages come due again. */
+  leaseMs: number
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Reads `process.env`, or the environment given. Empty variables count as unset. */
+export function readConfig(environment: Environment = process.env): Config {
+  const env = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const config: Config = {
+    host: env.HOST ?? '127.0.0.1',
+    port: readPort(env),
+    databaseUrl: readUrl(env, 'DATABASE_URL', ['postgres:', 'postgresql:']),
+    queueUrl: readUrl(env, 'QUEUE_URL', ['redis:', 'rediss:', 'postgres:', 'postgresql:']),
+    dataDir: env.DATA_DIR ?? '.lastword',
+    accounts: readAccounts(env),
+    apiKeys: readApiKeys(env),
+    publicUrl: readUrl(env, 'PUBLIC_URL', ['http:', 'https:'])?.replace(/\/$/, ''),
+    callbackAllowPrivate: readBoolean(env, 'CALLBACK_ALLOW_PRIVATE', false),
+    logLevel: readChoice(env, 'LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info'),
+    leaseMs: readDuration(env, 'LEASE', '60s'),
+  }
+  checkTogether(config)
+  return config
+}
+
+/** True for hosts only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+function checkTogether({ host, apiKeys, accounts, publicUrl, leaseMs }: Config): void {
+  if (apiKeys.length === 0 && !isLoopback(host)) {
+    throw invalid('API_KEYS', 'nothing', `at least one key, because HOST is ${host}; or set HOST to 127.0.0.1`)
+  }
+  for (const account of accounts) {
+    if (account.signingKey && !publicUrl) {
+      const why = `the base URL that providers call, because webhook signatures of account "${account.name}" cover it`
+      throw invalid('PUBLIC_URL', 'nothing', why)
+    }
+    if (account.timeoutMs * 2 > leaseMs) {
+      const expected = `at least twice the timeout of account "${account.name}" (${account.timeoutMs} ms)`
+      throw invalid('LEASE', `${leaseMs} ms`, expected)
+    }
+  }
+}
+
+function invalid(variable: string, found: string, expected: string, cause?: unknown): LastwordError {
+  return new LastwordError('CONFIG_INVALID', `${variable}: found ${found}, expected ${expected}.`, { cause })
+}
+
+function readPort(env: Environment): number {
+  const text = env.PORT ?? '3000'
+  const port = Number(text)
+  if (!/^\d+$/.test(text) || port > 65_535) throw invalid('PORT', `"${text}"`, 'a port number from 0 to 65535')
+  return port
+}
+
+/** The URL as given; the error names its scheme at most, because a URL may hold a password. */
+function readUrl(env: Environment, variable: string, protocols: string[]): string | undefined {
+  const text = env[variable]
+  if (text === undefined) return undefined
+  const expected = `a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url) throw invalid(variable, 'text that is not a URL', expected)
+  if (!protocols.includes(url.protocol)) throw invalid(variable, `a URL that begins with ${url.protocol}`, expected)
+  return text
+}
+
+function readBoolean(env: Environment, variable: string, byDefault: boolean): boolean {
+  return readChoice(env, variable, ['true', 'false'], String(byDefault)) === 'true'
+}
+
+function readChoice(env: Environment, variable: string, choices: string[], byDefault: string): string {
+  const text = env[variable] ?? byDefault
+  if (!choices.includes(text)) throw invalid(variable, `"${text}"`, `one of ${choices.join(', ')}`)
+  return text
+}
+
+function readDuration(env: Environment, variable: string, byDefault: string): number {
+  const text = env[variable] ?? byDefault
+  const ms = parseDuration(text)
+  if (!ms) throw invalid(variable, `"${text}"`, 'a duration like 500ms, 30s, 5m, 6h or 30d')
+  return ms
+}
+
+function readApiKeys(env: Environment): string[] {
+  const keys = (env.API_KEYS ?? '').split(',').map((key) => key.trim())
+  if (env.API_KEYS !== undefined && keys.some((key) => !/^[\x21-\x7e]+$/.test(key))) {
+    throw invalid('API_KEYS', 'a key that is empty or holds a space', 'comma-separated keys of printable characters')
+  }
+  return env.API_KEYS === undefined ? [] : keys
+}
+
+function readAccounts(env: Environment): Account[] {
+  if (env.ACCOUNTS !== undefined && env.ACCOUNTS_FILE !== undefined) {
+    throw invalid('ACCOUNTS_FILE', 'both ACCOUNTS and ACCOUNTS_FILE', 'one of them')
+  }
+  const variable = env.ACCOUNTS_FILE === undefined ? 'ACCOUNTS' : 'ACCOUNTS_FILE'
+  const text = env.ACCOUNTS_FILE === undefined ? (env.ACCOUNTS ?? '[]') : readAccountsFile(env.ACCOUNTS_FILE)
+  const accounts = parseAccounts(variable, text).map((entry, index) => readAccount(env, `${variable}[${index}]`, entry))
+  const names = accounts.map(({ name }) => name)
+  const repeated = names.find((name, index) => names.indexOf(name) !== index)
+  if (repeated !== undefined) throw invalid(variable, `two accounts named "${repeated}"`, 'a different name for each')
+  return accounts
+}
+
+function readAccountsFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
+    throw invalid('ACCOUNTS_FILE', `${code} when reading "${path}"`, 'the path of a readable JSON file', error)
+  }
+}
+
+function parseAccounts(variable: string, text: string): unknown[] {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    // The parser's message quotes the text, which holds credentials.
+    throw invalid(variable, `${text.length} characters that are not JSON`, 'a JSON array of accounts')
+  }
+  if (!Array.isArray(value)) throw invalid(variable, 'JSON that is not an array', 'a JSON array of accounts')
+  return value
+}
+
+function readAccount(env: Environment, where: string, entry: unknown): Account {
+  const resolved = resolveEnvironment(env, where, entry)
+  const named = z.looseObject({ provider: z.string() }).safeParse(resolved)
+  const provider = named.success ? findProvider(named.data.provider) : undefined
+  if (!provider) {
+    const found = named.success ? `"${named.data.provider}"` : 'nothing'
+    throw invalid(`${where}.provider`, found, `one of ${providerNames().join(', ')}`)
+  }
+  const account = provider.accountSchema.safeParse(resolved)
+  if (account.success) return account.data
+  const { path, message } = account.error.issues[0] ?? { path: [], message: 'an account' }
+  throw new LastwordError('CONFIG_INVALID', `${[where, ...path].join('.')}: ${message}.`)
+}
+
+/** Replaces every string value `env:NAME` by the variable of that name. */
+function resolveEnvironment(env: Environment, where: string, value: unknown): unknown {
+  if (typeof value === 'string' && value.startsWith('env:')) {
+    const name = value.slice('env:'.length)
+    const found = env[name]
+    if (found === undefined) throw invalid(where, `"${value}"`, `the environment variable ${name} to be set`)
+    return found
+  }
+  if (Array.isArray(value)) return value.map((item) => resolveEnvironment(env, where, item))
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).map(([key, item]) => [key, resolveEnvironment(env, `${where}.${key}`, item)])
+  return Object.fromEntries(entries)
+}

@@ -1,0 +1,83 @@
+/**
+ * Every error Lastword raises on purpose, in one list: a code, the HTTP status it becomes, and whether trying again can
+ * help. Messages say what was expected, what was found and what to do, and never hold a secret or a phone number.
+ */
+
+const CODES = {
+  /** The environment or the accounts file is wrong: the process does not start. */
+  CONFIG_INVALID: { status: 500, title: 'Invalid configuration', retryable: false },
+  /** The database, the queue or the embedded server cannot be reached or started. */
+  UNAVAILABLE: { status: 503, title: 'Temporarily unavailable', retryable: true },
+  INPUT_INVALID: { status: 400, title: 'Invalid request', retryable: false },
+  UNAUTHORIZED: { status: 401, title: 'Unauthorized', retryable: false },
+  FORBIDDEN: { status: 403, title: 'Forbidden', retryable: false },
+  NOT_FOUND: { status: 404, title: 'Not found', retryable: false },
+  AMBIGUOUS: { status: 409, title: 'Several recipients', retryable: false },
+  CONFLICT: { status: 409, title: 'Conflict', retryable: false },
+  /** A job of a version this worker does not know, or that is not what its version says. */
+  JOB_REFUSED: { status: 400, title: 'Job refused', retryable: false },
+} as const
+
+export type ErrorCode = keyof typeof CODES
+
+/** One thing that is wrong with an input: where, and what was expected there. */
+export interface Issue {
+  path: string
+  message: string
+}
+
+export interface LastwordErrorOptions {
+  cause?: unknown
+  issues?: Issue[]
+  /** Further members of the problem document. */
+  extra?: Record<string, unknown>
+}
+
+export class LastwordError extends Error {
+  override readonly name = 'LastwordError'
+  readonly code: ErrorCode
+  readonly issues: Issue[] | undefined
+  readonly extra: Record<string, unknown> | undefined
+
+  constructor(code: ErrorCode, message: string, { cause, issues, extra }: LastwordErrorOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.issues = issues
+    this.extra = extra
+  }
+
+  get status(): number {
+    return CODES[this.code].status
+  }
+
+  get title(): string {
+    return CODES[this.code].title
+  }
+
+  get retryable(): boolean {
+    return CODES[this.code].retryable
+  }
+}
+
+/**
+ * Why a status query brought no answer, by what to do about it:
+ *
+ * throttled  the provider asks for patience: wait `retryAfterMs`, nothing counts as failed
+ * transient  5xx, a time-out, a broken or cut-off answer: try again with backoff
+ * account    the credentials are refused: stop asking for this account, keep its messages outstanding
+ * request    the provider blames what was asked: cut the batch in halves
+ * gone       the look-up itself has been switched off: use another
+ */
+export type ProviderErrorKind = 'throttled' | 'transient' | 'account' | 'request' | 'gone'
+
+export class ProviderError extends Error {
+  override readonly name = 'ProviderError'
+  readonly kind: ProviderErrorKind
+  readonly retryAfterMs: number | undefined
+
+  constructor(kind: ProviderErrorKind, message: string, options: { retryAfterMs?: number; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.kind = kind
+    this.retryAfterMs = options.retryAfterMs
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The vocabulary of delivery statuses.
+ *
+ * message        one SMS a provider accepted for one recipient (a queue entry is a job)
+ * status report  the one normalised value that a delivery receipt (webhook) and a status query (poll) both become
+ * intermediate   more reports may come; the message stays outstanding
+ * final          polling ends; a later webhook may still correct it
+ * unknown        our own final word when the look-up window closed without an answer;
+ *                the only final status that any later final report replaces
+ */
+
+export const INTERMEDIATE_STATUSES = ['accepted', 'transmitted', 'buffered'] as const
+export const FINAL_STATUSES = ['unknown', 'rejected', 'failed', 'undelivered', 'expired', 'delivered', 'read'] as const
+export const STATUSES = [...INTERMEDIATE_STATUSES, ...FINAL_STATUSES] as const
+
+export type IntermediateStatus = (typeof INTERMEDIATE_STATUSES)[number]
+export type FinalStatus = (typeof FINAL_STATUSES)[number]
+export type Status = (typeof STATUSES)[number]
+
+/** Who found a status: the provider told us, we asked, or the look-up window closed. */
+export const SOURCES = ['webhook', 'poll', 'window'] as const
+export type Source = (typeof SOURCES)[number]
+
+/** Why a message was not delivered, in the provider's own words. */
+export interface StatusError {
+  code?: string
+  description?: string
+}
+
+/** One normalised status report. `recipient` is present only where the provider's key includes it. */
+export interface StatusReport {
+  account: string
+  messageId: string
+  recipient?: string
+  status: Status
+  /** The provider's own code or word, kept as it came. */
+  rawStatus: string
+  /** When the status happened at the provider, not when we heard of it. */
+  occurredAt: Date
+  source: Source
+  /** True when `rawStatus` is not in the provider's table, so that `status` is only a stand-in. */
+  unmapped?: boolean
+  error?: StatusError
+  /** Whatever else the provider sent along with the report, kept as it came. */
+  details?: Record<string, unknown>
+}
+
+const finals: ReadonlySet<Status> = new Set<Status>(FINAL_STATUSES)
+
+export function isFinal(status: Status | null): status is FinalStatus {
+  return status !== null && finals.has(status)
+}

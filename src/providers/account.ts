@@ -1,0 +1,45 @@
+/** The fields every account has, and what they default to. Providers extend this schema with their credentials. */
+import { z } from 'zod'
+import { parseDuration } from '../core/duration.ts'
+
+/** A duration such as `30s`, read as milliseconds, above zero. */
+export const durationSchema = z.string().transform((text, context) => {
+  const ms = parseDuration(text)
+  if (ms !== undefined && ms > 0) return ms
+  context.addIssue({ code: 'custom', message: `expected a duration like 500ms, 30s, 5m, 6h or 30d, found "${text}"` })
+  return z.NEVER
+})
+
+export const accountNameSchema = z
+  .string()
+  .regex(/^[a-z0-9-]{1,40}$/, 'expected 1 to 40 lower-case letters, digits and hyphens')
+
+const pollingSchema = z
+  .strictObject({
+    firstAfter: durationSchema.default(60_000),
+    factor: z.number().min(1).max(10).default(2),
+    maxInterval: durationSchema.default(6 * 3_600_000),
+    window: durationSchema.default(30 * 86_400_000),
+  })
+  .refine(({ firstAfter, window }) => firstAfter < window, 'expected firstAfter to be shorter than window')
+  .transform(({ firstAfter, factor, maxInterval, window }) => ({
+    firstAfterMs: firstAfter,
+    factor,
+    maxIntervalMs: maxInterval,
+    windowMs: window,
+  }))
+
+/** A credential: never empty, and printable so that it can stand in a header. */
+export const credentialSchema = z.string().regex(/^[\x21-\x7e]+$/, 'expected printable characters without spaces')
+
+export const commonAccountFields = {
+  name: accountNameSchema,
+  webhookToken: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,200}$/, 'expected 1 to 200 letters, digits, hyphens and underscores')
+    .optional(),
+  batchSize: z.int().min(1).max(1000).default(100),
+  requestsPerSecond: z.number().min(0.01).max(1000).default(5),
+  timeout: durationSchema.default(10_000),
+  polling: pollingSchema.prefault({}),
+}

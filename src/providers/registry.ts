@@ -1,0 +1,21 @@
+/** Every provider Lastword speaks to. A new one is added here and nowhere else. */
+import type { Account, Provider } from './provider.ts'
+import { seven } from './seven.ts'
+
+const providers: readonly Provider<never>[] = [seven as Provider<never>]
+
+/** The provider of that name, or undefined. */
+export function findProvider(name: string): Provider | undefined {
+  return providers.find((provider) => provider.name === name) as Provider | undefined
+}
+
+export function providerNames(): string[] {
+  return providers.map(({ name }) => name)
+}
+
+/** The provider of an account that the configuration has accepted. */
+export function providerOf(account: Account): Provider {
+  const provider = findProvider(account.provider)
+  if (!provider) throw new TypeError(`No provider named ${account.provider}`)
+  return provider
+}
