@@ -1,0 +1,208 @@
+/**
+ * The one write path: whoever found a status, webhook, poll or closing window, it is written here and nowhere else.
+ *
+ * One statement locks the rows concerned, merges each report by the two maxima of the law of order (core/settle.ts),
+ * records the reports, and, for polls, moves the schedule on. A report whose message is not tracked yet creates the
+ * message's row, untracked; the unique key makes that safe against the app tracking it at the same moment.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import { rankOf } from '../core/settle.ts'
+import { isFinal, type Status, type StatusReport } from '../core/status.ts'
+import { arrayColumn, type Db, retryLostRaces } from './client.ts'
+import { messages, statusReports } from './schema.ts'
+
+/** One message of an answered batch: its claim ends, and unless it is final it comes due again at `nextPollAt`. */
+export interface PolledMessage {
+  account: string
+  messageId: string
+  recipientKey: string
+  claim: string
+  nextPollAt: Date
+}
+
+/** What one report did to its message. */
+export interface AppliedReport {
+  report: StatusReport
+  previousStatus: Status | null
+  status: Status
+  changed: boolean
+  /** The message is not tracked (yet): the report is kept, and counts once it is. */
+  unmatched: boolean
+}
+
+interface Incoming {
+  account: string
+  messageId: string
+  recipientKey: string
+  report?: StatusReport
+  polled?: PolledMessage
+}
+
+interface ResultRow extends Record<string, unknown> {
+  ordinal: number
+  old_status: Status | null
+  new_status: Status
+  unmatched: boolean
+}
+
+/**
+ * Writes reports, and what a poll learned about the schedule, and returns what each report did, in their order.
+ * When it resolves, everything is committed (or part of the caller's transaction).
+ */
+export async function applyReports(
+  db: Db,
+  reports: readonly StatusReport[],
+  polled: readonly PolledMessage[] = [],
+): Promise<AppliedReport[]> {
+  const applied = new Map<StatusReport, AppliedReport>()
+  for (const round of cutRounds(reports, polled)) {
+    let left = round
+    // A row that another transaction created in the meantime is seen by the next attempt.
+    while (left.length > 0) {
+      const rows = await retryLostRaces(() => db.execute<ResultRow>(statementFor(left)))
+      const seen = new Set<number>()
+      for (const row of rows) {
+        seen.add(row.ordinal)
+        const report = left[row.ordinal]?.report
+        if (report) applied.set(report, toApplied(report, row))
+      }
+      left = left.filter(({ report }, ordinal) => report && !seen.has(ordinal))
+    }
+  }
+  return reports.flatMap((report) => applied.get(report) ?? [])
+}
+
+function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
+  const { old_status: previousStatus, new_status: status, unmatched } = row
+  return { report, previousStatus, status, changed: status !== previousStatus, unmatched }
+}
+
+const keyOf = (row: { account: string; messageId: string; recipientKey: string }) =>
+  JSON.stringify([row.account, row.messageId, row.recipientKey])
+
+/** Rounds in which no message stands twice, because one statement can update a row only once. */
+function cutRounds(reports: readonly StatusReport[], polled: readonly PolledMessage[]): Incoming[][] {
+  const rounds: Map<string, Incoming>[] = []
+  const place = (key: string): Map<string, Incoming> => {
+    const free = rounds.find((round) => !round.has(key)) ?? new Map<string, Incoming>()
+    if (free.size === 0) rounds.push(free)
+    return free
+  }
+  for (const report of reports) {
+    const incoming = {
+      account: report.account,
+      messageId: report.messageId,
+      recipientKey: report.recipient ?? '',
+      report,
+    }
+    const key = keyOf(incoming)
+    place(key).set(key, incoming)
+  }
+  for (const message of polled) {
+    const key = keyOf(message)
+    const { account, messageId, recipientKey } = message
+    const withReport = rounds[0]?.get(key)
+    if (withReport) withReport.polled = message
+    else place(key).set(key, { account, messageId, recipientKey, polled: message })
+  }
+  return rounds.map((round) => [...round.values()])
+}
+
+function statementFor(incoming: readonly Incoming[]): SQL {
+  const column = (type: string, pick: (row: Incoming, ordinal: number) => unknown) => arrayColumn(incoming, type, pick)
+  const columns = sql.join(
+    [
+      column('int', (_row, ordinal) => ordinal),
+      column('text', ({ account }) => account),
+      column('text', ({ messageId }) => messageId),
+      column('text', ({ recipientKey }) => recipientKey),
+      column('lastword.status', ({ report }) => report?.status ?? null),
+      column('boolean', ({ report }) => (report ? isFinal(report.status) : null)),
+      column('bigint', ({ report }) => (report ? rankOf(report) : null)),
+      column('text', ({ report }) => report?.rawStatus ?? null),
+      column('lastword.source', ({ report }) => report?.source ?? null),
+      column('timestamptz', ({ report }) => report?.occurredAt.toISOString() ?? null),
+      column('jsonb', ({ report }) => (report?.error ? JSON.stringify(report.error) : null)),
+      column('jsonb', ({ report }) => (report?.details ? JSON.stringify(report.details) : null)),
+      column('uuid', ({ polled }) => polled?.claim ?? null),
+      column('timestamptz', ({ polled }) => polled?.nextPollAt.toISOString() ?? null),
+    ],
+    sql`, `,
+  )
+  return sql`
+    WITH incoming AS (
+      SELECT * FROM unnest(${columns}) AS i (
+        ordinal, account, message_id, recipient_key, status, final, rank, raw_status, source, occurred_at, error,
+        details, claim, next_poll_at
+      )
+    ), matched AS (
+      SELECT i.*, m.id, m.tracked_at, m.claim = i.claim AS held,
+        m.status AS old_status, m.status_at AS old_status_at, m.final AS old_final, m.status_rank AS old_rank,
+        m.read_at AS old_read_at, m.settled_by AS old_settled_by
+      FROM incoming i
+      JOIN ${messages} m USING (account, message_id, recipient_key)
+      ORDER BY m.id
+      FOR UPDATE OF m
+    ), merged AS (
+      SELECT *, rank > old_rank IS TRUE AS newer,
+        greatest(old_read_at, CASE WHEN status = 'read' THEN occurred_at END) AS new_read_at
+      FROM matched
+    ), named AS (
+      SELECT *,
+        CASE
+          WHEN new_read_at IS NOT NULL AND (CASE WHEN newer THEN status ELSE old_status END) IN ('delivered', 'read')
+          THEN 'read'
+          WHEN newer THEN status
+          ELSE old_status
+        END AS new_status
+      FROM merged
+    ), settled AS (
+      SELECT *,
+        coalesce(final, false) OR old_final AS new_final,
+        new_status IS DISTINCT FROM old_status AS changed
+      FROM named
+    ), updated AS (
+      UPDATE ${messages} m SET
+        status = s.new_status,
+        final = s.new_final,
+        status_at = CASE WHEN s.new_status = 'read' THEN s.new_read_at WHEN s.newer THEN s.occurred_at ELSE m.status_at END,
+        status_rank = greatest(m.status_rank, s.rank),
+        read_at = s.new_read_at,
+        settled_by = CASE WHEN s.new_final AND s.changed THEN s.source ELSE m.settled_by END,
+        polls = m.polls + (s.claim IS NOT NULL)::int,
+        next_poll_at = CASE WHEN s.new_final THEN NULL WHEN s.held THEN s.next_poll_at ELSE m.next_poll_at END,
+        claim = CASE WHEN s.new_final OR s.held THEN NULL ELSE m.claim END
+      FROM settled s
+      WHERE m.id = s.id AND (s.newer OR s.claim IS NOT NULL OR s.new_read_at IS DISTINCT FROM s.old_read_at)
+    ), created AS (
+      INSERT INTO ${messages} AS m (
+        account, message_id, recipient_key, sent_at, window_ends_at,
+        status, final, status_at, status_rank, read_at, settled_by
+      )
+      SELECT account, message_id, recipient_key, now(), now(), status, final, occurred_at, rank,
+        CASE WHEN status = 'read' THEN occurred_at END, CASE WHEN final THEN source END
+      FROM incoming
+      WHERE status IS NOT NULL AND ordinal NOT IN (SELECT ordinal FROM matched)
+      ORDER BY account, message_id, recipient_key
+      ON CONFLICT DO NOTHING
+      RETURNING m.id, m.account, m.message_id, m.recipient_key
+    ), written AS (
+      SELECT ordinal, id, status, raw_status, source, occurred_at, error, details, old_status, new_status,
+        tracked_at IS NULL AS unmatched
+      FROM settled
+      UNION ALL
+      SELECT i.ordinal, c.id, i.status, i.raw_status, i.source, i.occurred_at, i.error, i.details, NULL, i.status, true
+      FROM created c JOIN incoming i USING (account, message_id, recipient_key)
+    ), recorded AS (
+      INSERT INTO ${statusReports} (message, status, raw_status, source, occurred_at, error, details)
+      SELECT w.id, w.status, w.raw_status, w.source, w.occurred_at, w.error, w.details
+      FROM written w
+      WHERE w.status IS NOT NULL
+        -- A poll that repeats what a poll has said is no news, and most polls do.
+        AND NOT (w.source = 'poll' AND EXISTS (
+          SELECT FROM ${statusReports} r
+          WHERE r.message = w.id AND r.source = 'poll' AND r.status = w.status AND r.occurred_at = w.occurred_at
+        ))
+    )
+    SELECT ordinal, old_status, new_status, unmatched FROM written`
+}

@@ -1,0 +1,81 @@
+/**
+ * What Lastword keeps, in a schema of its own so that it can live in the sending app's database.
+ *
+ * messages        one row per message, which is its schedule too: a row with `next_poll_at` is outstanding.
+ *                 A row with `tracked_at` null holds the status of a message that reports told of before the app did;
+ *                 tracking it later keeps what is known already.
+ * status_reports  every report as it came, append-only.
+ */
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  boolean,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  text,
+  timestamp,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core'
+import { SOURCES, STATUSES, type StatusError } from '../core/status.ts'
+
+export const lastword = pgSchema('lastword')
+
+export const statusEnum = lastword.enum('status', STATUSES)
+export const sourceEnum = lastword.enum('source', SOURCES)
+
+const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
+
+export const messages = lastword.table(
+  'messages',
+  {
+    id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+    account: text('account').notNull(),
+    messageId: text('message_id').notNull(),
+    /** The normal form of the recipient where the provider's key includes it, else empty. */
+    recipientKey: text('recipient_key').notNull().default(''),
+    /** As the app gave it. */
+    recipient: text('recipient'),
+    sentAt: instant('sent_at').notNull(),
+    windowEndsAt: instant('window_ends_at').notNull(),
+    trackedAt: instant('tracked_at'),
+    metadata: jsonb('metadata'),
+    status: statusEnum('status'),
+    final: boolean('final').notNull().default(false),
+    statusAt: instant('status_at'),
+    /** The rank of the latest news (core/settle.ts), and when the message was read: the two maxima of the law of order. */
+    statusRank: bigint('status_rank', { mode: 'number' }).notNull().default(-1),
+    readAt: instant('read_at'),
+    settledBy: sourceEnum('settled_by'),
+    polls: integer('polls').notNull().default(0),
+    /** When the message is next due, or until when its batch holds it; null when nothing is to be asked any more. */
+    nextPollAt: instant('next_poll_at'),
+    /** The claim that holds the message until `next_poll_at`; only its batch may ask. */
+    claim: uuid('claim'),
+  },
+  (table) => [
+    uniqueIndex('messages_key').on(table.account, table.messageId, table.recipientKey),
+    index('messages_due').on(table.account, table.nextPollAt).where(sql`${table.nextPollAt} IS NOT NULL`),
+    index('messages_untracked').on(table.sentAt).where(sql`${table.trackedAt} IS NULL`),
+  ],
+)
+
+export const statusReports = lastword.table(
+  'status_reports',
+  {
+    id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+    message: bigint('message', { mode: 'number' })
+      .notNull()
+      .references(() => messages.id, { onDelete: 'cascade' }),
+    status: statusEnum('status').notNull(),
+    rawStatus: text('raw_status').notNull(),
+    source: sourceEnum('source').notNull(),
+    occurredAt: instant('occurred_at').notNull(),
+    receivedAt: instant('received_at').notNull().default(sql`now()`),
+    error: jsonb('error').$type<StatusError>(),
+    details: jsonb('details').$type<Record<string, unknown>>(),
+  },
+  (table) => [index('status_reports_message').on(table.message)],
+)
