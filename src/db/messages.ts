@@ -114,16 +114,24 @@ interface HeldRow extends ClaimedRow {
   held: boolean
 }
 
-/** Looks again at a claimed batch just before its request. */
+/**
+ * Looks again at a claimed batch just before its request. A lease with less than `marginMs` left is renewed in the same
+ * statement: as long as the claim stands on the row nobody else has taken it, and after the renewal nobody can.
+ */
 export async function checkClaim(
   db: Db,
-  { account, claim, messageIds, marginMs }: ClaimedBatch & { marginMs: number },
+  { marginMs, leaseMs, ...batch }: ClaimedBatch & { marginMs: number; leaseMs: number },
 ): Promise<CheckedClaim> {
   const rows = await db.execute<HeldRow>(sql`
+    WITH renewed AS (
+      UPDATE ${messages} SET next_poll_at = ${fromNow(leaseMs)}
+      WHERE ${isHeldBy(batch)} AND next_poll_at <= ${fromNow(marginMs)}
+      RETURNING id
+    )
     SELECT message_id, recipient_key, sent_at, polls, final,
-      claim = ${claim} AND next_poll_at > ${fromNow(marginMs)} IS TRUE AS held
+      claim = ${batch.claim} AND (next_poll_at > ${fromNow(marginMs)} OR id IN (SELECT id FROM renewed)) AS held
     FROM ${messages}
-    WHERE account = ${account} AND message_id = ANY(${textArray(messageIds)})`)
+    WHERE account = ${batch.account} AND message_id = ANY(${textArray(batch.messageIds)})`)
   const held = rows.filter((row) => row.held && !row.final).map(toClaimed)
   return { held, settled: rows.filter((row) => row.final).length }
 }

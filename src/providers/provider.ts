@@ -75,6 +75,8 @@ export interface Provider<A extends Account = Account> {
   messageIdRule: string
   /** The one normal form in which IDs are stored and compared, or undefined for what cannot be an ID. */
   normalizeMessageId(messageId: string): string | undefined
+  /** The one normal form of a phone number: `0031…`, `+31…` and `31…` are the same. */
+  normalizeRecipient(recipient: string): string
   /** How this account is asked, or undefined when it is never polled. */
   lookup(account: A): LookupByIds | undefined
   /**

@@ -11,6 +11,7 @@ import type { Status, StatusReport } from '../core/status.ts'
 import { commonAccountFields, credentialSchema } from './account.ts'
 import type { ProviderHttp } from './http.ts'
 import { parseLocalTime } from './local-time.ts'
+import { normalizePhoneNumber } from './phone-number.ts'
 import type { Account, Provider, StatusAnswer, WebhookReading, WebhookRequest } from './provider.ts'
 
 export interface SevenAccount extends Account {
@@ -54,8 +55,9 @@ export const seven: Provider<SevenAccount> = {
   messageIdRule: '1 to 64 letters, digits, dots, hyphens and underscores, as in "77232007287"',
   normalizeMessageId(messageId) {
     const id = messageId.trim()
-    return /^[A-Za-z0-9._-]{1,64}$/.test(id) ? id : undefined
+    return isMessageId(id) ? id : undefined
   },
+  normalizeRecipient: normalizePhoneNumber,
   lookup(account) {
     if (account.query === 'off') return undefined
     return {
@@ -65,6 +67,10 @@ export const seven: Provider<SevenAccount> = {
     }
   },
   readWebhook: readDeliveryReceipt,
+}
+
+function isMessageId(text: string): boolean {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(text)
 }
 
 async function queryStatuses(
@@ -79,9 +85,13 @@ async function queryStatuses(
 }
 
 const idSchema = z.union([z.string(), z.number()]).transform((id) => String(id).trim())
-const statusRowsSchema = z.array(
-  z.looseObject({ id: idSchema, status: z.string().nullish(), status_time: z.string().nullish() }),
-)
+/** Whatever is not a text stands for none, so that no report is refused for its time or for what else comes with it. */
+const optionalTextSchema = z.string().nullish().catch(null)
+const statusRowSchema = z.looseObject({
+  id: idSchema,
+  status: z.union([z.string(), z.number().transform(String)]).nullish(),
+  status_time: optionalTextSchema,
+})
 
 /** Reads the answer to a status query. Rows that nobody asked for are passed over. */
 export function parseStatusAnswer(
@@ -92,18 +102,24 @@ export function parseStatusAnswer(
 ): StatusAnswer {
   const answer = parseJson(text)
   throwIfErrorCode(answer)
-  const rows = statusRowsSchema.safeParse(answer)
-  if (!rows.success) {
-    throw new ProviderError('transient', 'the provider sent an answer that is not a list of {id, status, status_time}')
-  }
   const missing = new Set(messageIds)
   const reports: StatusReport[] = []
-  for (const { id, status, status_time } of rows.data) {
+  for (const { id, status, status_time } of readRows(answer)) {
     if (!missing.delete(id) || !status) continue
     const occurredAt = (status_time && parseLocalTime(status_time, TIME_ZONE)) || receivedAt
     reports.push({ account, messageId: id, ...readStatus(status), occurredAt, source: 'poll' })
   }
   return { reports, missing: [...missing] }
+}
+
+/** The rows that can be read: one that cannot, or a null in its place, must not cost the others their reports. */
+function readRows(answer: unknown): z.infer<typeof statusRowSchema>[] {
+  const rows = Array.isArray(answer) ? answer.filter((row) => row !== null) : undefined
+  const readable = rows?.flatMap((row) => statusRowSchema.safeParse(row).data ?? [])
+  if (!readable || (readable.length === 0 && rows?.length !== 0)) {
+    throw new ProviderError('transient', 'the provider sent an answer that is not a list of {id, status, status_time}')
+  }
+  return readable
 }
 
 function parseJson(text: string): unknown {
@@ -130,7 +146,8 @@ function throwIfErrorCode(answer: unknown): void {
   const value = typeof answer === 'object' && answer !== null && !Array.isArray(answer) ? codeOf(answer) : answer
   if (typeof value !== 'string' && typeof value !== 'number') return
   const code = String(value).trim()
-  const [kind, meaning] = ERROR_CODES[code] ?? (['transient', 'an error without a known meaning'] as const)
+  const known = Object.hasOwn(ERROR_CODES, code) ? ERROR_CODES[code] : undefined
+  const [kind, meaning] = known ?? (['transient', 'an error without a known meaning'] as const)
   throw new ProviderError(kind, `the provider answered with code ${code.slice(0, 20)}: ${meaning}`)
 }
 
@@ -146,21 +163,21 @@ function readStatus(raw: string): Pick<StatusReport, 'status' | 'rawStatus' | 'u
 
 const receiptSchema = z.looseObject({
   webhook_event: z.string(),
-  webhook_timestamp: z.string().nullish(),
-  data: z.unknown(),
+  webhook_timestamp: optionalTextSchema,
+  data: z.unknown().optional(),
 })
 const receiptDataSchema = z.looseObject({
-  msg_id: idSchema,
+  msg_id: idSchema.refine(isMessageId, 'expected a message ID'),
   status: z.string().min(1),
-  timestamp: z.string().nullish(),
-  foreign_id: z.union([z.string(), z.number()]).nullish(),
+  timestamp: optionalTextSchema,
+  foreign_id: z.union([z.string(), z.number()]).nullish().catch(null),
 })
 
 function readDeliveryReceipt(account: SevenAccount, request: WebhookRequest): WebhookReading {
   if (request.body.length === 0) return { reports: [], ignored: 'the body is empty' }
-  const receipt = checkReceipt(receiptSchema, parseReceiptJson(request.body))
+  const receipt = checkReceipt(receiptSchema, parseReceiptJson(request.body), [])
   if (receipt.webhook_event !== 'dlr') return { reports: [], ignored: `the event is not dlr` }
-  const { msg_id, status, timestamp, foreign_id } = checkReceipt(receiptDataSchema, receipt.data)
+  const { msg_id, status, timestamp, foreign_id } = checkReceipt(receiptDataSchema, receipt.data, ['data'])
   const announcedAt = receipt.webhook_timestamp ? parseLocalTime(receipt.webhook_timestamp, TIME_ZONE) : undefined
   const occurredAt = (timestamp && parseLocalTime(timestamp, TIME_ZONE, announcedAt)) || announcedAt
   const report: StatusReport = {
@@ -185,10 +202,10 @@ function parseReceiptJson(body: Buffer): unknown {
   }
 }
 
-function checkReceipt<T>(schema: z.ZodType<T>, value: unknown): T {
+function checkReceipt<T>(schema: z.ZodType<T>, value: unknown, parent: string[]): T {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  const issues = result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }))
+  const issues = result.error.issues.map(({ path, message }) => ({ path: [...parent, ...path].join('.'), message }))
   throw new LastwordError(
     'INPUT_INVALID',
     'Expected a delivery receipt {"webhook_event":"dlr","data":{"msg_id","status","timestamp"}}.',

@@ -1,0 +1,69 @@
+/**
+ * Group commit: reports that are in hand together are written together. While one statement is on its way to the disk,
+ * the reports that arrive wait and share the next one; each caller is answered after its own commit.
+ *
+ * If a shared statement fails for a reason that lies in its rows, the callers' reports are written one by one, so that
+ * only the one at fault gets the error.
+ */
+import type { StatusReport } from '../core/status.ts'
+import { type Db, isDatabaseUnavailable } from './client.ts'
+import { type AppliedReport, applyReports } from './reports.ts'
+
+export interface ReportWriter {
+  /** Resolves when these reports are committed. */
+  write(reports: readonly StatusReport[]): Promise<AppliedReport[]>
+}
+
+interface Pending {
+  reports: readonly StatusReport[]
+  resolve(applied: AppliedReport[]): void
+  reject(error: unknown): void
+}
+
+/** Enough to keep the disk busy, small enough that a statement takes milliseconds. */
+const MOST_REPORTS_AT_ONCE = 500
+
+export function createReportWriter(db: Db): ReportWriter {
+  const waiting: Pending[] = []
+  let writing = false
+
+  async function writeAll(): Promise<void> {
+    if (writing) return
+    writing = true
+    while (waiting.length > 0) await writeGroup(db, takeGroup(waiting))
+    writing = false
+  }
+
+  return {
+    write(reports) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ reports, resolve, reject })
+        void writeAll()
+      })
+    },
+  }
+}
+
+function takeGroup(waiting: Pending[]): Pending[] {
+  let size = 0
+  const end = waiting.findIndex(({ reports }, index) => {
+    size += reports.length
+    return index > 0 && size > MOST_REPORTS_AT_ONCE
+  })
+  return waiting.splice(0, end === -1 ? waiting.length : end)
+}
+
+/** Never rejects: every outcome goes to the caller it belongs to. */
+async function writeGroup(db: Db, group: readonly Pending[]): Promise<void> {
+  try {
+    const all = group.flatMap(({ reports }) => reports)
+    const applied = new Map((await applyReports(db, all)).map((result) => [result.report, result]))
+    for (const { reports, resolve } of group) resolve(reports.flatMap((report) => applied.get(report) ?? []))
+  } catch (error) {
+    if (group.length === 1 || isDatabaseUnavailable(error)) {
+      for (const { reject } of group) reject(error)
+    } else {
+      for (const pending of group) await writeGroup(db, [pending])
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/** Errors as RFC 9457 problem documents, in one place. */
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { z } from 'zod'
+import { LastwordError } from '../core/errors.ts'
+import { describeDatabaseError, isDatabaseUnavailable } from '../db/client.ts'
+
+/** Seconds after which a caller may try again when the database is away. */
+const RETRY_AFTER_S = 5
+
+export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const known = toLastwordError(error)
+  if (known) {
+    if (known.retryable) {
+      request.log.warn({ err: error }, known.message)
+      reply.header('retry-after', RETRY_AFTER_S)
+    }
+    return sendProblem(reply, known.status, known.title, known.message, {
+      code: known.code,
+      ...(known.issues ? { errors: known.issues } : {}),
+      ...known.extra,
+    })
+  }
+  if (isFastifyError(error) && error.statusCode !== undefined && error.statusCode < 500) {
+    return sendProblem(reply, error.statusCode, 'Invalid request', explain(error), { code: 'INPUT_INVALID' })
+  }
+  request.log.error({ err: error }, 'a request failed')
+  return sendProblem(reply, 500, 'Internal error', 'The request failed for a reason that stands in the log.', {
+    code: 'INTERNAL',
+  })
+}
+
+export function sendProblem(
+  reply: FastifyReply,
+  status: number,
+  title: string,
+  detail: string,
+  extra: Record<string, unknown> = {},
+): FastifyReply {
+  const problem = { type: 'about:blank', title, status, detail, ...extra }
+  return reply.code(status).header('content-type', 'application/problem+json').send(JSON.stringify(problem))
+}
+
+/** A value that a schema accepts, or INPUT_INVALID that says where and what was expected. */
+export function parseInput<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issues = result.error.issues.map(({ path, message }) => ({ path: formatPath(path), message }))
+  const [first] = issues
+  const where = first?.path ? `${first.path}: ` : ''
+  throw new LastwordError('INPUT_INVALID', `The ${what} is not valid. ${where}${first?.message}.`, {
+    issues: issues.slice(0, 20),
+  })
+}
+
+function formatPath(path: readonly PropertyKey[]): string {
+  return path.map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index ? '.' : ''}${String(key)}`)).join('')
+}
+
+function toLastwordError(error: unknown): LastwordError | undefined {
+  if (error instanceof LastwordError) return error
+  if (!isDatabaseUnavailable(error)) return undefined
+  return new LastwordError(
+    'UNAVAILABLE',
+    `The database does not answer (${describeDatabaseError(error)}). Try again shortly.`,
+  )
+}
+
+function isFastifyError(error: unknown): error is FastifyError {
+  return error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number'
+}
+
+function explain(error: FastifyError): string {
+  switch (error.code) {
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return 'Expected a body of type application/json.'
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return 'Expected a JSON body, found an empty one.'
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return 'The body is too large; send it in several requests.'
+    default:
+      return error instanceof SyntaxError ? 'Expected a JSON body, found text that is not JSON.' : error.message
+  }
+}

@@ -1,0 +1,59 @@
+/** The HTTP server: every route, and which of them are public. Everything else asks for an API key. */
+import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify'
+import type { Db } from '../db/client.ts'
+import { createReportWriter } from '../db/report-writer.ts'
+import type { Queues } from '../jobs/queues.ts'
+import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Accounts } from '../tracking.ts'
+import { createKeyCheck } from './auth.ts'
+import { registerBoard } from './board.ts'
+import { sendError, sendProblem } from './errors.ts'
+import { registerHealthRoutes } from './health.ts'
+import { registerMessageRoutes } from './messages.ts'
+import { registerWebhookRoutes } from './webhooks.ts'
+
+export interface ServerOptions {
+  db: Db
+  queues: Queues
+  accounts: Accounts
+  pingQueues(): Promise<void>
+  log: Log
+  metrics: Metrics
+  apiKeys: readonly string[]
+  host: string
+  publicUrl: string | undefined
+}
+
+const REQUEST_WITHIN_MS = 30_000
+
+export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
+  const { db, queues, accounts, pingQueues, log, metrics, apiKeys, host, publicUrl } = options
+  const server = fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
+    disableRequestLogging: true,
+    requestTimeout: REQUEST_WITHIN_MS,
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
+  })
+  server.setErrorHandler(sendError)
+  server.setNotFoundHandler((_request, reply) =>
+    sendProblem(reply, 404, 'Not found', 'There is nothing at this URL.', { code: 'NOT_FOUND' }),
+  )
+
+  await server.register(async (open) => {
+    registerHealthRoutes(open, { db, pingQueues })
+  })
+  await server.register(async (webhooks) => {
+    registerWebhookRoutes(webhooks, { accounts, writer: createReportWriter(db), metrics, host, publicUrl })
+  })
+  await server.register(async (guarded) => {
+    guarded.addHook('onRequest', createKeyCheck(apiKeys))
+    registerMessageRoutes(guarded, { db, accounts, queues, metrics })
+    guarded.get('/metrics', async (_request, reply) =>
+      reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+    )
+    await registerBoard(guarded, queues)
+  })
+  return server
+}

@@ -1,0 +1,54 @@
+/**
+ * Ends what can't be found out any more: a message whose look-up window has closed becomes `unknown`, by the same write
+ * path as every other status, so that a late webhook still corrects it. Reports that nobody tracked within the longest
+ * look-up window are deleted here too.
+ */
+import type { Job } from 'bullmq'
+import type { StatusReport } from '../core/status.ts'
+import type { Db } from '../db/client.ts'
+import { deleteUntracked, findClosed } from '../db/messages.ts'
+import { applyReports } from '../db/reports.ts'
+import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+
+export interface ExpirerOptions {
+  db: Db
+  log: Log
+  metrics: Metrics
+  /** How long untracked reports are kept. */
+  untrackedForMs: number
+}
+
+const MOST_AT_ONCE = 1000
+
+export interface ExpireResult {
+  expired: number
+  untrackedDeleted: number
+}
+
+export function createExpirer({ db, log, metrics, untrackedForMs }: ExpirerOptions) {
+  return async function expire(_job: Job): Promise<ExpireResult> {
+    let expired = 0
+    let closed = await findClosed(db, MOST_AT_ONCE)
+    while (closed.length > 0) {
+      metrics.observeReports(await applyReports(db, closed.map(toUnknown)), log)
+      expired += closed.length
+      closed = closed.length < MOST_AT_ONCE ? [] : await findClosed(db, MOST_AT_ONCE)
+    }
+    const olderThan = new Date(Date.now() - untrackedForMs)
+    const untrackedDeleted = await deleteUntracked(db, { olderThan, limit: MOST_AT_ONCE })
+    return { expired, untrackedDeleted }
+  }
+}
+
+function toUnknown({ account, messageId, recipientKey, windowEndsAt }: Awaited<ReturnType<typeof findClosed>>[number]) {
+  const report: StatusReport = {
+    account,
+    messageId,
+    status: 'unknown',
+    rawStatus: 'window closed',
+    occurredAt: windowEndsAt,
+    source: 'window',
+  }
+  return recipientKey === '' ? report : { ...report, recipient: recipientKey }
+}

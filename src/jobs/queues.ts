@@ -1,0 +1,108 @@
+/**
+ * The queues: their names, what their jobs carry, and how long finished jobs are kept. Every payload carries a version;
+ * a worker refuses a version it does not know, visibly, and leaves the job where a newer worker can retry it.
+ *
+ * track                   tracking orders from the sending app
+ * dispatch                every second: claim what is due, cut it into batches, add them to status-query.<account>
+ * status-query.<account>  one batch a job: ask the provider, apply what it says
+ * expire                  every few seconds: close the messages whose look-up window has ended
+ */
+import { type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq'
+import { z } from 'zod'
+import { LastwordError } from '../core/errors.ts'
+import type { QueueBackend } from './backend.ts'
+
+export const TRACK = 'track'
+export const DISPATCH = 'dispatch'
+export const EXPIRE = 'expire'
+
+export function statusQueryQueue(account: string): string {
+  return `status-query.${account}`
+}
+
+export const JOB_VERSION = 1
+
+/** A claimed batch. The IDs are those of one claim; only messages that still carry the claim are asked about. */
+export const statusQueryJobSchema = z.object({
+  v: z.literal(JOB_VERSION),
+  account: z.string(),
+  claim: z.uuid(),
+  messageIds: z.array(z.string()).min(1),
+})
+export type StatusQueryJob = z.infer<typeof statusQueryJobSchema>
+
+/** What became of a batch, as Bull Board shows it. */
+export interface StatusQueryResult {
+  asked: number
+  final: number
+  intermediate: number
+  /** The provider knows the message and has no status yet. */
+  noStatusYet: number
+  /** The provider's answer does not mention the message. */
+  missing: number
+  /** Settled before the request, so not asked about. */
+  alreadySettled: number
+  /** Taken by a newer claim, or given back at a shutdown. */
+  givenBack: number
+}
+
+const SETTLED_JOBS_KEPT = { age: 24 * 3600, count: 1000 }
+const FAILED_JOBS_KEPT = { age: 7 * 24 * 3600, count: 5000 }
+const TICKS_KEPT = { age: 3600, count: 60 }
+
+export const STATUS_QUERY_ATTEMPTS = 5
+
+export const statusQueryJobOptions: JobsOptions = {
+  attempts: STATUS_QUERY_ATTEMPTS,
+  backoff: { type: 'custom' },
+  removeOnComplete: SETTLED_JOBS_KEPT,
+  removeOnFail: FAILED_JOBS_KEPT,
+}
+
+/** Tracking orders are the app's: completed ones go by age and count, failed ones stay until somebody looks. */
+export const trackWorkerOptions = { removeOnComplete: SETTLED_JOBS_KEPT }
+
+export const tickJobOptions: JobsOptions = { removeOnComplete: TICKS_KEPT, removeOnFail: TICKS_KEPT }
+
+/** A job's payload, checked. Throws what makes BullMQ fail the job at once, with the reason in view. */
+export function readJob<T>(job: Job, schema: z.ZodType<T>): T {
+  const version: unknown = job.data?.v
+  if (version !== JOB_VERSION) {
+    const found = version === undefined ? 'no version' : `version ${JSON.stringify(version)}`
+    throw new UnrecoverableError(
+      `Expected a job of version ${JOB_VERSION}, found ${found}. Retry the job on a worker that knows it.`,
+    )
+  }
+  const payload = schema.safeParse(job.data)
+  if (payload.success) return payload.data
+  const issues = payload.error.issues.map(({ path, message }) => `${path.join('.') || 'data'}: ${message}`)
+  throw new UnrecoverableError(`The job is not what its version says. ${issues.slice(0, 5).join('; ')}`)
+}
+
+/** Every queue of this installation, for those who look into them and for those who add to them. */
+export interface Queues {
+  all: Queue[]
+  track: Queue
+  dispatch: Queue
+  expire: Queue
+  /** Throws NOT_FOUND for an account that is not configured. */
+  statusQuery(account: string): Queue
+}
+
+export function openQueues(backend: QueueBackend, accounts: Iterable<string>): Queues {
+  const track = backend.openQueue(TRACK)
+  const dispatch = backend.openQueue(DISPATCH)
+  const expire = backend.openQueue(EXPIRE)
+  const statusQueries = new Map([...accounts].map((name) => [name, backend.openQueue(statusQueryQueue(name))]))
+  return {
+    all: [track, dispatch, ...statusQueries.values(), expire],
+    track,
+    dispatch,
+    expire,
+    statusQuery(account) {
+      const queue = statusQueries.get(account)
+      if (!queue) throw new LastwordError('NOT_FOUND', `No account named "${account}" is configured.`)
+      return queue
+    },
+  }
+}

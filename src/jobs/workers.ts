@@ -1,0 +1,126 @@
+/**
+ * Every worker of a process: opened together, closed together. Closing takes no new jobs, lets running ones finish, and
+ * after a grace period gives their messages back.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Processor, Worker, WorkerOptions } from 'bullmq'
+import { DrizzleQueryError } from 'drizzle-orm'
+import { type Db, describeDatabaseError } from '../db/client.ts'
+import { createComplaint, type Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import { createProviderHttp, type ProviderHttp } from '../providers/http.ts'
+import type { Account } from '../providers/provider.ts'
+import { providerOf } from '../providers/registry.ts'
+import type { Accounts } from '../tracking.ts'
+import type { QueueBackend } from './backend.ts'
+import { concurrencyOf, createDispatcher } from './dispatch.ts'
+import { createExpirer } from './expire.ts'
+import { createStatusQuerier, retryDelay } from './query-statuses.ts'
+import { DISPATCH, EXPIRE, type Queues, statusQueryQueue, TRACK, tickJobOptions, trackWorkerOptions } from './queues.ts'
+import { createTracker } from './track.ts'
+
+export interface WorkersOptions {
+  db: Db
+  backend: QueueBackend
+  queues: Queues
+  accounts: Accounts
+  leaseMs: number
+  log: Log
+  metrics: Metrics
+}
+
+export interface Workers {
+  close(): Promise<void>
+}
+
+const DISPATCH_EVERY_MS = 1_000
+const EXPIRE_EVERY_MS = 5_000
+/** A flushed Redis forgets the schedulers too; this is how long it stays forgotten at most. */
+const SCHEDULERS_EVERY_MS = 5_000
+/** Together with the API's own closing this stays under the 15 seconds a stop may take. */
+const GRACE_MS = 6_000
+const LONGEST_WINDOW_MS = 30 * 86_400_000
+
+/** How many workers one process opens, dispatch, expire and track included. */
+export function countWorkers(accounts: Accounts): number {
+  return [...accounts.values()].filter((account) => providerOf(account).lookup(account)).length + 3
+}
+
+export async function openWorkers(options: WorkersOptions): Promise<Workers> {
+  const { db, backend, queues, accounts, leaseMs, log, metrics } = options
+  const shutdown = new AbortController()
+  const https: ProviderHttp[] = []
+  const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
+  await addSchedulers(queues)
+
+  const workers: Worker[] = []
+  const open = (name: string, process: Processor, workerOptions?: Partial<WorkerOptions>) => {
+    const complain = createComplaint(log, `a job of ${name} failed`)
+    workers.push(
+      backend.openWorker(name, withoutQueries(process), workerOptions).on('failed', (_job, error) => complain(error)),
+    )
+  }
+
+  open(DISPATCH, createDispatcher({ db, queues, accounts, leaseMs }))
+  open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs }))
+  open(TRACK, createTracker(db, accounts), trackWorkerOptions)
+  for (const account of accounts.values()) {
+    const lookup = providerOf(account).lookup(account)
+    if (!lookup) continue
+    const { baseUrl, timeoutMs } = account
+    const concurrency = concurrencyOf(account)
+    const http = createProviderHttp({ baseUrl, timeoutMs, connections: concurrency })
+    https.push(http)
+    const queue = queues.statusQuery(account.name)
+    const querier = createStatusQuerier({ ...options, account, lookup, http, queue, shutdown: shutdown.signal })
+    const settings = { backoffStrategy: (attemptsMade: number) => retryDelay(attemptsMade) }
+    const workerOptions = { concurrency, limiter: limiterOf(account), settings }
+    open(statusQueryQueue(account.name), querier, workerOptions)
+  }
+  const complain = createComplaint(log, 'schedulers')
+  const schedulers = setInterval(() => void addSchedulers(queues).catch(complain), SCHEDULERS_EVERY_MS)
+
+  return {
+    async close() {
+      clearInterval(schedulers)
+      const finished = Promise.all(workers.map((worker) => worker.close()))
+      const graceful = await Promise.race([finished.then(() => true), delay(GRACE_MS, false, { ref: false })])
+      if (!graceful) {
+        log.warn('requests are still under way; their messages are given back')
+        shutdown.abort()
+        await finished
+      }
+      await Promise.all(https.map((http) => http.close()))
+    },
+  }
+}
+
+/** A failed query's message holds message IDs and phone numbers; Bull Board shows its cause instead. */
+function withoutQueries(process: Processor): Processor {
+  return async (job, token) => {
+    try {
+      return await process(job, token)
+    } catch (error) {
+      if (error instanceof DrizzleQueryError) throw new Error(`The database failed: ${describeDatabaseError(error)}`)
+      throw error
+    }
+  }
+}
+
+/** The account's budget of requests, kept by the queue for all workers together. */
+function limiterOf({ requestsPerSecond }: Account): { max: number; duration: number } {
+  return Number.isInteger(requestsPerSecond)
+    ? { max: requestsPerSecond, duration: 1000 }
+    : { max: 1, duration: Math.ceil(1000 / requestsPerSecond) }
+}
+
+async function addSchedulers(queues: Queues): Promise<void> {
+  const opts = tickJobOptions
+  const [dispatch, expire] = await Promise.all([
+    queues.dispatch.getJobScheduler(DISPATCH),
+    queues.expire.getJobScheduler(EXPIRE),
+  ])
+  if (!dispatch)
+    await queues.dispatch.upsertJobScheduler(DISPATCH, { every: DISPATCH_EVERY_MS }, { name: 'tick', opts })
+  if (!expire) await queues.expire.upsertJobScheduler(EXPIRE, { every: EXPIRE_EVERY_MS }, { name: 'tick', opts })
+}

@@ -1,0 +1,46 @@
+/** The log: pino, one JSON object a line, with what must never be logged taken out by an option, not by habit. */
+import { DrizzleQueryError } from 'drizzle-orm'
+import { type Logger, pino, stdSerializers } from 'pino'
+
+export type Log = Logger
+
+/** Fields that hold secrets or phone numbers, at any of the depths they are logged at. */
+const SECRET_FIELDS = [
+  'apiKey',
+  'signingKey',
+  'webhookToken',
+  'productToken',
+  'secret',
+  'authorization',
+  'recipient',
+  'to',
+]
+
+export function createLog(level: string): Log {
+  return pino({
+    level,
+    base: { pid: process.pid },
+    redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '[redacted]' },
+    serializers: { err: serializeError },
+  })
+}
+
+/** A failed query's own message holds its parameters, so only its cause is logged. */
+function serializeError(error: unknown): unknown {
+  if (error instanceof DrizzleQueryError) return serializeError(error.cause)
+  if (!(error instanceof Error)) return error
+  const { type, message, stack, code } = stdSerializers.err(error)
+  return { type, message, code, stack }
+}
+
+/** Logs a repeated complaint once a minute: an outage of the queue makes every connection complain at every attempt. */
+export function createComplaint(log: Log, subject: string): (error: Error) => void {
+  const quietUntil = new Map<string, number>()
+  return (error) => {
+    const now = Date.now()
+    if ((quietUntil.get(error.message) ?? 0) > now) return
+    if (quietUntil.size > 100) quietUntil.clear()
+    quietUntil.set(error.message, now + 60_000)
+    log.warn({ err: error }, `${subject}: ${error.message || error.name}`)
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The composition root: configuration in, started parts out. Parts start in order and stop in reverse; a start that
+ * fails half-way stops what it had started.
+ */
+import type { Config } from './config.ts'
+import { openDatabase } from './db/client.ts'
+import { openEmbedded } from './db/embedded.ts'
+import { migrateDatabase } from './db/migrate.ts'
+import { createServer } from './http/server.ts'
+import { openQueueBackend } from './jobs/backend.ts'
+import { openQueues } from './jobs/queues.ts'
+import { countWorkers, openWorkers } from './jobs/workers.ts'
+import { createLog, type Log } from './log.ts'
+import { createMetrics } from './metrics.ts'
+import type { Account } from './providers/provider.ts'
+
+export interface Parts {
+  api: boolean
+  workers: boolean
+}
+
+export interface Runtime {
+  /** Where the API listens; undefined without it. */
+  url: string | undefined
+  log: Log
+  close(): Promise<void>
+}
+
+/** Starts the parts asked for. Throws CONFIG_INVALID or UNAVAILABLE with a sentence for the operator. */
+export async function start(config: Config, parts: Parts): Promise<Runtime> {
+  const log = createLog(config.logLevel)
+  const releasers: (() => Promise<unknown>)[] = []
+  const close = async () => {
+    for (let release = releasers.pop(); release; release = releasers.pop()) await release()
+  }
+  try {
+    const databaseUrl = config.databaseUrl ?? (await openOwnDatabase(config.dataDir, releasers))
+    const database = await openDatabase(databaseUrl)
+    releasers.push(() => database.close())
+    await migrateDatabase(databaseUrl)
+
+    const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
+    const workers = parts.workers ? countWorkers(accounts) : 0
+    const backend = await openQueueBackend({ url: config.queueUrl ?? databaseUrl, log, workers })
+    releasers.push(() => backend.close())
+    const queues = openQueues(backend, accounts.keys())
+    const metrics = createMetrics()
+    const shared = { db: database.db, queues, accounts, log, metrics }
+
+    if (parts.workers) {
+      const opened = await openWorkers({ ...shared, backend, leaseMs: config.leaseMs })
+      releasers.push(() => opened.close())
+    }
+    if (!parts.api) return { url: undefined, log, close }
+    const { apiKeys, host, port, publicUrl } = config
+    const server = await createServer({ ...shared, pingQueues: () => backend.ping(), apiKeys, host, publicUrl })
+    releasers.push(() => server.close())
+    const url = await server.listen({ host, port })
+    return { url, log, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function openOwnDatabase(dataDir: string, releasers: (() => Promise<unknown>)[]): Promise<string> {
+  const embedded = await openEmbedded(dataDir)
+  releasers.push(() => embedded.close())
+  return embedded.url
+}
+
+/** Applies the migrations of the database and of the queues, where these live in Postgres. */
+export async function migrate(config: Config): Promise<void> {
+  const runtime = await start({ ...config, logLevel: 'warn' }, { api: false, workers: false })
+  await runtime.close()
+}

@@ -1,0 +1,122 @@
+/** What the sending app hands over, checked and put into the schedule: the same for HTTP and for the queue `track`. */
+import { z } from 'zod'
+import { type Issue, LastwordError } from './core/errors.ts'
+import { nextPollAt, windowEnd } from './core/polling.ts'
+import type { Db } from './db/client.ts'
+import { type NewMessage, trackMessages } from './db/messages.ts'
+import type { Account } from './providers/provider.ts'
+import { providerOf } from './providers/registry.ts'
+
+export type Accounts = ReadonlyMap<string, Account>
+
+/** The most messages in one order. */
+export const MOST_MESSAGES = 10_000
+/** Clocks differ: `sentAt` may be this far ahead. */
+const CLOCK_TOLERANCE_MS = 5 * 60_000
+
+const nulCharacter = /\\u0000/
+const metadataSchema = z
+  .record(z.string(), z.json())
+  .refine((value) => !nulCharacter.test(JSON.stringify(value)), 'expected no NUL characters')
+
+const messageSchema = z.strictObject({
+  messageId: z
+    .union([z.string(), z.int().nonnegative()])
+    .transform(String)
+    .pipe(z.string().min(1, 'expected a message ID, found an empty string')),
+  sentAt: z.iso
+    .datetime({ offset: true, message: 'expected an ISO 8601 time with an offset, like 2026-01-31T10:00:00Z' })
+    .optional(),
+  recipient: z
+    .string()
+    .regex(/^\+?[0-9 ()./-]{3,30}$/, 'expected a phone number of 3 to 30 characters, like +491700000000')
+    .optional(),
+  metadata: metadataSchema.optional(),
+})
+
+/** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */
+export const trackingOrderSchema = z.strictObject({
+  account: z.string(),
+  messages: z
+    .array(messageSchema)
+    .min(1, 'expected at least one message')
+    .max(MOST_MESSAGES, `expected at most ${MOST_MESSAGES} messages; send the rest in a further request`),
+})
+export type TrackingOrder = z.infer<typeof trackingOrderSchema>
+
+export interface Tracked {
+  tracked: number
+  alreadyTracked: number
+}
+
+/** Tracks an order, all or none; committed when it resolves. Throws NOT_FOUND or INPUT_INVALID. */
+export async function track(db: Db, accounts: Accounts, order: TrackingOrder): Promise<Tracked> {
+  const account = accounts.get(order.account)
+  if (!account) {
+    const known = [...accounts.keys()].join(', ') || 'none'
+    throw new LastwordError(
+      'NOT_FOUND',
+      `No account named ${JSON.stringify(order.account.slice(0, 50))} is configured; known are: ${known}.`,
+    )
+  }
+  const messages = scheduleMessages(account, order.messages, Date.now(), Math.random)
+  const tracked = await trackMessages(db, messages)
+  return { tracked, alreadyTracked: messages.length - tracked }
+}
+
+/** Puts messages in normal form and into the schedule. Throws INPUT_INVALID with every message that is wrong, by index. */
+export function scheduleMessages(
+  account: Account,
+  messages: TrackingOrder['messages'],
+  now: number,
+  random: () => number,
+): NewMessage[] {
+  const provider = providerOf(account)
+  const isPolled = provider.lookup(account) !== undefined
+  const issues: Issue[] = []
+  const seen = new Map<string, number>()
+  const scheduled = messages.map((message, index): NewMessage => {
+    const wrong = (field: string, expectation: string) =>
+      issues.push({ path: `messages[${index}].${field}`, message: expectation })
+    const messageId = provider.normalizeMessageId(message.messageId)
+    if (messageId === undefined) wrong('messageId', `expected ${provider.messageIdRule}`)
+    const recipientKey =
+      provider.keyedByRecipient && message.recipient ? provider.normalizeRecipient(message.recipient) : ''
+    const key = `${messageId} ${recipientKey}`
+    const first = seen.get(key)
+    if (first !== undefined) wrong('messageId', `expected each message once, found the same one in messages[${first}]`)
+    seen.set(key, index)
+    const sentAt = message.sentAt === undefined ? now : Date.parse(message.sentAt)
+    if (sentAt > now + CLOCK_TOLERANCE_MS) wrong('sentAt', 'expected a time at most 5 minutes ahead')
+    const windowEndsAt = windowEnd(account.polling, sentAt)
+    if (windowEndsAt <= now) wrong('sentAt', `expected a time within the look-up window of ${days(account)} days`)
+    const due = isPolled ? nextPollAt(account.polling, { sentAt, now, polls: 0, random: random() }) : windowEndsAt
+    return {
+      account: account.name,
+      messageId: messageId ?? '',
+      recipientKey,
+      recipient: message.recipient ?? null,
+      sentAt: new Date(sentAt),
+      windowEndsAt: new Date(windowEndsAt),
+      nextPollAt: new Date(due),
+      metadata: message.metadata,
+    }
+  })
+  if (issues.length > 0) throw invalidOrder(issues)
+  return scheduled
+}
+
+function days({ polling }: Account): string {
+  return String(Number((polling.windowMs / 86_400_000).toPrecision(3)))
+}
+
+const MOST_ISSUES = 20
+
+/** INPUT_INVALID for an order, with the first of its issues. */
+export function invalidOrder(issues: readonly Issue[]): LastwordError {
+  const [first] = issues
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
+  return new LastwordError('INPUT_INVALID', `Nothing was tracked. ${first?.path}: ${first?.message}${more}.`, {
+    issues: issues.slice(0, MOST_ISSUES),
+  })
+}
