@@ -4,7 +4,7 @@
  *
  * Error messages name the status and the cause, never the URL or a header: they hold message IDs and credentials.
  */
-import { Pool } from 'undici'
+import { errors, Pool } from 'undici'
 import { ProviderError } from '../core/errors.ts'
 
 export interface ProviderHttpOptions {
@@ -39,13 +39,19 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections }: Provider
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
       try {
         const response = await pool.request({ method: 'GET', path: prefix + path, headers, signal: deadline })
+        const error = errorOfStatus(response.statusCode, response.headers)
+        if (error) {
+          // Read to its end for the sake of the connection; a body that breaks off takes nothing from the status.
+          await response.body.dump().catch(() => {})
+          throw error
+        }
         const text = await readCapped(response.body)
-        throwUnlessSuccess(response.statusCode, response.headers)
         return { status: response.statusCode, headers: response.headers, text }
       } catch (error) {
         if (error instanceof ProviderError || signal.aborted) throw error
         throw new ProviderError('transient', `the provider did not answer: ${reasonOf(error, timeoutMs)}`, {
-          cause: error,
+          // An HTTPParserError carries what the provider sent, which may repeat message IDs and credentials.
+          cause: error instanceof errors.HTTPParserError ? undefined : error,
         })
       }
     },
@@ -66,17 +72,17 @@ async function readCapped(body: AsyncIterable<Buffer>): Promise<string> {
   return Buffer.concat(chunks).toString('utf8')
 }
 
-function throwUnlessSuccess(status: number, headers: ProviderResponse['headers']): void {
-  if (status >= 200 && status < 300) return
+function errorOfStatus(status: number, headers: ProviderResponse['headers']): ProviderError | undefined {
+  if (status >= 200 && status < 300) return undefined
   const said = `the provider answered HTTP ${status}`
   if (status === 429) {
     const retryAfterMs = parseRetryAfter(headers['retry-after'], Date.now())
-    throw new ProviderError('throttled', said, retryAfterMs === undefined ? {} : { retryAfterMs })
+    return new ProviderError('throttled', said, retryAfterMs === undefined ? {} : { retryAfterMs })
   }
-  if (status === 401 || status === 403) throw new ProviderError('account', `${said}: the credentials are refused`)
-  if (status === 404 || status === 410) throw new ProviderError('gone', `${said}: the look-up does not exist there`)
-  if (status >= 400 && status < 500 && status !== 408) throw new ProviderError('request', said)
-  throw new ProviderError('transient', said)
+  if (status === 401 || status === 403) return new ProviderError('account', `${said}: the credentials are refused`)
+  if (status === 404 || status === 410) return new ProviderError('gone', `${said}: the look-up does not exist there`)
+  if (status >= 400 && status < 500 && status !== 408) return new ProviderError('request', said)
+  return new ProviderError('transient', said)
 }
 
 /** Milliseconds to wait, of a `Retry-After` in seconds or as an HTTP date; undefined when it is neither. */
