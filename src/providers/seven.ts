@@ -11,6 +11,7 @@ import type { Status, StatusReport } from '../core/status.ts'
 import { commonAccountFields, credentialSchema } from './account.ts'
 import type { ProviderHttp } from './http.ts'
 import { parseLocalTime } from './local-time.ts'
+import { normalizePhoneNumber } from './phone-number.ts'
 import type { Account, Provider, StatusAnswer, WebhookReading, WebhookRequest } from './provider.ts'
 
 export interface SevenAccount extends Account {
@@ -56,6 +57,7 @@ export const seven: Provider<SevenAccount> = {
     const id = messageId.trim()
     return isMessageId(id) ? id : undefined
   },
+  normalizeRecipient: normalizePhoneNumber,
   lookup(account) {
     if (account.query === 'off') return undefined
     return {
