@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 /** The command line. Errors for the operator are one sentence; exit codes: 0 done, 1 failed, 2 wrong configuration or usage. */
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
+import { runDemo } from './cli/demo.ts'
 import { readConfig } from './config.ts'
 import { LastwordError } from './core/errors.ts'
 import { migrate, type Parts, start } from './runtime.ts'
+import { createSandbox } from './sandbox/server.ts'
 
 /** A stop that takes longer than this is cut short. */
 const STOP_WITHIN_MS = 14_000
@@ -35,11 +37,64 @@ program
     console.log('The database is up to date.')
   })
 
-/** Runs until SIGTERM or SIGINT, then stops in order. */
-async function run(parts: Parts): Promise<void> {
-  const stopped = new Promise<string>((resolve) => {
+program
+  .command('sandbox')
+  .description('run a simulated provider with a seeded truth, for trying things out')
+  .option('--port <port>', 'where it listens on 127.0.0.1', wholeNumber, 3100)
+  .option('--seed <number>', 'what histories and faults are drawn from', wholeNumber, 1)
+  .option('--time-scale <factor>', 'by how much the delivery-time law is faster than life', Number, 1)
+  .option('--webhook-url <url>', 'where delivery receipts go')
+  .option('--knobs <json>', 'further knobs, as PUT /sandbox/knobs takes them', '{}')
+  .action(runSandbox)
+
+program
+  .command('demo')
+  .description('send a few hundred messages through the sandbox and watch them settle')
+  .option('--stay', 'keep it running afterwards, to look around', false)
+  .action(async ({ stay }: { stay: boolean }) => {
+    if (!(await runDemo({ stay, stopped: stopSignal() }))) process.exitCode = 1
+  })
+
+interface SandboxFlags {
+  port: number
+  seed: number
+  timeScale: number
+  webhookUrl?: string
+  knobs: string
+}
+
+async function runSandbox({ port, seed, timeScale, webhookUrl, knobs }: SandboxFlags): Promise<void> {
+  const sandbox = await createSandbox({ port, seed, law: { timeScale }, knobs: { webhookUrl: webhookUrl ?? null } })
+  sandbox.set(parseKnobs(knobs))
+  console.log(`Sandbox provider: set "baseUrl":"${sandbox.url}" and "apiKey":"${sandbox.apiKey}" in an account.`)
+  console.log(`It sends by POST ${sandbox.url}/sms, tells the truth at ${new URL('/sandbox/truth', sandbox.url)}.`)
+  await stopSignal()
+  await sandbox.close()
+}
+
+function parseKnobs(json: string): object {
+  try {
+    return JSON.parse(json)
+  } catch {
+    throw new InvalidArgumentError('--knobs: expected a JSON object.')
+  }
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number.')
+  return Number(text)
+}
+
+/** Resolves with the first signal that asks the process to end. */
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
   })
+}
+
+/** Runs until SIGTERM or SIGINT, then stops in order. */
+async function run(parts: Parts): Promise<void> {
+  const stopped = stopSignal()
   const { log, url, close } = await start(readConfig(), parts)
   log.info({ url, ...parts }, url ? `listening on ${url}, Bull Board at ${url}/queues` : 'working')
   log.info(`${await stopped}: stopping`)

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { parseDuration } from './core/duration.ts'
 import { LastwordError } from './core/errors.ts'
 import type { Account } from './providers/provider.ts'
@@ -29,9 +29,10 @@ export interface Config {
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Reads `process.env`, or the environment given. Empty variables count as unset. */
-export function readConfig(environment: Environment = process.env): Config {
-  const env = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+/** Reads `process.env`, or the environment given, over other defaults where there are. Empty variables count as unset. */
+export function readConfig(environment: Environment = process.env, defaults: Environment = {}): Config {
+  const set = Object.entries(environment).filter(([, value]) => value !== undefined && value !== '')
+  const env: Environment = { ...defaults, ...Object.fromEntries(set) }
   const config: Config = {
     host: env.HOST ?? '127.0.0.1',
     port: readPort(env),
@@ -153,16 +154,48 @@ function parseAccounts(variable: string, text: string): unknown[] {
 
 function readAccount(env: Environment, where: string, entry: unknown): Account {
   const resolved = resolveEnvironment(env, where, entry)
-  const named = z.looseObject({ provider: z.string() }).safeParse(resolved)
-  const provider = named.success ? findProvider(named.data.provider) : undefined
+  if (typeof resolved !== 'object' || resolved === null || Array.isArray(resolved)) {
+    throw invalid(where, describe(resolved), 'an account {"name","provider",…}')
+  }
+  const name = valueAt(resolved, ['provider'])
+  const provider = typeof name === 'string' ? findProvider(name) : undefined
   if (!provider) {
-    const found = named.success ? `"${named.data.provider}"` : 'nothing'
-    throw invalid(`${where}.provider`, found, `one of ${providerNames().join(', ')}`)
+    throw invalid(`${where}.provider`, describe(name, 'provider'), `one of ${providerNames().join(', ')}`)
   }
   const account = provider.accountSchema.safeParse(resolved)
   if (account.success) return account.data
-  const { path, message } = account.error.issues[0] ?? { path: [], message: 'an account' }
-  throw new LastwordError('CONFIG_INVALID', `${[where, ...path].join('.')}: ${message}.`)
+  throw invalidAccount(where, resolved, account.error.issues[0])
+}
+
+function invalidAccount(where: string, entry: object, issue: z.core.$ZodIssue | undefined): LastwordError {
+  const path = issue?.path.map(String) ?? []
+  const at = [where, ...path].join('.')
+  if (issue?.code === 'unrecognized_keys') {
+    return invalid(at, `the unknown ${issue.keys.map((key) => `"${key}"`).join(', ')}`, 'known fields only')
+  }
+  return invalid(at, describe(valueAt(entry, path), path.at(-1)), expectationOf(issue))
+}
+
+/** What the library's sentences, which begin with the kind of mistake and end with what was received, expect. */
+function expectationOf(issue: z.core.$ZodIssue | undefined): string {
+  if (issue?.code === 'invalid_format' && issue.format === 'url') return 'a URL that begins with http:// or https://'
+  const expected = issue?.message.replace(/^(?!expected).*?: /, '').replace(/,? (received|found) .*$/, '')
+  return expected?.replace(/^expected /, '') ?? 'an account'
+}
+
+function valueAt(value: unknown, [key, ...rest]: string[]): unknown {
+  if (key === undefined) return value
+  return typeof value === 'object' && value !== null ? valueAt(Reflect.get(value, key), rest) : undefined
+}
+
+/** Fields whose text may be printed: none of them ever holds a secret. */
+const PRINTABLE = new Set(['name', 'provider', 'query', 'timeout', 'firstAfter', 'maxInterval', 'window', 'events'])
+
+function describe(value: unknown, key = ''): string {
+  if (value === undefined) return 'nothing'
+  if (typeof value === 'string') return PRINTABLE.has(key) ? `"${value}"` : `a text of ${value.length} characters`
+  if (Array.isArray(value)) return 'a list'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
 }
 
 /** Replaces every string value `env:NAME` by the variable of that name. */

@@ -1,5 +1,5 @@
 /** The HTTP server: every route, and which of them are public. Everything else asks for an API key. */
-import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify'
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import type { Db } from '../db/client.ts'
 import { createReportWriter } from '../db/report-writer.ts'
 import type { Queues } from '../jobs/queues.ts'
@@ -32,7 +32,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   const server = fastify({
     loggerInstance: log as FastifyBaseLogger,
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: REQUEST_WITHIN_MS,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
   })

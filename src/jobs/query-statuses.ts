@@ -46,10 +46,10 @@ const PATIENCE_WITHOUT_RETRY_AFTER_MS = 10_000
 const LONGEST_PATIENCE_MS = 3_600_000
 const LONGEST_PAUSE_AFTER_FAILURE_MS = 5 * 60_000
 
-/** The pause before attempt `attempt + 1` of a batch: doubling, with full jitter in its upper half. */
+/** The pause before the attempt after `attempt`, in whole milliseconds: doubling, with jitter over its upper half. */
 export function retryDelay(attempt: number, random = Math.random()): number {
   const longest = Math.min(FIRST_RETRY_MS * 2 ** attempt, LONGEST_RETRY_MS)
-  return longest / 2 + (random * longest) / 2
+  return Math.round(longest / 2 + (random * longest) / 2)
 }
 
 export function createStatusQuerier(options: StatusQuerierOptions) {
