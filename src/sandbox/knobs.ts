@@ -1,0 +1,93 @@
+/** The knobs: what goes wrong at the sandbox provider, changeable while it runs. Shares are numbers from 0 to 1. */
+import { z } from 'zod'
+import { LastwordError } from '../core/errors.ts'
+
+const share = z.number().min(0).max(1)
+
+const knobsSchema = z.strictObject({
+  /** Where delivery receipts go; null sends none. */
+  webhookUrl: z.url({ protocol: /^https?$/ }).nullable(),
+  /** The share of single delivery receipts that are never sent. */
+  webhookLoss: share,
+  /** The share of messages none of whose delivery receipts are sent. */
+  webhookLossPerMessage: share,
+  /** The share of delivery receipts sent twice. */
+  webhookDuplicates: share,
+  /** The share of delivery receipts held back until the next one of the same message has been sent. */
+  webhookReorder: share,
+  /** The lag of a delivery receipt behind its status: lognormal, in time of the law. */
+  webhookDelay: z.strictObject({ medianMs: z.number().min(0), sigma: z.number().min(0).max(5).default(0) }),
+  /** How long the receiver may take to answer, in real time. */
+  webhookTimeoutMs: z.number().min(1),
+  /** What the status query says about IDs it does not know: no row, a null row, or 600 for the whole request. */
+  unknownIds: z.enum(['missing', 'null', 'error']),
+  /** Status queries answered with 429; `retryAfter` is in seconds, or `date` for an HTTP date in 1 to 2 seconds. */
+  rateLimited: z.strictObject({ share, retryAfter: z.union([z.int().min(0), z.literal('date')]).default(1) }),
+  /** Status queries answered with 500, 502, 503 or 504. */
+  serverErrors: share,
+  /** Status queries never answered; their connection is closed after a minute. */
+  timeouts: share,
+  /** Status queries answered with JSON that breaks off, in a body that is complete by its length. */
+  malformed: share,
+  /** Status queries whose connection is closed in mid-body. */
+  cutOff: share,
+  /** Status queries answered with an error code in a 200, in one of the forms that have been seen. */
+  errorCode: z.strictObject({
+    share,
+    code: z.int().default(900),
+    form: z.enum(['number', 'string', 'code', 'error_code']).default('number'),
+  }),
+  /** How long a status query takes, in real time. */
+  latencyMs: z.number().min(0),
+})
+
+const patchSchema = knobsSchema.partial()
+
+export type Knobs = z.output<typeof knobsSchema>
+export type KnobsPatch = z.input<typeof patchSchema>
+
+/** Everything works, and nobody is told. */
+export const DEFAULT_KNOBS: Knobs = {
+  webhookUrl: null,
+  webhookLoss: 0,
+  webhookLossPerMessage: 0,
+  webhookDuplicates: 0,
+  webhookReorder: 0,
+  webhookDelay: { medianMs: 0, sigma: 0 },
+  webhookTimeoutMs: 5_000,
+  unknownIds: 'missing',
+  rateLimited: { share: 0, retryAfter: 1 },
+  serverErrors: 0,
+  timeouts: 0,
+  malformed: 0,
+  cutOff: 0,
+  errorCode: { share: 0, code: 900, form: 'number' },
+  latencyMs: 0,
+}
+
+/** The knobs with some of them turned. Throws INPUT_INVALID for a knob that does not exist or cannot be turned so. */
+export function turnKnobs(knobs: Knobs, patch: unknown): Knobs {
+  const result = patchSchema.safeParse(patch)
+  if (!result.success) {
+    const issues = result.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }))
+    const said = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ')
+    throw new LastwordError('INPUT_INVALID', `Expected knobs of the sandbox; ${said}.`, { issues })
+  }
+  const given = Object.entries(result.data).filter(([, value]) => value !== undefined)
+  const turned: Knobs = { ...knobs, ...Object.fromEntries(given) }
+  const faults =
+    turned.rateLimited.share +
+    turned.serverErrors +
+    turned.timeouts +
+    turned.malformed +
+    turned.cutOff +
+    turned.errorCode.share
+  // Tenths do not add up exactly in binary.
+  if (faults > 1 + 1e-9) {
+    throw new LastwordError(
+      'INPUT_INVALID',
+      `Expected the shares of all faults to be at most 1 together, got ${faults}.`,
+    )
+  }
+  return turned
+}
