@@ -1,0 +1,74 @@
+/** What may go wrong with the answer to a status query, and how it looks on the wire. */
+import type { FastifyReply } from 'fastify'
+import type { Agenda } from './agenda.ts'
+import type { Knobs } from './knobs.ts'
+import type { Random } from './random.ts'
+
+export const FAULTS = ['rateLimited', 'serverErrors', 'timeouts', 'malformed', 'cutOff', 'errorCode'] as const
+export type Fault = (typeof FAULTS)[number]
+
+/** An answer as it would be without the fault. */
+export interface Answer {
+  type: 'application/json' | 'text/plain'
+  body: string
+}
+
+const SERVER_ERRORS = [500, 502, 503, 504] as const
+/** Longer than any client waits, short enough not to pile up connections. */
+const LONGEST_SILENCE_MS = 60_000
+
+/** Draws at most one fault for a request. One number a request, so that turning a knob shifts nothing else. */
+export function drawFault(random: Random, knobs: Knobs): Fault | undefined {
+  let left = random()
+  return FAULTS.find((fault) => {
+    const knob = knobs[fault]
+    left -= typeof knob === 'number' ? knob : knob.share
+    return left < 0
+  })
+}
+
+interface FaultyAnswer {
+  fault: Fault
+  answer: Answer
+  knobs: Knobs
+  random: Random
+  agenda: Agenda
+}
+
+export function replyWithFault(reply: FastifyReply, { fault, answer, knobs, random, agenda }: FaultyAnswer): unknown {
+  switch (fault) {
+    case 'rateLimited':
+      return reply.code(429).header('retry-after', retryAfter(knobs)).type('text/plain').send('Too Many Requests')
+    case 'serverErrors': {
+      const status = SERVER_ERRORS[Math.floor(random() * SERVER_ERRORS.length)] ?? 500
+      return reply.code(status).type('text/html').send(`<html><body><h1>${status}</h1></body></html>`)
+    }
+    case 'timeouts':
+      agenda.add(Date.now() + LONGEST_SILENCE_MS, () => reply.raw.destroy())
+      return reply.hijack()
+    case 'malformed':
+      return reply.type(answer.type).send(firstHalf(answer.body))
+    case 'cutOff':
+      reply.hijack()
+      reply.raw.writeHead(200, { 'content-type': answer.type, 'content-length': Buffer.byteLength(answer.body) })
+      reply.raw.write(firstHalf(answer.body), () => reply.raw.destroy())
+      return reply
+    case 'errorCode':
+      return reply.type('application/json').send(errorBody(knobs.errorCode))
+  }
+}
+
+function firstHalf(body: string): string {
+  return body.slice(0, Math.floor(body.length / 2))
+}
+
+/** An HTTP date has whole seconds: the second but one from now is 1 to 2 seconds away. */
+function retryAfter({ rateLimited }: Knobs): string {
+  if (rateLimited.retryAfter !== 'date') return String(rateLimited.retryAfter)
+  return new Date(Math.floor(Date.now() / 1000) * 1000 + 2_000).toUTCString()
+}
+
+function errorBody({ code, form }: Knobs['errorCode']): string {
+  if (form === 'number') return String(code)
+  return JSON.stringify(form === 'string' ? String(code) : { [form]: String(code) })
+}
