@@ -188,14 +188,17 @@ function valueAt(value: unknown, [key, ...rest]: string[]): unknown {
   return typeof value === 'object' && value !== null ? valueAt(Reflect.get(value, key), rest) : undefined
 }
 
-/** Fields whose text may be printed: none of them ever holds a secret. */
-const PRINTABLE = new Set(['name', 'provider', 'query', 'timeout', 'firstAfter', 'maxInterval', 'window', 'events'])
+/** Fields whose value may be printed: none of them ever holds a secret. */
+const PRINTABLE: ReadonlySet<string> = new Set(
+  'name provider query batchSize requestsPerSecond timeout factor firstAfter maxInterval window events'.split(' '),
+)
 
 function describe(value: unknown, key = ''): string {
   if (value === undefined) return 'nothing'
-  if (typeof value === 'string') return PRINTABLE.has(key) ? `"${value}"` : `a text of ${value.length} characters`
   if (Array.isArray(value)) return 'a list'
-  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+  if (typeof value === 'object' && value !== null) return 'an object'
+  if (typeof value === 'boolean' || value === null || PRINTABLE.has(key)) return JSON.stringify(value)
+  return typeof value === 'string' ? `a text of ${value.length} characters` : 'a number'
 }
 
 /** Replaces every string value `env:NAME` by the variable of that name. */

@@ -1,0 +1,352 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Config, isLoopback, readConfig } from '../src/config.ts'
+import { LastwordError } from '../src/core/errors.ts'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+/** Values that stand for secrets: whatever goes wrong, they are never printed. */
+const SECRETS = ['sEcReT-one', 'sEcReT two', 'sEcReT-in-a-url', 'sEcReT.token', '4711081512']
+
+const byDefault: Config = {
+  host: '127.0.0.1',
+  port: 3000,
+  databaseUrl: undefined,
+  queueUrl: undefined,
+  dataDir: '.lastword',
+  accounts: [],
+  apiKeys: [],
+  publicUrl: undefined,
+  callbackAllowPrivate: false,
+  logLevel: 'info',
+  leaseMs: MINUTE,
+}
+
+const sevenByDefault = {
+  name: 'main',
+  provider: 'seven',
+  apiKey: 'sEcReT-one',
+  baseUrl: 'https://gateway.seven.io/api',
+  query: 'auto',
+  batchSize: 100,
+  requestsPerSecond: 5,
+  timeoutMs: 10_000,
+  polling: { firstAfterMs: MINUTE, factor: 2, maxIntervalMs: 6 * HOUR, windowMs: 30 * DAY },
+}
+
+let directory = ''
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'lastword-config-'))
+})
+
+afterAll(() => rmSync(directory, { recursive: true }))
+
+function fileOf(text: string): string {
+  const path = join(directory, 'accounts.json')
+  writeFileSync(path, text)
+  return path
+}
+
+/** One account of seven, correct but for the changes, as the text of ACCOUNTS. */
+const accounts = (...changes: object[]) =>
+  JSON.stringify(changes.map((change) => ({ name: 'main', provider: 'seven', apiKey: 'sEcReT-one', ...change })))
+
+function mistakeIn(environment: Record<string, string>): LastwordError {
+  try {
+    readConfig(environment)
+  } catch (error) {
+    const printed = [inspect(error, { depth: null, showHidden: true }), JSON.stringify(error), String(error)].join('\n')
+    for (const secret of SECRETS) expect(printed).not.toContain(secret)
+    expect(error).toBeInstanceOf(LastwordError)
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID' })
+    return error as LastwordError
+  }
+  throw new Error('Expected CONFIG_INVALID, got a configuration')
+}
+
+describe('a correct configuration', () => {
+  it('has a default for everything', () => {
+    expect(readConfig({})).toEqual(byDefault)
+  })
+
+  it('takes empty variables for unset ones', () => {
+    const names = ['HOST', 'PORT', 'DATABASE_URL', 'QUEUE_URL', 'DATA_DIR', 'ACCOUNTS', 'ACCOUNTS_FILE', 'API_KEYS']
+    const empty = Object.fromEntries([...names, 'PUBLIC_URL', 'LOG_LEVEL', 'LEASE'].map((name) => [name, '']))
+    expect(readConfig(empty)).toEqual(byDefault)
+  })
+
+  it.each<[Record<string, string>, Partial<Config>]>([
+    [{ HOST: '::1' }, { host: '::1' }],
+    [
+      { HOST: '0.0.0.0', API_KEYS: 'sEcReT-one' },
+      { host: '0.0.0.0', apiKeys: ['sEcReT-one'] },
+    ],
+    [{ PORT: '0' }, { port: 0 }],
+    [{ PORT: '65535' }, { port: 65_535 }],
+    [{ DATABASE_URL: 'postgres://u:p@db/x' }, { databaseUrl: 'postgres://u:p@db/x' }],
+    [{ DATABASE_URL: 'postgresql://db/x' }, { databaseUrl: 'postgresql://db/x' }],
+    [{ QUEUE_URL: 'redis://r:6379/1' }, { queueUrl: 'redis://r:6379/1' }],
+    [{ QUEUE_URL: 'rediss://r' }, { queueUrl: 'rediss://r' }],
+    [{ QUEUE_URL: 'postgres://db/x' }, { queueUrl: 'postgres://db/x' }],
+    [{ DATA_DIR: '/var/lib/lastword' }, { dataDir: '/var/lib/lastword' }],
+    [{ API_KEYS: 'one, two' }, { apiKeys: ['one', 'two'] }],
+    [{ PUBLIC_URL: 'https://sms.example.com/lastword/' }, { publicUrl: 'https://sms.example.com/lastword' }],
+    [{ CALLBACK_ALLOW_PRIVATE: 'true' }, { callbackAllowPrivate: true }],
+    [{ CALLBACK_ALLOW_PRIVATE: 'false' }, { callbackAllowPrivate: false }],
+    [{ LOG_LEVEL: 'silent' }, { logLevel: 'silent' }],
+    [{ LEASE: '5m' }, { leaseMs: 5 * MINUTE }],
+    [{ UNRELATED: 'x' }, {}],
+  ])('%j', (environment, changes) => {
+    expect(readConfig(environment)).toEqual({ ...byDefault, ...changes })
+  })
+
+  it.each<[string, string, object[]]>([
+    ['none', '[]', []],
+    ['one with its defaults', accounts({}), [sevenByDefault]],
+    [
+      'two',
+      accounts({}, { name: 'other-2', query: 'off' }),
+      [sevenByDefault, { ...sevenByDefault, name: 'other-2', query: 'off' }],
+    ],
+    [
+      'everything said',
+      accounts({
+        webhookToken: 'a_Token-1',
+        baseUrl: 'http://127.0.0.1:4000/api',
+        query: 'status',
+        batchSize: 1000,
+        requestsPerSecond: 0.5,
+        timeout: '2.5s',
+        polling: { firstAfter: '500ms', factor: 1.5, maxInterval: '5m', window: '2d' },
+      }),
+      [
+        {
+          ...sevenByDefault,
+          webhookToken: 'a_Token-1',
+          baseUrl: 'http://127.0.0.1:4000/api',
+          query: 'status',
+          batchSize: 1000,
+          requestsPerSecond: 0.5,
+          timeoutMs: 2500,
+          polling: { firstAfterMs: 500, factor: 1.5, maxIntervalMs: 5 * MINUTE, windowMs: 2 * DAY },
+        },
+      ],
+    ],
+    [
+      'polling said in part',
+      accounts({ polling: { window: '72h' } }),
+      [{ ...sevenByDefault, polling: { ...sevenByDefault.polling, windowMs: 72 * HOUR } }],
+    ],
+    [
+      'values of the environment',
+      accounts({ apiKey: 'env:SEVEN_KEY', polling: { firstAfter: 'env:FIRST' } }),
+      [{ ...sevenByDefault, apiKey: 'from-outside', polling: { ...sevenByDefault.polling, firstAfterMs: 30_000 } }],
+    ],
+  ])('accounts: %s', (_, text, expected) => {
+    const outside = { SEVEN_KEY: 'from-outside', FIRST: '30s' }
+    expect(readConfig({ ...outside, ACCOUNTS: text }).accounts).toEqual(expected)
+    expect(readConfig({ ...outside, ACCOUNTS_FILE: fileOf(text) }).accounts).toEqual(expected)
+  })
+})
+
+describe('a mistake is told in one sentence: which variable, what was found, what is expected', () => {
+  it.each<[Record<string, string>, string]>([
+    [{ PORT: 'http' }, 'PORT: found "http", expected a port number from 0 to 65535.'],
+    [{ PORT: '65536' }, 'PORT: found "65536", expected a port number from 0 to 65535.'],
+    [{ PORT: '-1' }, 'PORT: found "-1", expected a port number from 0 to 65535.'],
+    [{ PORT: '3000.5' }, 'PORT: found "3000.5", expected a port number from 0 to 65535.'],
+    [{ PORT: '0x10' }, 'PORT: found "0x10", expected a port number from 0 to 65535.'],
+    [
+      { DATABASE_URL: 'mysql://root:sEcReT-in-a-url@db/x' },
+      'DATABASE_URL: found a URL that begins with mysql:, expected a URL that begins with postgres:// or postgresql://.',
+    ],
+    [
+      { DATABASE_URL: '//root:sEcReT-in-a-url@db' },
+      'DATABASE_URL: found text that is not a URL, expected a URL that begins with postgres:// or postgresql://.',
+    ],
+    [
+      { QUEUE_URL: 'http://:sEcReT-in-a-url@r' },
+      'QUEUE_URL: found a URL that begins with http:, expected a URL that begins with redis:// or rediss:// or postgres:// or postgresql://.',
+    ],
+    [
+      { QUEUE_URL: 'r' },
+      'QUEUE_URL: found text that is not a URL, expected a URL that begins with redis:// or rediss:// or postgres:// or postgresql://.',
+    ],
+    [
+      { PUBLIC_URL: 'sms.example.com' },
+      'PUBLIC_URL: found text that is not a URL, expected a URL that begins with http:// or https://.',
+    ],
+    [
+      { PUBLIC_URL: 'ftp://sms.example.com' },
+      'PUBLIC_URL: found a URL that begins with ftp:, expected a URL that begins with http:// or https://.',
+    ],
+    [{ CALLBACK_ALLOW_PRIVATE: 'yes' }, 'CALLBACK_ALLOW_PRIVATE: found "yes", expected one of true, false.'],
+    [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL: found "loud", expected one of fatal, error, warn, info, debug, trace, silent.'],
+    [{ LEASE: '60' }, 'LEASE: found "60", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
+    [{ LEASE: '0s' }, 'LEASE: found "0s", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
+    [
+      { LEASE: '19s', ACCOUNTS: accounts({}) },
+      'LEASE: found 19000 ms, expected at least twice the timeout of account "main" (10000 ms).',
+    ],
+    [
+      { ACCOUNTS: accounts({ timeout: '31s' }) },
+      'LEASE: found 60000 ms, expected at least twice the timeout of account "main" (31000 ms).',
+    ],
+    [
+      { HOST: '0.0.0.0' },
+      'API_KEYS: found nothing, expected at least one key, because HOST is 0.0.0.0; or set HOST to 127.0.0.1.',
+    ],
+    [
+      { HOST: 'sms.example.com', API_KEYS: '' },
+      'API_KEYS: found nothing, expected at least one key, because HOST is sms.example.com; or set HOST to 127.0.0.1.',
+    ],
+    [
+      { API_KEYS: 'sEcReT-one,,' },
+      'API_KEYS: found a key that is empty or holds a space, expected comma-separated keys of printable characters.',
+    ],
+    [
+      { API_KEYS: 'sEcReT two' },
+      'API_KEYS: found a key that is empty or holds a space, expected comma-separated keys of printable characters.',
+    ],
+    [
+      { API_KEYS: ' ' },
+      'API_KEYS: found a key that is empty or holds a space, expected comma-separated keys of printable characters.',
+    ],
+  ])('%j', (environment, message) => {
+    expect(mistakeIn(environment).message).toBe(message)
+  })
+
+  it.each<[string, string]>([
+    ['{"apiKey":"sEcReT-one",}', ': found 24 characters that are not JSON, expected a JSON array of accounts.'],
+    ['sEcReT-one', ': found 10 characters that are not JSON, expected a JSON array of accounts.'],
+    ['{"apiKey":"sEcReT-one"}', ': found JSON that is not an array, expected a JSON array of accounts.'],
+    ['null', ': found JSON that is not an array, expected a JSON array of accounts.'],
+    ['["sEcReT-one"]', '[0]: found a text of 10 characters, expected an account {"name","provider",…}.'],
+    ['[null]', '[0]: found null, expected an account {"name","provider",…}.'],
+    ['[[]]', '[0]: found a list, expected an account {"name","provider",…}.'],
+    ['[{}]', '[0].provider: found nothing, expected one of <providers>.'],
+    [accounts({ provider: 'acme' }), '[0].provider: found "acme", expected one of <providers>.'],
+    [accounts({ provider: 7 }), '[0].provider: found 7, expected one of <providers>.'],
+    [accounts({}, { name: 'b', provider: null }), '[1].provider: found null, expected one of <providers>.'],
+    [accounts({ apiKey: undefined }), '[0].apiKey: found nothing, expected string.'],
+    [accounts({ apiKey: 4_711_081_512 }), '[0].apiKey: found a number, expected string.'],
+    [
+      accounts({ apiKey: '' }),
+      '[0].apiKey: found a text of 0 characters, expected printable characters without spaces.',
+    ],
+    [
+      accounts({ apiKey: 'sEcReT two' }),
+      '[0].apiKey: found a text of 10 characters, expected printable characters without spaces.',
+    ],
+    [accounts({ name: undefined }), '[0].name: found nothing, expected string.'],
+    [
+      accounts({ name: 'Main account' }),
+      '[0].name: found "Main account", expected 1 to 40 lower-case letters, digits and hyphens.',
+    ],
+    [
+      accounts({ name: 'x'.repeat(41) }),
+      `[0].name: found "${'x'.repeat(41)}", expected 1 to 40 lower-case letters, digits and hyphens.`,
+    ],
+    [accounts({ name: '' }), '[0].name: found "", expected 1 to 40 lower-case letters, digits and hyphens.'],
+    [accounts({}, {}), ': found two accounts named "main", expected a different name for each.'],
+    [
+      accounts({ webhookToken: 'sEcReT.token' }),
+      '[0].webhookToken: found a text of 12 characters, expected 1 to 200 letters, digits, hyphens and underscores.',
+    ],
+    [
+      accounts({ baseUrl: '//u:sEcReT-in-a-url@gateway' }),
+      '[0].baseUrl: found a text of 27 characters, expected a URL that begins with http:// or https://.',
+    ],
+    [
+      accounts({ baseUrl: 'ftp://u:sEcReT-in-a-url@gateway' }),
+      '[0].baseUrl: found a text of 31 characters, expected a URL that begins with http:// or https://.',
+    ],
+    [accounts({ query: 'both' }), '[0].query: found "both", expected one of <queries>.'],
+    [accounts({ batchSize: 0 }), '[0].batchSize: found 0, expected number to be >=1.'],
+    [accounts({ batchSize: 1001 }), '[0].batchSize: found 1001, expected number to be <=1000.'],
+    [accounts({ batchSize: 1.5 }), '[0].batchSize: found 1.5, expected int.'],
+    [accounts({ batchSize: '100' }), '[0].batchSize: found a text of 3 characters, expected number.'],
+    [accounts({ requestsPerSecond: 0 }), '[0].requestsPerSecond: found 0, expected number to be >=0.01.'],
+    [accounts({ timeout: '10' }), '[0].timeout: found "10", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
+    [accounts({ timeout: 10 }), '[0].timeout: found 10, expected string.'],
+    [
+      accounts({ polling: { firstAfter: '0s' } }),
+      '[0].polling.firstAfter: found "0s", expected a duration like 500ms, 30s, 5m, 6h or 30d.',
+    ],
+    [accounts({ polling: { factor: 0.5 } }), '[0].polling.factor: found 0.5, expected number to be >=1.'],
+    [accounts({ polling: 'fast' }), '[0].polling: found a text of 4 characters, expected object.'],
+    [
+      accounts({ polling: { firstAfter: '2d', window: '1d' } }),
+      '[0].polling: found an object, expected firstAfter to be shorter than window.',
+    ],
+    [accounts({ apikey: 'sEcReT-one' }), '[0]: found the unknown "apikey", expected known fields only.'],
+    [accounts({ a: 1, b: 2 }), '[0]: found the unknown "a", "b", expected known fields only.'],
+    [accounts({ polling: { every: '5m' } }), '[0].polling: found the unknown "every", expected known fields only.'],
+    [
+      accounts({ apiKey: 'env:NO_SUCH_KEY' }),
+      '[0].apiKey: found "env:NO_SUCH_KEY", expected the environment variable NO_SUCH_KEY to be set.',
+    ],
+    [
+      accounts({ apiKey: 'env:EMPTY_KEY' }),
+      '[0].apiKey: found "env:EMPTY_KEY", expected the environment variable EMPTY_KEY to be set.',
+    ],
+    [
+      accounts({ polling: { window: 'env:NO_SUCH_KEY' } }),
+      '[0].polling.window: found "env:NO_SUCH_KEY", expected the environment variable NO_SUCH_KEY to be set.',
+    ],
+    [
+      accounts({ apiKey: 'env:BAD_KEY' }),
+      '[0].apiKey: found a text of 10 characters, expected printable characters without spaces.',
+    ],
+  ])('accounts %s', (text, expected) => {
+    const outside = { EMPTY_KEY: '', BAD_KEY: 'sEcReT two' }
+    for (const [variable, value] of [['ACCOUNTS', text] as const, ['ACCOUNTS_FILE', fileOf(text)] as const]) {
+      expect(inGeneral(mistakeIn({ ...outside, [variable]: value }).message)).toBe(variable + expected)
+    }
+  })
+
+  it('names the file of accounts that cannot be read', () => {
+    const path = join(directory, 'no-such-file.json')
+    const found = `ENOENT when reading "${path}"`
+    expect(mistakeIn({ ACCOUNTS_FILE: path }).message).toBe(
+      `ACCOUNTS_FILE: found ${found}, expected the path of a readable JSON file.`,
+    )
+    expect(mistakeIn({ ACCOUNTS_FILE: directory }).message).toContain('ACCOUNTS_FILE: found EISDIR')
+  })
+
+  it('refuses ACCOUNTS and ACCOUNTS_FILE at once', () => {
+    expect(mistakeIn({ ACCOUNTS: '[]', ACCOUNTS_FILE: fileOf('[]') }).message).toBe(
+      'ACCOUNTS_FILE: found both ACCOUNTS and ACCOUNTS_FILE, expected one of them.',
+    )
+  })
+})
+
+/** Providers and look-ups may be added: which there are is not what these rows are about. */
+function inGeneral(message: string): string {
+  return message
+    .replace(/(\.provider: .*expected one of )seven(, \w+)*/, '$1<providers>')
+    .replace(/(\.query: .*expected one of )"auto"(\|"\w+")*/, '$1<queries>')
+}
+
+describe('isLoopback', () => {
+  it.each([
+    ['127.0.0.1', true],
+    ['127.8.9.1', true],
+    ['::1', true],
+    ['localhost', true],
+    ['0.0.0.0', false],
+    ['::', false],
+    ['10.0.0.1', false],
+    ['127.0.0.1.example.com', false],
+    ['localhost.example.com', false],
+    ['', false],
+  ])('of %j is %j', (host, expected) => {
+    expect(isLoopback(host)).toBe(expected)
+  })
+})
