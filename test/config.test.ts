@@ -271,7 +271,7 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [accounts({ batchSize: 0 }), '[0].batchSize: found 0, expected number to be >=1.'],
     [accounts({ batchSize: 1001 }), '[0].batchSize: found 1001, expected number to be <=1000.'],
     [accounts({ batchSize: 1.5 }), '[0].batchSize: found 1.5, expected int.'],
-    [accounts({ batchSize: '100' }), '[0].batchSize: found a text of 3 characters, expected number.'],
+    [accounts({ batchSize: '100' }), '[0].batchSize: found "100", expected number.'],
     [accounts({ requestsPerSecond: 0 }), '[0].requestsPerSecond: found 0, expected number to be >=0.01.'],
     [accounts({ timeout: '10' }), '[0].timeout: found "10", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
     [accounts({ timeout: 10 }), '[0].timeout: found 10, expected string.'],
