@@ -28,6 +28,11 @@ export interface EmbeddedPostgres {
   close(): Promise<void>
 }
 
+interface Server {
+  pid: number
+  port: number
+}
+
 interface Cluster {
   pgCtl: Programs['pgCtl']
   data: string
@@ -38,9 +43,12 @@ interface Cluster {
 /** The name of the database and of its superuser. */
 const NAME = 'lastword'
 const START_TIMEOUT_S = 120
-const RETRY_MS = 100
+const STOP_TIMEOUT_S = 60
+const RETRY_MS = 50
 /** Any number will do: nobody else takes advisory locks in the database `postgres` of this server. */
 const USERS_LOCK = 1
+const DONE_BY_OTHERS =
+  /Address already in use|lock file "postmaster.pid"|shared memory block .* still in use|received .* shutdown request/
 /** No statements and no details go to the log: they hold phone numbers. */
 const SETTINGS =
   '-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 -c log_checkpoints=off ' +
@@ -51,8 +59,8 @@ export async function openEmbedded(dataDir: string): Promise<EmbeddedPostgres> {
   const cluster = await openCluster(dataDir)
   const deadline = Date.now() + START_TIMEOUT_S * 1000
   while (Date.now() < deadline) {
-    const port = await findRunningServer(cluster)
-    const joined = port === undefined ? await startServer(cluster) : await joinServer(cluster, port)
+    const server = await findRunningServer(cluster)
+    const joined = server ? await joinServer(cluster, server) : await startServer(cluster)
     if (joined) return joined
     await sleep(RETRY_MS)
   }
@@ -94,13 +102,13 @@ async function createCluster(home: string, { initdb, owner }: Programs): Promise
   }
 }
 
-/** The port of the server on this directory; undefined when none runs, whatever postmaster.pid says. */
-async function findRunningServer({ data }: Cluster): Promise<number | undefined> {
+/** The server on this directory; undefined when none runs, whatever postmaster.pid says. */
+async function findRunningServer({ data }: Cluster): Promise<Server | undefined> {
   const file = join(data, 'postmaster.pid')
   const text = await readIfThere(file)
   if (text === undefined) return undefined
-  const [pid, , , port] = text.split('\n')
-  if (await isServerOf(data, Number(pid))) return Number(port)
+  const [pid, , , port] = text.split('\n').map(Number)
+  if (pid && port && (await isServerOf(data, pid))) return { pid, port }
   // Postgres takes any program of its user with the old number for its server, and would never start again. Should
   // another have started just now, its shared memory, which is found by the directory, still keeps a second one out.
   await sleep(RETRY_MS)
@@ -120,23 +128,23 @@ async function isServerOf(data: string, pid: number): Promise<boolean> {
   return `${commandLine.trim()} `.includes(` -D ${data} `)
 }
 
-/** Starts the server on a free port. Somebody else being first, or taking the port, is no error: look again. */
+/** Starts the server on a free port. Others taking the port, being first or stopping it are no errors: look again. */
 async function startServer({ pgCtl, data, log }: Cluster): Promise<undefined> {
   const logged = await stat(log).catch(() => ({ size: 0 }))
   const options = `-p ${await findFreePort()} ${SETTINGS}`
   const { ok, output } = await pgCtl('start', '-w', '-t', String(START_TIMEOUT_S), '-D', data, '-l', log, '-o', options)
   if (ok) return
   const said = await readFrom(log, logged.size)
-  if (/Address already in use|lock file "postmaster.pid"|shared memory block .* still in use/.test(said)) return
+  if (DONE_BY_OTHERS.test(said)) return
   throw unavailable('did not start', `${output.trim()}\n${said.trim()}`)
 }
 
 /** Becomes a user of the server; undefined when it is starting, stopping or gone, so that one has to look again. */
-async function joinServer(cluster: Cluster, port: number): Promise<EmbeddedPostgres | undefined> {
+async function joinServer(cluster: Cluster, server: Server): Promise<EmbeddedPostgres | undefined> {
   let state: 'joining' | 'joined' | 'rejoining' | 'left' = 'joining'
   const client = postgres({
     host: '127.0.0.1',
-    port,
+    port: server.port,
     database: 'postgres',
     username: NAME,
     password: cluster.password,
@@ -171,12 +179,12 @@ async function joinServer(cluster: Cluster, port: number): Promise<EmbeddedPostg
     throw unavailable('cannot be used', error instanceof Error ? error.message : String(error), error)
   }
   return {
-    url: `postgres://${NAME}:${cluster.password}@127.0.0.1:${port}/${NAME}`,
+    url: `postgres://${NAME}:${cluster.password}@127.0.0.1:${server.port}/${NAME}`,
     async close() {
       if (state === 'left') return
       state = 'left'
       try {
-        await leaveServer(cluster, client)
+        await leaveServer(cluster, server, client)
       } finally {
         await client.end({ timeout: 0 })
       }
@@ -194,7 +202,7 @@ async function createDatabase(client: postgres.Sql): Promise<void> {
 }
 
 /** The exclusive lock is held until the server is down, so that who comes in between waits, and starts it again. */
-async function leaveServer(cluster: Cluster, client: postgres.Sql): Promise<void> {
+async function leaveServer({ pgCtl, data }: Cluster, { pid }: Server, client: postgres.Sql): Promise<void> {
   try {
     await client`SELECT pg_advisory_unlock_shared(${USERS_LOCK})`
     const [row] = await client`SELECT pg_try_advisory_lock(${USERS_LOCK}) AS last`
@@ -203,8 +211,13 @@ async function leaveServer(cluster: Cluster, client: postgres.Sql): Promise<void
     if (isPassing(error)) return
     throw error
   }
-  const { ok, output } = await cluster.pgCtl('stop', '-w', '-m', 'fast', '-D', cluster.data)
-  if (!ok && (await findRunningServer(cluster)) !== undefined) throw unavailable('did not stop', output)
+  // Not `pg_ctl stop`: it would wait for the next server too, if somebody starts one at once.
+  const { output } = await pgCtl('kill', 'INT', String(pid))
+  const deadline = Date.now() + STOP_TIMEOUT_S * 1000
+  while (await isServerOf(data, pid)) {
+    if (Date.now() > deadline) throw unavailable(`did not stop within ${STOP_TIMEOUT_S} seconds`, output)
+    await sleep(RETRY_MS)
+  }
 }
 
 /** The server is not there, not ready, going down, or full. */

@@ -108,8 +108,8 @@ test('is created once by processes that start at the same time', async () => {
 test('starts again for whoever comes while the last user stops it', async () => {
   const dataDir = await makeDataDir()
   let current = await openEmbedded(dataDir)
-  for (let round = 0; round < 5; round++) {
-    const [next] = await Promise.all([openEmbedded(dataDir), sleep(round * 10).then(current.close)])
+  for (let delay = 0; delay < 150; delay += 15) {
+    const [next] = await Promise.all([openEmbedded(dataDir), sleep(delay).then(current.close)])
     expect(await query(next.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
     current = next
   }
