@@ -5,6 +5,7 @@ import { runDemo } from './cli/demo.ts'
 import { readConfig } from './config.ts'
 import { LastwordError } from './core/errors.ts'
 import { migrate, type Parts, start } from './runtime.ts'
+import { firstMessageIdAt } from './sandbox/messages.ts'
 import { createSandbox } from './sandbox/server.ts'
 
 /** A stop that takes longer than this is cut short. */
@@ -64,7 +65,9 @@ interface SandboxFlags {
 }
 
 async function runSandbox({ port, seed, timeScale, webhookUrl, knobs }: SandboxFlags): Promise<void> {
-  const sandbox = await createSandbox({ port, seed, law: { timeScale }, knobs: { webhookUrl: webhookUrl ?? null } })
+  const knobsGiven = { webhookUrl: webhookUrl ?? null }
+  const firstMessageId = firstMessageIdAt(Date.now())
+  const sandbox = await createSandbox({ port, seed, law: { timeScale }, knobs: knobsGiven, firstMessageId })
   sandbox.set(parseKnobs(knobs))
   console.log(`Sandbox provider: set "baseUrl":"${sandbox.url}" and "apiKey":"${sandbox.apiKey}" in an account.`)
   console.log(`It sends by POST ${sandbox.url}/sms, tells the truth at ${new URL('/sandbox/truth', sandbox.url)}.`)

@@ -13,6 +13,7 @@ import { type Config, readConfig } from '../config.ts'
 import type { Status } from '../core/status.ts'
 import { findProvider } from '../providers/registry.ts'
 import { start } from '../runtime.ts'
+import { firstMessageIdAt } from '../sandbox/messages.ts'
 import { createSandbox, type Sandbox } from '../sandbox/server.ts'
 
 const ACCOUNT = 'demo'
@@ -75,8 +76,7 @@ async function openSandbox(): Promise<Sandbox> {
       webhookReorder: 0.1,
       webhookDelay: { medianMs: 20_000, sigma: 1 },
     },
-    // A database that is kept from demo to demo knows the IDs of the last one.
-    firstMessageId: 70_000_000_000 + (Math.floor(Date.now() / 1000) % 10_000_000) * 1_000,
+    firstMessageId: firstMessageIdAt(Date.now()),
   })
 }
 

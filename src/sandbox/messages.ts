@@ -72,6 +72,11 @@ const STATUSES = {
 /** Stream 0 of the seed is for what is not a message's. */
 const FIRST_STREAM = 1
 
+/** A first ID that later runs against the same database do not repeat within four months: 1,000 IDs a second. */
+export function firstMessageIdAt(now: number): number {
+  return 70_000_000_000 + (Math.floor(now / 1000) % 10_000_000) * 1_000
+}
+
 /**
  * IDs are consecutive, so that the ID of a message says where it stands in the list. The fate of a message follows from
  * the seed and this place alone, whatever happens to the others.
