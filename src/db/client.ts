@@ -55,9 +55,22 @@ export function arrayColumn<T>(rows: readonly T[], type: string, pick: (row: T, 
 /** An array parameter, written as Postgres reads it: postgres.js does not know the element types of our enums. */
 export function textArray(values: readonly unknown[], type = 'text'): SQL {
   const elements = values.map((value) =>
-    value === null || value === undefined ? 'NULL' : `"${String(value).replace(/["\\]/g, '\\$&')}"`,
+    value === null || value === undefined ? 'NULL' : `"${storable(String(value)).replace(/["\\]/g, '\\$&')}"`,
   )
   return sql`${`{${elements.join()}}`}::${sql.raw(type)}[]`
+}
+
+/** Postgres stores neither NUL nor half a surrogate pair, and what others send must not fail for ever because of one. */
+function storable(text: string): string {
+  return text.replace(/\0|\p{Surrogate}/gu, '\ufffd')
+}
+
+/** JSON text for a jsonb column, null for nothing; what Postgres cannot store stands in it as an escape. */
+export function jsonText(value: unknown): string | null {
+  if (value === undefined || value === null) return null
+  return JSON.stringify(value).replace(/\\\\|\\u(?:0000|d[89a-f][0-9a-f]{2})/g, (found) =>
+    found === '\\\\' ? found : '\\ufffd',
+  )
 }
 
 /** SQLSTATE classes and codes that say "not now": connection trouble, shutdown, no room, and lost races. */

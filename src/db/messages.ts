@@ -1,7 +1,7 @@
 /** The messages: tracking them, finding them, and the steps of the schedule, one statement a step. */
 import { and, desc, eq, isNotNull, lt, sql } from 'drizzle-orm'
 import type { Status } from '../core/status.ts'
-import { arrayColumn, type Db, retryLostRaces, textArray } from './client.ts'
+import { arrayColumn, type Db, jsonText, retryLostRaces, textArray } from './client.ts'
 import { messages, statusReports } from './schema.ts'
 
 export type MessageRow = typeof messages.$inferSelect
@@ -34,7 +34,7 @@ export async function trackMessages(db: Db, tracked: readonly NewMessage[]): Pro
       column('timestamptz', ({ sentAt }) => sentAt.toISOString()),
       column('timestamptz', ({ windowEndsAt }) => windowEndsAt.toISOString()),
       column('timestamptz', ({ nextPollAt }) => nextPollAt.toISOString()),
-      column('jsonb', ({ metadata }) => (metadata === undefined ? null : JSON.stringify(metadata))),
+      column('jsonb', ({ metadata }) => jsonText(metadata)),
     ],
     sql`, `,
   )

@@ -8,7 +8,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
-import { arrayColumn, type Db, retryLostRaces } from './client.ts'
+import { arrayColumn, type Db, jsonText, retryLostRaces } from './client.ts'
 import { messages, statusReports } from './schema.ts'
 
 /** One message of an answered batch: its claim ends, and unless it is final it comes due again at `nextPollAt`. */
@@ -122,8 +122,8 @@ function statementFor(incoming: readonly Incoming[]): SQL {
       column('text', ({ report }) => report?.rawStatus ?? null),
       column('lastword.source', ({ report }) => report?.source ?? null),
       column('timestamptz', ({ report }) => report?.occurredAt.toISOString() ?? null),
-      column('jsonb', ({ report }) => (report?.error ? JSON.stringify(report.error) : null)),
-      column('jsonb', ({ report }) => (report?.details ? JSON.stringify(report.details) : null)),
+      column('jsonb', ({ report }) => jsonText(report?.error)),
+      column('jsonb', ({ report }) => jsonText(report?.details)),
       column('uuid', ({ polled }) => polled?.claim ?? null),
       column('timestamptz', ({ polled }) => polled?.nextPollAt.toISOString() ?? null),
     ],
