@@ -1,0 +1,499 @@
+import { and, eq, like } from 'drizzle-orm'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { settle } from '../../src/core/settle.ts'
+import { SOURCES, STATUSES, type Status, type StatusReport } from '../../src/core/status.ts'
+import {
+  claimDue,
+  findMessages,
+  findReports,
+  listMessages,
+  type NewMessage,
+  trackMessages,
+} from '../../src/db/messages.ts'
+import { applyReports, type PolledMessage } from '../../src/db/reports.ts'
+import { messages } from '../../src/db/schema.ts'
+import { openTables, type Tables } from '../support/api.ts'
+
+let database: Tables
+beforeAll(async () => {
+  database = await openTables()
+})
+afterAll(() => database.close())
+
+const START = Date.parse('2026-03-01T12:00:00Z')
+const at = (ms: number) => new Date(START + ms)
+const HOUR = 3_600_000
+const soon = () => new Date(Date.now() + HOUR)
+
+let ids = 0
+const newId = () => `id-${++ids}`
+
+function report(messageId: string, status: Status, ms: number, more: Partial<StatusReport> = {}): StatusReport {
+  const rawStatus = status.toUpperCase()
+  return { account: 'seven', messageId, status, rawStatus, occurredAt: at(ms), source: 'webhook', ...more }
+}
+
+function message(messageId: string, more: Partial<NewMessage> = {}): NewMessage {
+  return {
+    account: 'seven',
+    messageId,
+    recipientKey: '',
+    recipient: null,
+    sentAt: new Date(Date.now() - HOUR),
+    windowEndsAt: new Date(Date.now() + 24 * HOUR),
+    nextPollAt: new Date(Date.now() - 1000),
+    metadata: undefined,
+    ...more,
+  }
+}
+
+async function rowOf(messageId: string) {
+  const [row] = await database.db
+    .select()
+    .from(messages)
+    .where(and(eq(messages.account, 'seven'), eq(messages.messageId, messageId)))
+  if (!row) throw new Error(`no row of ${messageId}`)
+  return row
+}
+
+const reportsOf = async (messageId: string) => findReports(database.db, (await rowOf(messageId)).id)
+
+/** Tracks a message in an account of its own and claims it. */
+async function trackAndClaim(messageId: string, claim: string): Promise<void> {
+  await trackMessages(database.db, [message(messageId)])
+  const claimed = await claimDue(database.db, { account: 'seven', claim, limit: 1000, leaseMs: HOUR })
+  expect(claimed.map((one) => one.messageId)).toContain(messageId)
+}
+
+const CLAIM = '11111111-1111-4111-8111-111111111111'
+const OTHER_CLAIM = '22222222-2222-4222-8222-222222222222'
+
+function polled(messageId: string, more: Partial<PolledMessage> = {}): PolledMessage {
+  return { account: 'seven', messageId, recipientKey: '', claim: CLAIM, nextPollAt: soon(), ...more }
+}
+
+describe('the law of order, in the database', () => {
+  const MESSAGES = 25
+  // Few different times, so that reports often fall into the same millisecond.
+  const anyReport = fc.record({
+    message: fc.nat(MESSAGES - 1),
+    status: fc.constantFrom(...STATUSES),
+    ms: fc.nat(4),
+    source: fc.constantFrom(...SOURCES),
+  })
+  const anyRun = fc.record({
+    reports: fc.array(anyReport, { minLength: 20, maxLength: 150, size: 'max' }),
+    repeats: fc.array(fc.nat(), { maxLength: 40, size: 'max' }),
+    groupSizes: fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 6 }),
+    callsAtOnce: fc.integer({ min: 1, max: 5 }),
+    trackedBefore: fc.nat(MESSAGES),
+    trackedDuring: fc.nat(MESSAGES),
+  })
+
+  it('settles every message as settle() does, whatever the order, the grouping, the repeats and the races', async () => {
+    const { db } = database
+    await fc.assert(
+      fc.asyncProperty(anyRun, async ({ reports, repeats, groupSizes, callsAtOnce, trackedBefore, trackedDuring }) => {
+        const run = newId()
+        const idOf = (index: number) => `${run}-${index}`
+        const all = reports.map(({ message, status, ms, source }) => report(idOf(message), status, ms, { source }))
+        const arriving = [...all, ...repeats.flatMap((index) => all[index % all.length] ?? [])]
+        const groups: StatusReport[][] = []
+        for (let begin = 0; begin < arriving.length; ) {
+          const size = groupSizes[groups.length % groupSizes.length] ?? 1
+          groups.push(arriving.slice(begin, begin + size))
+          begin += size
+        }
+        const everyMessage = Array.from({ length: MESSAGES }, (_, index) => message(idOf(index)))
+        const track = (from: number, to: number) => trackMessages(db, everyMessage.slice(from, to))
+
+        await track(0, trackedBefore)
+        for (let begin = 0; begin < groups.length; begin += callsAtOnce) {
+          const calls: Promise<unknown>[] = groups.slice(begin, begin + callsAtOnce).map((one) => applyReports(db, one))
+          if (begin === 0) calls.push(track(0, trackedDuring))
+          await Promise.all(calls)
+        }
+        await track(0, MESSAGES)
+
+        const rows = await db
+          .select()
+          .from(messages)
+          .where(like(messages.messageId, `${run}-%`))
+        const found = Object.fromEntries(
+          rows.map(({ messageId, status, statusAt, final, readAt, nextPollAt }) => [
+            messageId,
+            { status, statusAt, final, readAt, scheduled: nextPollAt !== null },
+          ]),
+        )
+        const expected = Object.fromEntries(
+          everyMessage.map(({ messageId }) => {
+            const settlement = settle(all.filter((one) => one.messageId === messageId))
+            return [
+              messageId,
+              {
+                status: settlement?.status ?? null,
+                statusAt: settlement?.decidedBy.occurredAt ?? null,
+                final: settlement?.final ?? false,
+                readAt: settlement?.read?.occurredAt ?? null,
+                scheduled: !settlement?.final,
+              },
+            ]
+          }),
+        )
+        expect(found).toEqual(expected)
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  it.each<[string, [Status, number][], Status, number]>([
+    [
+      'a later intermediate report does not undo a final one',
+      [
+        ['delivered', 1],
+        ['buffered', 9],
+      ],
+      'delivered',
+      1,
+    ],
+    [
+      'a failure that happened after delivery corrects it',
+      [
+        ['delivered', 1],
+        ['failed', 2],
+      ],
+      'failed',
+      2,
+    ],
+    [
+      'a failure that happened before delivery does not',
+      [
+        ['delivered', 2],
+        ['failed', 1],
+      ],
+      'delivered',
+      2,
+    ],
+    [
+      'delivered after read changes nothing',
+      [
+        ['read', 1],
+        ['delivered', 9],
+      ],
+      'read',
+      1,
+    ],
+    [
+      'unknown is replaced by a final report, even of an earlier time',
+      [
+        ['unknown', 9],
+        ['undelivered', 1],
+      ],
+      'undelivered',
+      1,
+    ],
+    [
+      'unknown is not undone by an intermediate report',
+      [
+        ['unknown', 1],
+        ['buffered', 9],
+      ],
+      'unknown',
+      1,
+    ],
+  ])('%s', async (_name, arriving, status, statusAt) => {
+    const id = newId()
+    for (const [one, ms] of arriving) await applyReports(database.db, [report(id, one, ms)])
+    expect(await rowOf(id)).toMatchObject({ status, statusAt: at(statusAt), final: true })
+  })
+})
+
+describe('what each report did', () => {
+  it('says so for every report, in the order given', async () => {
+    const id = newId()
+    await trackMessages(database.db, [message(id)])
+    const news = [report(id, 'transmitted', 1), report(newId(), 'accepted', 1), report(id, 'delivered', 3)]
+    expect(await applyReports(database.db, news)).toEqual([
+      { report: news[0], previousStatus: null, status: 'transmitted', changed: true, unmatched: false },
+      { report: news[1], previousStatus: null, status: 'accepted', changed: true, unmatched: true },
+      { report: news[2], previousStatus: 'transmitted', status: 'delivered', changed: true, unmatched: false },
+    ])
+    const stale = [report(id, 'buffered', 2), report(id, 'delivered', 3)]
+    expect(await applyReports(database.db, stale)).toEqual([
+      { report: stale[0], previousStatus: 'delivered', status: 'delivered', changed: false, unmatched: false },
+      { report: stale[1], previousStatus: 'delivered', status: 'delivered', changed: false, unmatched: false },
+    ])
+  })
+
+  it('answers nothing for nothing', async () => {
+    expect(await applyReports(database.db, [])).toEqual([])
+  })
+
+  it('applies and records several reports of one message in one call', async () => {
+    const id = newId()
+    await applyReports(database.db, [report(id, 'read', 5), report(id, 'accepted', 1), report(id, 'delivered', 7)])
+    expect(await rowOf(id)).toMatchObject({ status: 'read', statusAt: at(5), readAt: at(5), final: true })
+    expect((await reportsOf(id)).map(({ status }) => status)).toEqual(['read', 'accepted', 'delivered'])
+  })
+
+  it('joins the transaction of the caller', async () => {
+    const id = newId()
+    const rollback = database.db.transaction(async (tx) => {
+      await applyReports(tx, [report(id, 'delivered', 1)])
+      throw new Error('roll back')
+    })
+    await expect(rollback).rejects.toThrow('roll back')
+    await expect(rowOf(id)).rejects.toThrow(`no row of ${id}`)
+  })
+
+  it('keeps one message of one account apart from the same ID of another, and from another recipient', async () => {
+    const id = newId()
+    const { db } = database
+    await applyReports(db, [
+      report(id, 'delivered', 1),
+      report(id, 'failed', 1, { account: 'other' }),
+      report(id, 'expired', 1, { recipient: '491700000001' }),
+    ])
+    const rows = await db.select().from(messages).where(eq(messages.messageId, id))
+    expect(rows.map(({ account, recipientKey, status }) => [account, recipientKey, status]).sort()).toEqual([
+      ['other', '', 'failed'],
+      ['seven', '', 'delivered'],
+      ['seven', '491700000001', 'expired'],
+    ])
+  })
+})
+
+describe('a report before its message is tracked', () => {
+  it('is kept, but neither found nor listed', async () => {
+    const id = newId()
+    await applyReports(database.db, [report(id, 'delivered', 1)])
+    expect(await rowOf(id)).toMatchObject({ trackedAt: null, status: 'delivered', nextPollAt: null })
+    expect(await findMessages(database.db, 'seven', id)).toEqual([])
+    const listed = await listMessages(database.db, { account: 'seven', limit: 100_000 })
+    expect(listed.map(({ messageId }) => messageId)).not.toContain(id)
+  })
+
+  it.each<[Status, boolean]>([
+    ['delivered', true],
+    ['transmitted', false],
+  ])('counts at tracking: %s, final %s', async (status, final) => {
+    const id = newId()
+    await applyReports(database.db, [report(id, status, 1)])
+    const tracked = message(id, { nextPollAt: soon(), metadata: { order: 1 }, recipient: '+49170' })
+    expect(await trackMessages(database.db, [tracked])).toBe(1)
+    const [row] = await findMessages(database.db, 'seven', id)
+    expect(row).toMatchObject({
+      status,
+      final,
+      statusAt: at(1),
+      settledBy: final ? 'webhook' : null,
+      nextPollAt: final ? null : tracked.nextPollAt,
+      sentAt: tracked.sentAt,
+      windowEndsAt: tracked.windowEndsAt,
+      metadata: { order: 1 },
+      recipient: '+49170',
+    })
+    expect(await reportsOf(id)).toHaveLength(1)
+  })
+
+  it('meets its message when both come at once, many at a time', async () => {
+    const { db } = database
+    const run = newId()
+    const every = Array.from({ length: 200 }, (_, index) => `${run}-${index}`)
+    const backwards = every.toReversed()
+    const orders = [every, backwards, every, backwards]
+    const [counts] = await Promise.all([
+      Promise.all(
+        orders.map((order) =>
+          trackMessages(
+            db,
+            order.map((id) => message(id)),
+          ),
+        ),
+      ),
+      Promise.all(
+        orders.map((order, ms) =>
+          applyReports(
+            db,
+            order.map((id) => report(id, 'delivered', ms)),
+          ),
+        ),
+      ),
+    ])
+    expect(counts.reduce((sum, count) => sum + count)).toBe(200)
+    const rows = await db
+      .select()
+      .from(messages)
+      .where(like(messages.messageId, `${run}-%`))
+    expect(rows).toHaveLength(200)
+    for (const row of rows) {
+      expect(row).toMatchObject({ status: 'delivered', statusAt: at(3), final: true, nextPollAt: null })
+      expect(row.trackedAt).toBeInstanceOf(Date)
+    }
+    const [first] = rows
+    expect(await findReports(db, first?.id ?? 0)).toHaveLength(4)
+  })
+})
+
+describe('what a poll learned about the schedule', () => {
+  it('ends the claim, counts the poll and moves on, with and without a report', async () => {
+    const [silent, talking] = [newId(), newId()]
+    await trackAndClaim(silent, CLAIM)
+    await trackAndClaim(talking, CLAIM)
+    const next = soon()
+    const applied = await applyReports(
+      database.db,
+      [report(talking, 'transmitted', 1, { source: 'poll' })],
+      [polled(silent, { nextPollAt: next }), polled(talking, { nextPollAt: next })],
+    )
+    expect(applied).toHaveLength(1)
+    const moved = { polls: 1, claim: null, nextPollAt: next, final: false, settledBy: null }
+    expect(await rowOf(silent)).toMatchObject({ ...moved, status: null, statusAt: null })
+    expect(await rowOf(talking)).toMatchObject({ ...moved, status: 'transmitted', statusAt: at(1) })
+    expect(await reportsOf(silent)).toEqual([])
+  })
+
+  it('leaves the schedule to whoever holds the claim by now', async () => {
+    const id = newId()
+    await trackAndClaim(id, OTHER_CLAIM)
+    const before = await rowOf(id)
+    await applyReports(database.db, [report(id, 'buffered', 1, { source: 'poll' })], [polled(id)])
+    const { nextPollAt } = before
+    expect(await rowOf(id)).toMatchObject({ status: 'buffered', polls: 1, claim: OTHER_CLAIM, nextPollAt })
+  })
+
+  it('leaves a message alone that nobody holds', async () => {
+    const id = newId()
+    const due = soon()
+    await trackMessages(database.db, [message(id, { nextPollAt: due })])
+    await applyReports(database.db, [], [polled(id, { nextPollAt: new Date(Date.now() + 9 * HOUR) })])
+    expect(await rowOf(id)).toMatchObject({ polls: 1, claim: null, nextPollAt: due })
+  })
+
+  it('makes no message out of a poll alone', async () => {
+    const id = newId()
+    expect(await applyReports(database.db, [], [polled(id)])).toEqual([])
+    await expect(rowOf(id)).rejects.toThrow(`no row of ${id}`)
+  })
+
+  it('schedules nothing any more when the poll says final', async () => {
+    const id = newId()
+    await trackAndClaim(id, CLAIM)
+    await applyReports(database.db, [report(id, 'expired', 1, { source: 'poll' })], [polled(id)])
+    const row = await rowOf(id)
+    expect(row).toMatchObject({
+      status: 'expired',
+      final: true,
+      settledBy: 'poll',
+      polls: 1,
+      claim: null,
+      nextPollAt: null,
+    })
+  })
+
+  it('schedules nothing any more when a webhook was faster than the poll', async () => {
+    const id = newId()
+    await trackAndClaim(id, CLAIM)
+    await applyReports(database.db, [report(id, 'delivered', 2)])
+    expect(await rowOf(id)).toMatchObject({ claim: null, nextPollAt: null, settledBy: 'webhook' })
+    await applyReports(database.db, [report(id, 'transmitted', 1, { source: 'poll' })], [polled(id)])
+    const row = await rowOf(id)
+    expect(row).toMatchObject({ status: 'delivered', polls: 1, claim: null, nextPollAt: null, settledBy: 'webhook' })
+  })
+
+  it('leaves the schedule as it is when a webhook brings an intermediate status', async () => {
+    const id = newId()
+    await trackAndClaim(id, CLAIM)
+    const { nextPollAt } = await rowOf(id)
+    await applyReports(database.db, [report(id, 'transmitted', 1)])
+    expect(await rowOf(id)).toMatchObject({ status: 'transmitted', polls: 0, claim: CLAIM, nextPollAt })
+  })
+
+  it('records a poll that repeats a poll once, and every webhook', async () => {
+    const id = newId()
+    const poll = report(id, 'transmitted', 1, { source: 'poll' })
+    for (const one of [poll, poll, report(id, 'transmitted', 1), report(id, 'transmitted', 1), poll]) {
+      await applyReports(database.db, [one])
+    }
+    expect((await reportsOf(id)).map(({ source }) => source)).toEqual(['poll', 'webhook', 'webhook'])
+    await applyReports(database.db, [report(id, 'transmitted', 2, { source: 'poll' })])
+    expect(await reportsOf(id)).toHaveLength(4)
+  })
+})
+
+describe('who settled a message', () => {
+  it.each(SOURCES)('%s', async (source) => {
+    const [tracked, untracked] = [newId(), newId()]
+    await trackMessages(database.db, [message(tracked)])
+    await applyReports(database.db, [
+      report(tracked, 'failed', 1, { source }),
+      report(untracked, 'failed', 1, { source }),
+    ])
+    expect(await rowOf(tracked)).toMatchObject({ settledBy: source })
+    expect(await rowOf(untracked)).toMatchObject({ settledBy: source })
+  })
+
+  it('is whoever brought the status that stands, not who repeated it', async () => {
+    const id = newId()
+    await applyReports(database.db, [report(id, 'transmitted', 1, { source: 'poll' })])
+    expect(await rowOf(id)).toMatchObject({ settledBy: null })
+    await applyReports(database.db, [report(id, 'unknown', 5, { source: 'window' })])
+    expect(await rowOf(id)).toMatchObject({ settledBy: 'window' })
+    await applyReports(database.db, [report(id, 'delivered', 2, { source: 'webhook' })])
+    await applyReports(database.db, [report(id, 'delivered', 3, { source: 'poll' })])
+    expect(await rowOf(id)).toMatchObject({ status: 'delivered', statusAt: at(3), settledBy: 'webhook' })
+  })
+})
+
+describe('what a provider may write', () => {
+  it('keeps error and details, and a stale report does not wipe them', async () => {
+    const id = newId()
+    const error = { code: '27', description: 'absent subscriber' }
+    const details = { foreignId: 'order 7', nested: { list: [1, null, 'x'] } }
+    await applyReports(database.db, [report(id, 'undelivered', 5, { error, details, rawStatus: 'NOTDELIVERED' })])
+    await applyReports(database.db, [report(id, 'transmitted', 1)])
+    const [first, second] = await reportsOf(id)
+    expect(first).toMatchObject({ status: 'undelivered', rawStatus: 'NOTDELIVERED', occurredAt: at(5), error, details })
+    expect(first?.receivedAt).toBeInstanceOf(Date)
+    expect(second).toMatchObject({ error: null, details: null })
+  })
+
+  it.each([
+    ['quotes', `it's "quoted"`],
+    ['backslashes', 'C:\\new\\u0000\\'],
+    ['braces and commas', '{a,{b}},,'],
+    ['an array literal', '{"a","b"}'],
+    ['the word NULL', 'NULL'],
+    ['nothing', ''],
+    ['white space', ' \t\r\n '],
+    ['emoji and other scripts', '👩‍👩‍👧‍👦 ñ 漢 \u202e'],
+    ['what looks like a parameter', `$1 ' || pg_sleep(9) -- ?`],
+  ])('keeps %s as they came', async (_name, text) => {
+    const id = `${newId()} ${text}`
+    const more = { rawStatus: text, error: { code: text, description: text }, details: { [text]: [text] } }
+    await applyReports(database.db, [report(id, 'failed', 1, more)])
+    await trackMessages(database.db, [message(id, { recipient: text, metadata: more.details })])
+    expect(await rowOf(id)).toMatchObject({ messageId: id, recipient: text, metadata: more.details })
+    expect(await reportsOf(id)).toEqual([expect.objectContaining(more)])
+  })
+
+  it.each([
+    ['NUL', 'a\0b'],
+    ['half a surrogate pair', 'a\ud83db'],
+  ])('replaces %s, which Postgres cannot store', async (_name, text) => {
+    const id = newId()
+    const error = { code: text, description: text }
+    await applyReports(database.db, [report(id, 'failed', 1, { rawStatus: text, error, details: { [text]: [text] } })])
+    await trackMessages(database.db, [message(id, { metadata: { [text]: text } })])
+    const stored = 'a\ufffdb'
+    expect(await reportsOf(id)).toEqual([
+      expect.objectContaining({
+        rawStatus: stored,
+        error: { code: stored, description: stored },
+        details: { [stored]: [stored] },
+      }),
+    ])
+    expect(await rowOf(id)).toMatchObject({ metadata: { [stored]: stored } })
+  })
+})
