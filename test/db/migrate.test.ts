@@ -1,0 +1,127 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api'
+import postgres from 'postgres'
+import { afterEach, describe, expect, it } from 'vitest'
+import { openDatabase } from '../../src/db/client.ts'
+import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
+import * as schema from '../../src/db/schema.ts'
+import { createDatabase } from '../support/services.ts'
+
+const folder = fileURLToPath(new URL('../../drizzle', import.meta.url))
+
+const open: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (let close = open.pop(); close; close = open.pop()) await close()
+})
+
+async function openEmpty() {
+  const { url, drop } = await createDatabase()
+  open.push(drop)
+  const client = postgres(url, { max: 2, onnotice: () => {} })
+  open.push(() => client.end())
+  return { url, client }
+}
+
+const migrationFiles = async () => (await readdir(folder)).filter((name) => name.endsWith('.sql'))
+
+describe('migrating', () => {
+  it('brings an empty database to the shape of this version, and says so', async () => {
+    const { url } = await openEmpty()
+    const { db, close } = await openDatabase(url, 1)
+    open.push(close)
+    expect(await isMigrated(db)).toBe(false)
+    await migrateDatabase(url)
+    expect(await isMigrated(db)).toBe(true)
+  })
+
+  it('may run again, and keeps what is there', async () => {
+    const { url, client } = await openEmpty()
+    await migrateDatabase(url)
+    await client`INSERT INTO lastword.messages (account, message_id, sent_at, window_ends_at) VALUES ('a', '1', now(), now())`
+    const before = await describeDatabase(client)
+    await migrateDatabase(url)
+    expect(await describeDatabase(client)).toEqual(before)
+    expect(await client`SELECT message_id FROM lastword.messages`).toEqual([{ message_id: '1' }])
+  })
+
+  it('may be run by many processes at once: each migration is applied once', async () => {
+    const { url, client } = await openEmpty()
+    await Promise.all(Array.from({ length: 8 }, () => migrateDatabase(url)))
+    const [row] = await client`SELECT count(*)::int AS applied FROM lastword.migrations`
+    expect(row).toEqual({ applied: (await migrationFiles()).length })
+  })
+
+  it('leaves no lock behind', async () => {
+    const { url, client } = await openEmpty()
+    await migrateDatabase(url)
+    const locks = await client`
+      SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+    expect(locks).toHaveLength(0)
+  })
+
+  it('notices a migration that is missing', async () => {
+    const { url, client } = await openEmpty()
+    await migrateDatabase(url)
+    const { db, close } = await openDatabase(url, 1)
+    open.push(close)
+    await client`DELETE FROM lastword.migrations WHERE created_at = (SELECT max(created_at) FROM lastword.migrations)`
+    expect(await isMigrated(db)).toBe(false)
+  })
+
+  it('lives beside what else is in the database', async () => {
+    const { url, client } = await openEmpty()
+    await client`CREATE TABLE public.messages (mine text)`
+    await migrateDatabase(url)
+    const tables =
+      await client`SELECT table_schema FROM information_schema.tables WHERE table_name = 'messages' ORDER BY 1`
+    expect(tables.map((row) => row.table_schema)).toEqual(['lastword', 'public'])
+    const ours = await client`
+      SELECT DISTINCT table_schema FROM information_schema.tables
+      WHERE table_schema NOT IN ('public', 'information_schema', 'pg_catalog')`
+    expect(ours).toEqual([{ table_schema: 'lastword' }])
+  })
+})
+
+describe('the schema and the migrations', () => {
+  it('have no change between them that a new migration would have to make', async () => {
+    const snapshots = (await readdir(`${folder}/meta`)).filter((name) => name.endsWith('_snapshot.json')).sort()
+    const latest = JSON.parse(await readFile(`${folder}/meta/${snapshots.at(-1)}`, 'utf8'))
+    expect(snapshots).toHaveLength((await migrationFiles()).length)
+    expect(await generateMigration(latest, generateDrizzleJson(schema, latest.id))).toEqual([])
+  })
+
+  it('make the same database', async () => {
+    const migrated = await openEmpty()
+    await migrateDatabase(migrated.url)
+    await migrated.client`DROP TABLE lastword.migrations`
+    const generated = await openEmpty()
+    for (const statement of await generateMigration(generateDrizzleJson({}), generateDrizzleJson(schema))) {
+      await generated.client.unsafe(statement)
+    }
+    const description = await describeDatabase(migrated.client)
+    expect(description).toEqual(await describeDatabase(generated.client))
+    expect(description.columns).toContainEqual(
+      expect.objectContaining({ table_name: 'messages', column_name: 'next_poll_at', datetime_precision: 3 }),
+    )
+    expect(description.indexes.map(({ indexname }) => indexname)).toContain('messages_due')
+  })
+})
+
+/** Everything in the schema `lastword`, by the catalogue of Postgres. */
+async function describeDatabase(client: postgres.Sql) {
+  const [columns, indexes, constraints, labels] = await Promise.all([
+    client`
+      SELECT table_name, column_name, udt_schema, udt_name, is_nullable, column_default, datetime_precision,
+        is_identity, identity_generation
+      FROM information_schema.columns WHERE table_schema = 'lastword' ORDER BY table_name, column_name`,
+    client`SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'lastword' ORDER BY indexname`,
+    client`
+      SELECT conname, pg_get_constraintdef(oid) AS definition FROM pg_constraint
+      WHERE connamespace = 'lastword'::regnamespace ORDER BY conname`,
+    client`
+      SELECT typname, enumlabel FROM pg_enum JOIN pg_type t ON t.oid = enumtypid
+      WHERE typnamespace = 'lastword'::regnamespace ORDER BY typname, enumsortorder`,
+  ])
+  return { columns: [...columns], indexes: [...indexes], constraints: [...constraints], labels: [...labels] }
+}
