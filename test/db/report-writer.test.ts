@@ -1,0 +1,178 @@
+import { randomBytes } from 'node:crypto'
+import { DrizzleQueryError, eq } from 'drizzle-orm'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Status, StatusReport } from '../../src/core/status.ts'
+import type { Db } from '../../src/db/client.ts'
+import { createReportWriter } from '../../src/db/report-writer.ts'
+import { messages, statusReports } from '../../src/db/schema.ts'
+import { openTables, type Tables } from '../support/api.ts'
+
+let database: Tables
+beforeAll(async () => {
+  database = await openTables()
+})
+afterAll(() => database.close())
+beforeEach(async () => {
+  await database.db.delete(messages)
+})
+
+let ids = 0
+
+function report(status: Status = 'delivered', more: Partial<StatusReport> = {}): StatusReport {
+  const occurredAt = new Date('2026-03-01T12:00:00Z')
+  return {
+    account: 'seven',
+    messageId: `id-${++ids}`,
+    status,
+    rawStatus: status.toUpperCase(),
+    occurredAt,
+    source: 'webhook',
+    ...more,
+  }
+}
+
+/** The row of the unique index would exceed its page, so that Postgres refuses the statement. */
+const poison = () => report('delivered', { account: randomBytes(8000).toString('hex') })
+
+/** The database, counting statements, each after waiting for `gate`. */
+function watch(gate: Promise<unknown> = Promise.resolve()) {
+  const execute = vi.fn<Db['execute']>(((query: Parameters<Db['execute']>[0]) =>
+    gate.then(() => database.db.execute(query))) as unknown as Db['execute'])
+  return { db: { execute } as unknown as Db, execute }
+}
+
+const storedIds = async () => (await database.db.select().from(messages)).map(({ messageId }) => messageId).sort()
+const idsOf = (reports: readonly StatusReport[]) => reports.map(({ messageId }) => messageId).sort()
+
+describe('group commit', () => {
+  it('writes what is in hand together in few statements', async () => {
+    const { db, execute } = watch()
+    const writer = createReportWriter(db)
+    const reports = Array.from({ length: 300 }, () => report())
+    await Promise.all(reports.map((one) => writer.write([one])))
+    expect(await storedIds()).toEqual(idsOf(reports))
+    // The first report goes at once, the others while it is on its way.
+    expect(execute).toHaveBeenCalledTimes(2)
+  })
+
+  it('cuts what is in hand into statements of at most 500 reports', async () => {
+    const { db, execute } = watch()
+    const writer = createReportWriter(db)
+    const calls = Array.from({ length: 40 }, () => Array.from({ length: 50 }, () => report()))
+    await Promise.all(calls.map((reports) => writer.write(reports)))
+    expect(await storedIds()).toEqual(idsOf(calls.flat()))
+    expect(execute).toHaveBeenCalledTimes(1 + Math.ceil((39 * 50) / 500))
+  })
+
+  it('writes more than 500 reports of one caller, too', async () => {
+    const { db } = watch()
+    const reports = Array.from({ length: 1200 }, () => report())
+    expect(await createReportWriter(db).write(reports)).toHaveLength(1200)
+    expect(await storedIds()).toEqual(idsOf(reports))
+  })
+
+  it('answers each caller with what its own reports did, in their order', async () => {
+    const writer = createReportWriter(database.db)
+    const one = [report('transmitted'), report('failed')]
+    const other = [report('delivered')]
+    const expected = (reports: StatusReport[]) =>
+      reports.map((each) => ({
+        report: each,
+        previousStatus: null,
+        status: each.status,
+        changed: true,
+        unmatched: true,
+      }))
+    expect(await Promise.all([writer.write([report()]), writer.write(one), writer.write(other)])).toEqual([
+      expect.any(Array),
+      expected(one),
+      expected(other),
+    ])
+  })
+
+  it('applies what several callers say of one message at once', async () => {
+    const writer = createReportWriter(database.db)
+    const { messageId } = report()
+    const statuses: Status[] = ['accepted', 'transmitted', 'delivered', 'read', 'delivered', 'buffered']
+    const base = Date.parse('2026-03-01T12:00:00Z')
+    const write = (status: Status, ms: number) =>
+      writer.write([report(status, { messageId, occurredAt: new Date(base + ms) })])
+    await Promise.all(statuses.map(write))
+    const [row] = await database.db.select().from(messages).where(eq(messages.messageId, messageId))
+    expect(row).toMatchObject({ status: 'read', final: true })
+    expect(await database.db.select().from(statusReports)).toHaveLength(statuses.length)
+  })
+
+  it('answers nothing for nothing', async () => {
+    expect(await createReportWriter(database.db).write([])).toEqual([])
+  })
+
+  it('resolves only after the commit', async () => {
+    let open: () => void = () => {}
+    const { db, execute } = watch(
+      new Promise<void>((resolve) => {
+        open = resolve
+      }),
+    )
+    const resolved = vi.fn()
+    const writer = createReportWriter(db)
+    const first = report()
+    const writing = writer.write([first]).then(resolved)
+    const waiting = writer.write([report()]).then(resolved)
+    await vi.waitFor(() => expect(execute).toHaveBeenCalled())
+    // A round trip to the database, in which a writer that does not wait would have answered.
+    expect(await storedIds()).toEqual([])
+    expect(resolved).not.toHaveBeenCalled()
+    open()
+    await writing
+    expect(await storedIds()).toContain(first.messageId)
+    await waiting
+  })
+
+  it('is ready again when all is written', async () => {
+    const { db, execute } = watch()
+    const writer = createReportWriter(db)
+    for (let round = 1; round <= 3; round++) {
+      await writer.write([report()])
+      expect(execute).toHaveBeenCalledTimes(round)
+    }
+  })
+})
+
+describe('a report that Postgres refuses', () => {
+  it('costs nobody else theirs', async () => {
+    const writer = createReportWriter(database.db)
+    const good = Array.from({ length: 20 }, () => report())
+    const outcomes = await Promise.allSettled([
+      ...good.slice(0, 10).map((one) => writer.write([one])),
+      writer.write([poison()]),
+      ...good.slice(10).map((one) => writer.write([one])),
+    ])
+    expect(outcomes.map(({ status }) => status)).toEqual(
+      Array.from({ length: 21 }, (_, index) => (index === 10 ? 'rejected' : 'fulfilled')),
+    )
+    const [, , , , , , , , , , refused] = outcomes
+    expect(refused).toMatchObject({ reason: expect.any(DrizzleQueryError) })
+    expect(await storedIds()).toEqual(idsOf(good))
+  })
+
+  it('costs its own caller all reports of that call, and the next ones are written', async () => {
+    const writer = createReportWriter(database.db)
+    await expect(writer.write([report(), poison()])).rejects.toThrow(DrizzleQueryError)
+    expect(await storedIds()).toEqual([])
+    const next = report()
+    await writer.write([next])
+    expect(await storedIds()).toEqual([next.messageId])
+  })
+})
+
+describe('a database that is away', () => {
+  it('is told to everybody at once, without trying each report alone', async () => {
+    const gone = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:1'), { code: 'ECONNREFUSED' })
+    const execute = vi.fn(() => Promise.reject(new DrizzleQueryError('…', [], gone)))
+    const writer = createReportWriter({ execute } as unknown as Db)
+    const outcomes = await Promise.allSettled(Array.from({ length: 50 }, () => writer.write([report()])))
+    expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true)
+    expect(execute).toHaveBeenCalledTimes(2)
+  })
+})
