@@ -32,18 +32,23 @@ const DOCKER_IMAGE = 'redis:7'
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const postgres = await startPostgres()
-  try {
-    const redis = await startRedis()
-    project.provide('databaseUrl', postgres.url)
-    project.provide('redisUrl', redis.url)
-    return async () => {
-      await redis.close()
-      await postgres.close()
-    }
-  } catch (error) {
+  const redis = await startRedis().catch(async (error: unknown) => {
     await postgres.close()
     throw error
+  })
+  project.provide('databaseUrl', postgres.url)
+  project.provide('redisUrl', redis.url)
+  let closing: Promise<void> | undefined
+  const close = () => {
+    closing ??= redis.close().finally(postgres.close)
+    return closing
   }
+  // Vitest's own listeners exit a millisecond after the signal, too soon for any teardown.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.removeAllListeners(signal)
+    process.once(signal, () => close().finally(() => process.exit(1)))
+  }
+  return close
 }
 
 async function startPostgres(): Promise<Service> {
