@@ -77,6 +77,10 @@ function explain(error: FastifyError): string {
       return 'Expected a JSON body, found an empty one.'
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return 'The body is too large; send it in several requests.'
+    case 'FST_ERR_BAD_URL':
+      return 'Expected a URL whose percent signs are followed by two hexadecimal digits each, of UTF-8 text.'
+    case 'FST_ERR_CTP_INVALID_JSON_BODY':
+      return 'Expected a JSON body, found text that is not JSON.'
     default:
       return error instanceof SyntaxError ? 'Expected a JSON body, found text that is not JSON.' : error.message
   }

@@ -22,10 +22,12 @@ export interface MessageRoutesOptions {
 /** 10,000 messages with some metadata each. */
 const TRACKING_BODY_BYTES = 16 * 1024 * 1024
 
-const pathSchema = z.object({ account: z.string(), messageId: z.string() })
+/** Postgres cannot even compare a text with NUL in it. */
+const textSchema = z.string().refine((text) => !text.includes('\0'), 'expected no NUL characters')
+const pathSchema = z.object({ account: textSchema, messageId: textSchema })
 const recipientSchema = z.object({ recipient: z.string().optional() })
 const listSchema = z.strictObject({
-  account: z.string().optional(),
+  account: textSchema.optional(),
   status: z.enum(STATUSES).optional(),
   outstanding: z.enum(['true', 'false']).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),

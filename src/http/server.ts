@@ -34,6 +34,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: REQUEST_WITHIN_MS,
+    frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
   })
   server.setErrorHandler(sendError)
