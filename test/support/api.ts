@@ -31,6 +31,8 @@ export async function openTables(): Promise<Tables> {
 export interface Answer {
   status: number
   headers: Headers
+  /** The content type, without its parameters. */
+  type: string
   /** The parsed JSON, or the text where it is none. */
   body: unknown
 }
@@ -88,15 +90,16 @@ function withBody(body: unknown, init: RequestInit = {}): RequestInit {
 async function ask(url: string, init?: RequestInit): Promise<Answer> {
   const response = await fetch(url, init)
   const text = await response.text()
-  const isJson = /json/.test(response.headers.get('content-type') ?? '')
-  return { status: response.status, headers: response.headers, body: isJson && text ? JSON.parse(text) : text }
+  const [type = ''] = response.headers.get('content-type')?.split(';') ?? []
+  const body = type.endsWith('json') && text ? JSON.parse(text) : text
+  return { status: response.status, headers: response.headers, type, body }
 }
 
 /** Expects a problem document (RFC 9457) and nothing more than these members. */
 export function expectProblem(answer: Answer, problem: { status: number } & Record<string, unknown>): void {
   expect(answer.body).toEqual({ type: 'about:blank', ...problem })
   expect(answer.status).toBe(problem.status)
-  expect(answer.headers.get('content-type')).toBe('application/problem+json')
+  expect(answer.type).toBe('application/problem+json')
 }
 
 /** A time as the API writes it. */
