@@ -5,6 +5,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { onRequestHookHandler } from 'fastify'
 import { LastwordError } from '../core/errors.ts'
+import { sendError } from './errors.ts'
 
 export function createKeyCheck(apiKeys: readonly string[]): onRequestHookHandler {
   const digests = apiKeys.map(digestOf)
@@ -15,9 +16,11 @@ export function createKeyCheck(apiKeys: readonly string[]): onRequestHookHandler
     // Every key is compared, so that time tells nothing of which one was close.
     const matches = digests.map((known) => timingSafeEqual(known, digest))
     if (presented !== undefined && matches.includes(true)) return
-    reply.header('www-authenticate', 'Basic realm="Lastword", charset="UTF-8", Bearer')
+    reply.header('www-authenticate', ['Basic realm="Lastword", charset="UTF-8"', 'Bearer realm="Lastword"'])
     const found = presented === undefined ? 'none' : 'one that is not configured'
-    throw new LastwordError('UNAUTHORIZED', `Expected an API key (Authorization: Bearer …), found ${found}.`)
+    const error = new LastwordError('UNAUTHORIZED', `Expected an API key (Authorization: Bearer …), found ${found}.`)
+    // Sent, not thrown: Bull Board answers what is thrown in its scope with a 500 of its own.
+    return sendError(error, request, reply)
   }
 }
 
