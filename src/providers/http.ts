@@ -4,7 +4,7 @@
  *
  * Error messages name the status and the cause, never the URL or a header: they hold message IDs and credentials.
  */
-import { errors, Pool } from 'undici'
+import { type Dispatcher, errors, Pool } from 'undici'
 import { ProviderError } from '../core/errors.ts'
 
 export interface ProviderHttpOptions {
@@ -23,6 +23,8 @@ export interface ProviderResponse {
 export interface ProviderHttp {
   /** GETs a path below the base URL. Resolves for 2xx only. */
   get(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<ProviderResponse>
+  /** POSTs a JSON body to a path below the base URL. Resolves for 2xx only. */
+  post(path: string, headers: Record<string, string>, body: unknown, signal: AbortSignal): Promise<ProviderResponse>
   close(): Promise<void>
 }
 
@@ -34,26 +36,35 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections }: Provider
   const pool = new Pool(base.origin, { connections, connectTimeout: timeoutMs, pipelining: 1 })
   const prefix = base.pathname.replace(/\/$/, '')
 
-  return {
-    async get(path, headers, signal) {
-      const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
-      try {
-        const response = await pool.request({ method: 'GET', path: prefix + path, headers, signal: deadline })
-        const error = errorOfStatus(response.statusCode, response.headers)
-        if (error) {
-          // Read to its end for the sake of the connection; a body that breaks off takes nothing from the status.
-          await response.body.dump().catch(() => {})
-          throw error
-        }
-        const text = await readCapped(response.body)
-        return { status: response.statusCode, headers: response.headers, text }
-      } catch (error) {
-        if (error instanceof ProviderError || signal.aborted) throw error
-        throw new ProviderError('transient', `the provider did not answer: ${reasonOf(error, timeoutMs)}`, {
-          // An HTTPParserError carries what the provider sent, which may repeat message IDs and credentials.
-          cause: error instanceof errors.HTTPParserError ? undefined : error,
-        })
+  async function send(
+    request: Omit<Dispatcher.RequestOptions, 'signal'>,
+    signal: AbortSignal,
+  ): Promise<ProviderResponse> {
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+    try {
+      const response = await pool.request({ ...request, path: prefix + request.path, signal: deadline })
+      const error = errorOfStatus(response.statusCode, response.headers)
+      if (error) {
+        // Read to its end for the sake of the connection; a body that breaks off takes nothing from the status.
+        await response.body.dump().catch(() => {})
+        throw error
       }
+      const text = await readCapped(response.body)
+      return { status: response.statusCode, headers: response.headers, text }
+    } catch (error) {
+      if (error instanceof ProviderError || signal.aborted) throw error
+      throw new ProviderError('transient', `the provider did not answer: ${reasonOf(error, timeoutMs)}`, {
+        // An HTTPParserError carries what the provider sent, which may repeat message IDs and credentials.
+        cause: error instanceof errors.HTTPParserError ? undefined : error,
+      })
+    }
+  }
+
+  return {
+    get: (path, headers, signal) => send({ method: 'GET', path, headers }, signal),
+    post(path, headers, body, signal) {
+      const json = { ...headers, 'content-type': 'application/json' }
+      return send({ method: 'POST', path, headers: json, body: JSON.stringify(body) }, signal)
     },
     close: () => pool.close(),
   }

@@ -2,8 +2,8 @@
  * The contract between Lastword and an SMS provider. A provider is one file that exports one `Provider`, listed in
  * `registry.ts`; it knows neither the server, the queues nor the database.
  *
- * Providers differ in what they can be asked, so a provider offers one or more look-ups: by many IDs, by one ID, by time
- * window and page, or none. They agree in what comes back: status reports.
+ * Providers differ in what they can be asked, so a provider offers its look-ups in order of preference, none at all
+ * included; each is asked by many IDs, by one ID, or by time window and page. They agree in what comes back: reports.
  */
 import type { z } from 'zod'
 import type { BatchLimits } from '../core/batching.ts'
@@ -36,12 +36,54 @@ export interface StatusAnswer {
   missing: string[]
 }
 
-/** A look-up that takes many message IDs a request. */
+/** Asking by message IDs, many a request or (with `maxIds: 1`) one. */
 export interface LookupByIds {
-  by: 'ids'
   limits: BatchLimits
   /** Asks once. Throws a ProviderError that says what to do about it. */
   ask(http: ProviderHttp, messageIds: readonly string[], signal: AbortSignal): Promise<StatusAnswer>
+}
+
+/** One page of what was sent in a window of time. */
+export interface WindowAnswer {
+  /** A report for each row of the page that has a status, of messages tracked here or not. */
+  reports: StatusReport[]
+  /** True when there are further pages. */
+  hasMore: boolean
+}
+
+/** Asking by the time of sending: one paged request covers every message sent in a window. */
+export interface LookupByWindow {
+  /** The longest window one sweep asks about. */
+  maxSpanMs: number
+  /** How much wider than the times of sending the window is made, on both sides, because clocks differ. */
+  slackMs: number
+  /** The most rows of a page, for estimates. */
+  pageSize: number
+  /** Asks for one page, counted from 0. Throws a ProviderError that says what to do about it. */
+  ask(http: ProviderHttp, window: { from: Date; to: Date; page: number }, signal: AbortSignal): Promise<WindowAnswer>
+}
+
+/** One interface of the provider that answers about statuses. With both ways of asking, the cheaper one is used. */
+export interface StatusLookup {
+  /** As it stands in jobs and in an account's health: `status`, `logbook`, `transactions`. */
+  name: string
+  byIds?: LookupByIds
+  byWindow?: LookupByWindow
+}
+
+/** A webhook subscription at the provider. */
+export interface HookSubscription {
+  id: string
+  targetUrl: string
+  eventType: string
+  enabled: boolean
+}
+
+/** Managing webhook subscriptions through the provider's API, where it has one for that. */
+export interface HookApi {
+  list(http: ProviderHttp, signal: AbortSignal): Promise<HookSubscription[]>
+  /** Subscribes `targetUrl` to delivery receipts, in the form this provider module reads best. */
+  create(http: ProviderHttp, targetUrl: string, signal: AbortSignal): Promise<void>
 }
 
 /** A request that reached `/webhooks/{account}`. */
@@ -62,6 +104,8 @@ export interface WebhookReading {
   reports: StatusReport[]
   /** Why a request without reports is accepted all the same: another event, an empty test request. */
   ignored?: string
+  /** The nonce of a signed request: a request that repeats it with another digest is refused. */
+  nonce?: { value: string; bodyDigest: string; validForMs: number }
 }
 
 export interface Provider<A extends Account = Account> {
@@ -77,8 +121,10 @@ export interface Provider<A extends Account = Account> {
   normalizeMessageId(messageId: string): string | undefined
   /** The one normal form of a phone number: `0031…`, `+31…` and `31…` are the same. */
   normalizeRecipient(recipient: string): string
-  /** How this account is asked, or undefined when it is never polled. */
-  lookup(account: A): LookupByIds | undefined
+  /** How this account is asked, in order: the next is used once the provider says that the one before is gone. */
+  lookups(account: A): readonly StatusLookup[]
+  /** How webhook subscriptions are managed, where the provider has an interface for that. */
+  hooks?(account: A): HookApi
   /**
    * Checks and reads one webhook request.
    * Throws UNAUTHORIZED for a signature that is truly wrong, INPUT_INVALID for a body that cannot be read.

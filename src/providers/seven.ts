@@ -58,13 +58,17 @@ export const seven: Provider<SevenAccount> = {
     return isMessageId(id) ? id : undefined
   },
   normalizeRecipient: normalizePhoneNumber,
-  lookup(account) {
-    if (account.query === 'off') return undefined
-    return {
-      by: 'ids',
-      limits: { maxIds: account.batchSize, maxChars: MAX_ID_CHARS },
-      ask: (http, messageIds, signal) => queryStatuses(http, account, messageIds, signal),
-    }
+  lookups(account) {
+    if (account.query === 'off') return []
+    return [
+      {
+        name: 'status',
+        byIds: {
+          limits: { maxIds: account.batchSize, maxChars: MAX_ID_CHARS },
+          ask: (http, messageIds, signal) => queryStatuses(http, account, messageIds, signal),
+        },
+      },
+    ]
   },
   readWebhook: readDeliveryReceipt,
 }
