@@ -14,11 +14,6 @@ export const MOST_MESSAGES = 10_000
 /** Clocks differ: `sentAt` may be this far ahead. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000
 
-const nulCharacter = /\\u0000/
-const metadataSchema = z
-  .record(z.string(), z.json())
-  .refine((value) => !nulCharacter.test(JSON.stringify(value)), 'expected no NUL characters')
-
 const messageSchema = z.strictObject({
   messageId: z
     .union([z.string(), z.int().nonnegative()])
@@ -31,7 +26,7 @@ const messageSchema = z.strictObject({
     .string()
     .regex(/^\+?[0-9 ()./-]{3,30}$/, 'expected a phone number of 3 to 30 characters, like +491700000000')
     .optional(),
-  metadata: metadataSchema.optional(),
+  metadata: z.record(z.string(), z.json()).optional(),
 })
 
 /** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */
@@ -60,7 +55,7 @@ export async function track(db: Db, accounts: Accounts, order: TrackingOrder): P
     )
   }
   const messages = scheduleMessages(account, order.messages, Date.now(), Math.random)
-  const tracked = await trackMessages(db, messages)
+  const tracked = await trackMessages(db, messages, providerOf(account).keyedByRecipient)
   return { tracked, alreadyTracked: messages.length - tracked }
 }
 
@@ -72,7 +67,7 @@ export function scheduleMessages(
   random: () => number,
 ): NewMessage[] {
   const provider = providerOf(account)
-  const isPolled = provider.lookup(account) !== undefined
+  const isPolled = provider.lookups(account).length > 0
   const issues: Issue[] = []
   const seen = new Map<string, number>()
   const scheduled = messages.map((message, index): NewMessage => {

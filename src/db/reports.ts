@@ -9,13 +9,11 @@ import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
 import { arrayColumn, type Db, jsonText, retryLostRaces } from './client.ts'
+import { type MessageKey, withBoundRecipients } from './recipients.ts'
 import { messages, statusReports } from './schema.ts'
 
 /** One message of an answered batch: its claim ends, and unless it is final it comes due again at `nextPollAt`. */
-export interface PolledMessage {
-  account: string
-  messageId: string
-  recipientKey: string
+export interface PolledMessage extends MessageKey {
   claim: string
   nextPollAt: Date
 }
@@ -30,10 +28,7 @@ export interface AppliedReport {
   unmatched: boolean
 }
 
-interface Incoming {
-  account: string
-  messageId: string
-  recipientKey: string
+interface Incoming extends MessageKey {
   report?: StatusReport
   polled?: PolledMessage
 }
@@ -46,30 +41,48 @@ interface ResultRow extends Record<string, unknown> {
 }
 
 /**
- * Writes reports, and what a poll learned about the schedule, and returns what each report did, in their order.
- * When it resolves, everything is committed (or part of the caller's transaction).
+ * Writes reports, and what a poll learned about the schedule, and returns what each report did, in their order; a polled
+ * report of a message nobody tracks is passed over. When it resolves, everything is committed (or part of the caller's
+ * transaction); when it rejects, nothing is.
  */
 export async function applyReports(
   db: Db,
   reports: readonly StatusReport[],
   polled: readonly PolledMessage[] = [],
 ): Promise<AppliedReport[]> {
-  const applied = new Map<StatusReport, AppliedReport>()
-  for (const round of cutRounds(reports, polled)) {
-    let left = round
-    // A row that another transaction created in the meantime is seen by the next attempt.
-    while (left.length > 0) {
-      const rows = await retryLostRaces(() => db.execute<ResultRow>(statementFor(left)))
-      const seen = new Set<number>()
-      for (const row of rows) {
-        seen.add(row.ordinal)
-        const report = left[row.ordinal]?.report
-        if (report) applied.set(report, toApplied(report, row))
-      }
-      left = left.filter(({ report }, ordinal) => report && !seen.has(ordinal))
-    }
+  const rounds = cutRounds(reports, polled)
+  const incoming = rounds.flat()
+  const write = async (on: Db) => {
+    const applied = new Map<StatusReport, AppliedReport>()
+    for (const round of rounds) await applyRound(on, round, applied)
+    return reports.flatMap((report) => applied.get(report) ?? [])
   }
-  return reports.flatMap((report) => applied.get(report) ?? [])
+  if (incoming.some(({ recipientKey }) => recipientKey !== '')) return withBoundRecipients(db, incoming, write)
+  return retryLostRaces(() => (rounds.length > 1 ? db.transaction(write) : write(db)))
+}
+
+async function applyRound(
+  db: Db,
+  round: readonly Incoming[],
+  applied: Map<StatusReport, AppliedReport>,
+): Promise<void> {
+  let left = round
+  // A row that another transaction created in the meantime is seen by the next attempt.
+  while (left.length > 0) {
+    const rows = await db.execute<ResultRow>(statementFor(left))
+    const seen = new Set<number>()
+    for (const row of rows) {
+      seen.add(row.ordinal)
+      const report = left[row.ordinal]?.report
+      if (report) applied.set(report, toApplied(report, row))
+    }
+    left = left.filter(({ report }, ordinal) => isKept(report) && !seen.has(ordinal))
+  }
+}
+
+/** Webhooks are kept whatever they tell of; a page of a poll tells of many messages that nobody tracks here. */
+function isKept(report: StatusReport | undefined): boolean {
+  return report?.source === 'webhook'
 }
 
 function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
@@ -77,8 +90,7 @@ function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
   return { report, previousStatus, status, changed: status !== previousStatus, unmatched }
 }
 
-const keyOf = (row: { account: string; messageId: string; recipientKey: string }) =>
-  JSON.stringify([row.account, row.messageId, row.recipientKey])
+const keyOf = (row: MessageKey) => JSON.stringify([row.account, row.messageId, row.recipientKey])
 
 /** Rounds in which no message stands twice, because one statement can update a row only once. */
 function cutRounds(reports: readonly StatusReport[], polled: readonly PolledMessage[]): Incoming[][] {
@@ -171,7 +183,8 @@ function statementFor(incoming: readonly Incoming[]): SQL {
         settled_by = CASE WHEN s.new_final AND s.changed THEN s.source ELSE m.settled_by END,
         polls = m.polls + (s.claim IS NOT NULL)::int,
         next_poll_at = CASE WHEN s.new_final THEN NULL WHEN s.held THEN s.next_poll_at ELSE m.next_poll_at END,
-        claim = CASE WHEN s.new_final OR s.held THEN NULL ELSE m.claim END
+        claim = CASE WHEN s.new_final OR s.held THEN NULL ELSE m.claim END,
+        query_error = CASE WHEN s.held THEN NULL ELSE m.query_error END
       FROM settled s
       WHERE m.id = s.id AND (s.newer OR s.claim IS NOT NULL OR s.new_read_at IS DISTINCT FROM s.old_read_at)
     ), created AS (
@@ -182,7 +195,7 @@ function statementFor(incoming: readonly Incoming[]): SQL {
       SELECT account, message_id, recipient_key, now(), now(), status, final, occurred_at, rank,
         CASE WHEN status = 'read' THEN occurred_at END, CASE WHEN final THEN source END
       FROM incoming
-      WHERE status IS NOT NULL AND ordinal NOT IN (SELECT ordinal FROM matched)
+      WHERE source = 'webhook' AND ordinal NOT IN (SELECT ordinal FROM matched)
       ORDER BY account, message_id, recipient_key
       ON CONFLICT DO NOTHING
       RETURNING m.id, m.account, m.message_id, m.recipient_key

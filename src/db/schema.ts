@@ -5,6 +5,8 @@
  *                 A row with `tracked_at` null holds the status of a message that reports told of before the app did;
  *                 tracking it later keeps what is known already.
  * status_reports  every report as it came, append-only.
+ * account_states  what was learned about accounts: the look-up in use, and trouble with the credentials.
+ * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
 import {
@@ -14,6 +16,7 @@ import {
   integer,
   jsonb,
   pgSchema,
+  primaryKey,
   text,
   timestamp,
   uniqueIndex,
@@ -54,10 +57,13 @@ export const messages = lastword.table(
     nextPollAt: instant('next_poll_at'),
     /** The claim that holds the message until `next_poll_at`; only its batch may ask. */
     claim: uuid('claim'),
+    /** Why the provider refused to answer about this message; it is then asked about alone, and rarely. */
+    queryError: text('query_error'),
   },
   (table) => [
     uniqueIndex('messages_key').on(table.account, table.messageId, table.recipientKey),
     index('messages_due').on(table.account, table.nextPollAt).where(sql`${table.nextPollAt} IS NOT NULL`),
+    index('messages_claimed').on(table.claim).where(sql`${table.claim} IS NOT NULL`),
     index('messages_untracked').on(table.sentAt).where(sql`${table.trackedAt} IS NULL`),
   ],
 )
@@ -78,4 +84,27 @@ export const statusReports = lastword.table(
     details: jsonb('details').$type<Record<string, unknown>>(),
   },
   (table) => [index('status_reports_message').on(table.message)],
+)
+
+export const accountStates = lastword.table('account_states', {
+  account: text('account').primaryKey(),
+  /** The name of the look-up in use; null is the account's first. */
+  lookup: text('lookup'),
+  trouble: text('trouble'),
+  troubleSince: instant('trouble_since'),
+  pausedUntil: instant('paused_until'),
+})
+
+export const webhookNonces = lastword.table(
+  'webhook_nonces',
+  {
+    account: text('account').notNull(),
+    nonce: text('nonce').notNull(),
+    bodyDigest: text('body_digest').notNull(),
+    expiresAt: instant('expires_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.account, table.nonce] }),
+    index('webhook_nonces_expiry').on(table.expiresAt),
+  ],
 )

@@ -5,7 +5,8 @@ import { LastwordError } from '../core/errors.ts'
 import { outcomesOf } from '../core/settle.ts'
 import { STATUSES } from '../core/status.ts'
 import type { Db } from '../db/client.ts'
-import { findMessages, findReports, listMessages, type MessageRow, pollNow, type ReportRow } from '../db/messages.ts'
+import { findMessages, findReports, listMessages, type MessageRow, type ReportRow } from '../db/messages.ts'
+import { pollNow } from '../db/schedule.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Metrics } from '../metrics.ts'
 import { providerOf } from '../providers/registry.ts'
@@ -92,7 +93,7 @@ export function registerMessageRoutes(
     const [row, ...others] = await findMessages(db, account, id, key)
     if (!row) throw new LastwordError('NOT_FOUND', 'No such message is tracked; check the account and the message ID.')
     if (others.length === 0) return row
-    const recipients = [row, ...others].map((message) => message.recipient)
+    const recipients = [row, ...others].map(recipientOf)
     const remedy = 'add ?recipient= with one of them'
     throw new LastwordError('AMBIGUOUS', `The message ID covers ${recipients.length} recipients; ${remedy}.`, {
       extra: { recipients },
@@ -102,16 +103,21 @@ export function registerMessageRoutes(
 
 function requirePolling(accounts: Accounts, name: string): void {
   const account = accounts.get(name)
-  if (account && providerOf(account).lookup(account)) return
+  if (account && providerOf(account).lookups(account).length > 0) return
   const why = account ? 'is set to query "off"' : 'is not configured any more'
   throw new LastwordError('CONFLICT', `The message cannot be asked about: its account "${name}" ${why}.`)
+}
+
+/** As the app gave it, else as the provider named it. */
+function recipientOf({ recipient, recipientKey }: MessageRow): string | null {
+  return recipient ?? (recipientKey || null)
 }
 
 function toMessage(row: MessageRow) {
   return {
     account: row.account,
     messageId: row.messageId,
-    recipient: row.recipient,
+    recipient: recipientOf(row),
     status: row.status,
     final: row.final,
     statusAt: row.statusAt,
@@ -120,6 +126,7 @@ function toMessage(row: MessageRow) {
     polls: row.polls,
     nextPollAt: row.nextPollAt,
     windowEndsAt: row.windowEndsAt,
+    queryError: row.queryError,
     metadata: row.metadata ?? null,
   }
 }

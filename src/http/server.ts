@@ -6,6 +6,7 @@ import type { Queues } from '../jobs/queues.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Accounts } from '../tracking.ts'
+import { registerAccountRoutes } from './accounts.ts'
 import { createKeyCheck } from './auth.ts'
 import { registerBoard } from './board.ts'
 import { sendError, sendProblem } from './errors.ts'
@@ -46,10 +47,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerHealthRoutes(open, { db, pingQueues })
   })
   await server.register(async (webhooks) => {
-    registerWebhookRoutes(webhooks, { accounts, writer: createReportWriter(db), metrics, host, publicUrl })
+    registerWebhookRoutes(webhooks, { db, accounts, writer: createReportWriter(db), metrics, host, publicUrl })
   })
   await server.register(async (guarded) => {
     guarded.addHook('onRequest', createKeyCheck(apiKeys))
+    registerAccountRoutes(guarded, { db, accounts })
     registerMessageRoutes(guarded, { db, accounts, queues, metrics })
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),

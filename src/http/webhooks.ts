@@ -5,6 +5,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isLoopback } from '../config.ts'
 import { LastwordError } from '../core/errors.ts'
+import { rememberNonce } from '../db/accounts.ts'
+import type { Db } from '../db/client.ts'
 import type { ReportWriter } from '../db/report-writer.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Account } from '../providers/provider.ts'
@@ -13,6 +15,7 @@ import type { Accounts } from '../tracking.ts'
 import { isSameSecret } from './auth.ts'
 
 export interface WebhookRoutesOptions {
+  db: Db
   accounts: Accounts
   writer: ReportWriter
   metrics: Metrics
@@ -47,7 +50,7 @@ async function receive(options: WebhookRoutesOptions, request: FastifyRequest<{ 
   if (!account) throw new LastwordError('NOT_FOUND', 'No such account is configured here; correct the webhook URL.')
   try {
     authorize(account, request.params.token, options.host)
-    const { reports, ignored } = providerOf(account).readWebhook(account, {
+    const { reports, ignored, nonce } = providerOf(account).readWebhook(account, {
       method: request.method,
       publicUrl: publicUrl && publicUrl + request.raw.url,
       path: request.raw.url ?? '',
@@ -56,6 +59,9 @@ async function receive(options: WebhookRoutesOptions, request: FastifyRequest<{ 
       body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
       receivedAt: new Date(),
     })
+    if (nonce && !(await withinPatience(rememberNonce(options.db, { account: account.name, ...nonce })))) {
+      throw new LastwordError('UNAUTHORIZED', 'The nonce of the signature was used before, with another body.')
+    }
     const applied = await withinPatience(writer.write(reports))
     metrics.observeReports(applied, request.log)
     metrics.webhooks.inc({ account: account.name, result: ignored ? 'ignored' : 'accepted' })

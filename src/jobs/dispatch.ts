@@ -1,5 +1,6 @@
 /**
- * The dispatcher: claims what is due in Postgres, cuts it into batches and adds one job a batch to the account's queue.
+ * The dispatcher: claims what is due in Postgres, cuts it into batches and adds one job a batch to the account's queue;
+ * where the provider is asked by time window instead, it adds the first page of one sweep.
  *
  * Backpressure: an account's queue never holds more batches than its workers can run within half a lease, so that a
  * claim is still good when its turn comes. If the queue loses its jobs (a flushed Redis, a killed worker) the leases run
@@ -7,13 +8,14 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Job, Queue } from 'bullmq'
-import { cutBatches } from '../core/batching.ts'
+import { type BatchLimits, cutBatches } from '../core/batching.ts'
+import { type AccountState, findAccountStates } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
-import { claimDue, releaseClaim } from '../db/messages.ts'
-import type { Account, LookupByIds } from '../providers/provider.ts'
-import { providerOf } from '../providers/registry.ts'
+import { type ClaimedMessage, claimDue, claimWindow, releaseClaim } from '../db/schedule.ts'
+import type { Account, LookupByIds, LookupByWindow, StatusLookup } from '../providers/provider.ts'
+import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
-import { JOB_VERSION, type Queues, type StatusQueryJob, statusQueryJobOptions } from './queues.ts'
+import { batchJobs, type Queues, sweepJob } from './queues.ts'
 
 export interface DispatchOptions {
   db: Db
@@ -22,10 +24,11 @@ export interface DispatchOptions {
   leaseMs: number
 }
 
-/** Batches added, by account. */
-export type DispatchResult = Record<string, { batches: number; messages: number }>
+/** Jobs added and messages claimed, by account. */
+export type DispatchResult = Record<string, { jobs: number; messages: number }>
 
 const MOST_REQUESTS_AT_ONCE = 100
+const MOST_MESSAGES_A_SWEEP = 50_000
 
 /** How many requests of an account one worker runs at once: enough to use its whole rate if every answer takes the time-out. */
 export function concurrencyOf({ requestsPerSecond, timeoutMs }: Account): number {
@@ -42,20 +45,28 @@ export function capacityOf(account: Account, leaseMs: number): number {
 export function createDispatcher({ db, queues, accounts, leaseMs }: DispatchOptions) {
   return async function dispatch(_job: Job): Promise<DispatchResult> {
     const result: DispatchResult = {}
+    const states = await findAccountStates(db)
     for (const account of accounts.values()) {
-      const lookup = providerOf(account).lookup(account)
-      if (!lookup) continue
+      const state = states.get(account.name)
+      const lookup = lookupInUse(account, state?.lookup)
+      if (!lookup || isPaused(state)) continue
       const queue = queues.statusQuery(account.name)
-      const room = await roomIn(queue, capacityOf(account, leaseMs))
+      // While the provider refuses the account, one job is enough to learn whether it still does.
+      const capacity = state?.trouble ? 1 : capacityOf(account, leaseMs)
+      const room = await roomIn(queue, capacity)
       if (room === 0) continue
-      const added = await addBatches({ db, queue, account, lookup, leaseMs, room })
-      if (added.batches > 0) result[account.name] = added
+      const added = await addJobs({ db, queue, account, lookup, leaseMs, room, isFull: room < capacity })
+      if (added.jobs > 0) result[account.name] = added
     }
     return result
   }
 }
 
-/** How many more batches a queue may hold: none while it is paused. */
+function isPaused(state: AccountState | undefined): boolean {
+  return state?.pausedUntil != null && state.pausedUntil.getTime() > Date.now()
+}
+
+/** How many more jobs a queue may hold: none while it is paused. */
 async function roomIn(queue: Queue, capacity: number): Promise<number> {
   if (await queue.isPaused()) return 0
   const held = await queue.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized')
@@ -66,26 +77,61 @@ interface Claiming {
   db: Db
   queue: Queue
   account: Account
-  lookup: LookupByIds
+  lookup: StatusLookup
   leaseMs: number
   room: number
+  /** True when jobs of the account are under way. */
+  isFull: boolean
 }
 
-async function addBatches({ db, queue, account, lookup, leaseMs, room }: Claiming) {
-  const claim = randomUUID()
-  const limit = room * lookup.limits.maxIds
-  const claimed = await claimDue(db, { account: account.name, claim, limit, leaseMs })
-  const messageIds = [...new Set(claimed.map(({ messageId }) => messageId))]
-  const batches = cutBatches(messageIds, (messageId) => messageId, lookup.limits)
-  const jobs = batches.map((batch) => {
-    const data: StatusQueryJob = { v: JOB_VERSION, account: account.name, claim, messageIds: batch }
-    return { name: `${batch.length} messages`, data, opts: statusQueryJobOptions }
+type Added = DispatchResult[string]
+
+async function addJobs(claiming: Claiming): Promise<Added> {
+  const { byIds, byWindow } = claiming.lookup
+  // One sweep at a time: what comes due meanwhile shares the next one.
+  if (byWindow) return claiming.isFull ? { jobs: 0, messages: 0 } : addSweep(claiming, byWindow)
+  return byIds ? addBatches(claiming, byIds) : { jobs: 0, messages: 0 }
+}
+
+async function addBatches({ db, queue, account, lookup, leaseMs, room }: Claiming, byIds: LookupByIds): Promise<Added> {
+  const claim = { account: account.name, lookup: lookup.name, claim: randomUUID() }
+  const limit = room * byIds.limits.maxIds
+  const claimed = await claimDue(db, { ...claim, limit, leaseMs })
+  const batches = batchesOf(claimed, byIds.limits)
+  await orRelease(db, claim, async () => {
+    if (batches.length > 0) await queue.addBulk(batchJobs(claim, batches))
   })
+  return { jobs: batches.length, messages: claimed.length }
+}
+
+/** Batches of message IDs, each ID once; those the provider has refused to answer about stand alone. */
+function batchesOf(claimed: readonly ClaimedMessage[], limits: BatchLimits): string[][] {
+  const idsOf = (messages: readonly ClaimedMessage[]) => [...new Set(messages.map(({ messageId }) => messageId))]
+  const refused = idsOf(claimed.filter((message) => message.refused))
+  const others = idsOf(claimed.filter((message) => !message.refused))
+  return [...cutBatches(others, (messageId) => messageId, limits), ...refused.map((messageId) => [messageId])]
+}
+
+async function addSweep({ db, queue, account, lookup, leaseMs }: Claiming, byWindow: LookupByWindow): Promise<Added> {
+  const claim = { account: account.name, lookup: lookup.name, claim: randomUUID() }
+  const { maxSpanMs, slackMs } = byWindow
+  const window = await claimWindow(db, { ...claim, limit: MOST_MESSAGES_A_SWEEP, leaseMs, spanMs: maxSpanMs })
+  if (!window) return { jobs: 0, messages: 0 }
+  const from = new Date(window.from.getTime() - slackMs).toISOString()
+  const to = new Date(window.to.getTime() + slackMs).toISOString()
+  await orRelease(db, claim, async () => {
+    const { name, data, opts } = sweepJob(claim, { from, to, page: 0 })
+    await queue.add(name, data, opts)
+  })
+  return { jobs: 1, messages: window.messages }
+}
+
+/** Adds jobs for a claim; when they cannot be added, its messages are due again at once. */
+async function orRelease(db: Db, claim: { account: string; claim: string }, add: () => Promise<void>): Promise<void> {
   try {
-    if (jobs.length > 0) await queue.addBulk(jobs)
+    await add()
   } catch (error) {
-    await releaseClaim(db, { account: account.name, claim, messageIds, delayMs: 0 })
+    await releaseClaim(db, { ...claim, delayMs: 0 })
     throw error
   }
-  return { batches: batches.length, messages: claimed.length }
 }

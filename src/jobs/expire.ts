@@ -1,13 +1,14 @@
 /**
  * Ends what can't be found out any more: a message whose look-up window has closed becomes `unknown`, by the same write
  * path as every other status, so that a late webhook still corrects it. Reports that nobody tracked within the longest
- * look-up window are deleted here too.
+ * look-up window, and nonces that are no longer fresh, are deleted here too.
  */
 import type { Job } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
+import { deleteExpiredNonces } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
-import { deleteUntracked, findClosed } from '../db/messages.ts'
 import { applyReports } from '../db/reports.ts'
+import { deleteUntracked, findClosed } from '../db/schedule.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 
@@ -37,6 +38,7 @@ export function createExpirer({ db, log, metrics, untrackedForMs }: ExpirerOptio
     }
     const olderThan = new Date(Date.now() - untrackedForMs)
     const untrackedDeleted = await deleteUntracked(db, { olderThan, limit: MOST_AT_ONCE })
+    await deleteExpiredNonces(db)
     return { expired, untrackedDeleted }
   }
 }

@@ -22,17 +22,31 @@ export function statusQueryQueue(account: string): string {
 
 export const JOB_VERSION = 1
 
-/** A claimed batch. The IDs are those of one claim; only messages that still carry the claim are asked about. */
-export const statusQueryJobSchema = z.object({
+const claimFields = {
   v: z.literal(JOB_VERSION),
   account: z.string(),
+  /** The name of the look-up to ask. */
+  lookup: z.string(),
+  /** Only messages that still carry this claim are asked about. */
   claim: z.uuid(),
-  messageIds: z.array(z.string()).min(1),
-})
-export type StatusQueryJob = z.infer<typeof statusQueryJobSchema>
+}
 
-/** What became of a batch, as Bull Board shows it. */
+/** A claimed batch of IDs. */
+const batchJobSchema = z.object({ ...claimFields, messageIds: z.array(z.string()).min(1) })
+export type BatchJob = z.infer<typeof batchJobSchema>
+
+/** One page of a sweep over everything that was sent in a window; the next page is a job of its own. */
+const sweepJobSchema = z.object({
+  ...claimFields,
+  sweep: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), page: z.int().min(0) }),
+})
+export type SweepJob = z.infer<typeof sweepJobSchema>
+
+export const statusQueryJobSchema = z.union([batchJobSchema, sweepJobSchema])
+
+/** What became of a batch or of a page of a sweep, as Bull Board shows it. */
 export interface StatusQueryResult {
+  /** Messages asked about; for a sweep, those that still waited for an answer. */
   asked: number
   final: number
   intermediate: number
@@ -44,6 +58,8 @@ export interface StatusQueryResult {
   alreadySettled: number
   /** Taken by a newer claim, or given back at a shutdown. */
   givenBack: number
+  /** What follows from it: further jobs, another look-up. */
+  next?: string
 }
 
 const SETTLED_JOBS_KEPT = { age: 24 * 3600, count: 1000 }
@@ -52,11 +68,30 @@ const TICKS_KEPT = { age: 3600, count: 60 }
 
 export const STATUS_QUERY_ATTEMPTS = 5
 
-export const statusQueryJobOptions: JobsOptions = {
+const statusQueryJobOptions: JobsOptions = {
   attempts: STATUS_QUERY_ATTEMPTS,
   backoff: { type: 'custom' },
   removeOnComplete: SETTLED_JOBS_KEPT,
   removeOnFail: FAILED_JOBS_KEPT,
+}
+
+/** Jobs for batches of IDs, ready for `addBulk`. With `idPrefix`, adding them again after a crash adds nothing twice. */
+export function batchJobs(claim: Omit<BatchJob, 'v' | 'messageIds'>, batches: readonly string[][], idPrefix?: string) {
+  return batches.map((messageIds, index) => {
+    const data: BatchJob = { v: JOB_VERSION, ...claim, messageIds }
+    const opts = idPrefix === undefined ? {} : { jobId: `${idPrefix}-${index}` }
+    return { name: `${messageIds.length} messages`, data, opts: { ...statusQueryJobOptions, ...opts } }
+  })
+}
+
+/** The job for one page of a sweep; adding it again after a crash adds nothing twice. */
+export function sweepJob(claim: Omit<SweepJob, 'v' | 'sweep'>, sweep: SweepJob['sweep']) {
+  const data: SweepJob = { v: JOB_VERSION, ...claim, sweep }
+  return {
+    name: `sweep, page ${sweep.page}`,
+    data,
+    opts: { ...statusQueryJobOptions, jobId: `${claim.claim}-page-${sweep.page}` },
+  }
 }
 
 /** Tracking orders are the app's: completed ones go by age and count, failed ones stay until somebody looks. */

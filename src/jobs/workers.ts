@@ -43,7 +43,7 @@ const LONGEST_WINDOW_MS = 30 * 86_400_000
 
 /** How many workers one process opens, dispatch, expire and track included. */
 export function countWorkers(accounts: Accounts): number {
-  return [...accounts.values()].filter((account) => providerOf(account).lookup(account)).length + 3
+  return [...accounts.values()].filter((account) => providerOf(account).lookups(account).length > 0).length + 3
 }
 
 export async function openWorkers(options: WorkersOptions): Promise<Workers> {
@@ -65,14 +65,14 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs }))
   open(TRACK, createTracker(db, accounts), trackWorkerOptions)
   for (const account of accounts.values()) {
-    const lookup = providerOf(account).lookup(account)
-    if (!lookup) continue
+    const lookups = providerOf(account).lookups(account)
+    if (lookups.length === 0) continue
     const { baseUrl, timeoutMs } = account
     const concurrency = concurrencyOf(account)
     const http = createProviderHttp({ baseUrl, timeoutMs, connections: concurrency })
     https.push(http)
     const queue = queues.statusQuery(account.name)
-    const querier = createStatusQuerier({ ...options, account, lookup, http, queue, shutdown: shutdown.signal })
+    const querier = createStatusQuerier({ ...options, account, lookups, http, queue, shutdown: shutdown.signal })
     const settings = { backoffStrategy: (attemptsMade: number) => retryDelay(attemptsMade) }
     const workerOptions = { concurrency, limiter: limiterOf(account), settings }
     open(statusQueryQueue(account.name), querier, workerOptions)

@@ -47,6 +47,8 @@ export interface LookupByIds {
 export interface WindowAnswer {
   /** A report for each row of the page that has a status, of messages tracked here or not. */
   reports: StatusReport[]
+  /** The IDs of the rows that have no status yet. */
+  noStatusYet: string[]
   /** True when there are further pages. */
   hasMore: boolean
 }

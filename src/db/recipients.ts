@@ -1,0 +1,66 @@
+/**
+ * Messages whose key includes the recipient (CM.com), where one side may not know it: the app tracks a reference without
+ * a recipient, the provider reports one with it. The first recipient heard of is then bound to the message.
+ *
+ * Rows of one reference can stand under different keys, which a unique index cannot order, so whoever tracks or reports
+ * such a message holds an advisory lock on the bucket of its reference, and reads after the other has committed.
+ */
+import { sql } from 'drizzle-orm'
+import { arrayColumn, type Db, retryLostRaces } from './client.ts'
+import { messages } from './schema.ts'
+
+export interface MessageKey {
+  account: string
+  messageId: string
+  /** The normal form of the recipient, or empty where it is not known. */
+  recipientKey: string
+}
+
+/** Few enough locks for any server, many enough that writers seldom meet. */
+const BUCKETS = 256
+
+/** Runs `write` in a transaction in which no other writer touches these references, with known recipients bound. */
+export function withBoundRecipients<T>(db: Db, keys: readonly MessageKey[], write: (db: Db) => Promise<T>): Promise<T> {
+  return retryLostRaces(() =>
+    db.transaction(async (transaction) => {
+      const account = arrayColumn(keys, 'text', (key) => key.account)
+      const messageId = arrayColumn(keys, 'text', (key) => key.messageId)
+      const recipientKey = arrayColumn(keys, 'text', (key) => key.recipientKey)
+      await transaction.execute(sql`
+        SELECT pg_advisory_xact_lock(${BUCKETS}, bucket) FROM (
+          SELECT DISTINCT abs(hashtext(account || ' ' || message_id)) % ${BUCKETS} AS bucket
+          FROM unnest(${account}, ${messageId}) AS k (account, message_id)
+          ORDER BY bucket
+        ) buckets`)
+      await transaction.execute(sql`
+        UPDATE ${messages} m SET recipient_key = k.recipient_key
+        FROM (
+          SELECT DISTINCT ON (account, message_id) account, message_id, recipient_key
+          FROM unnest(${account}, ${messageId}, ${recipientKey}) WITH ORDINALITY AS k (account, message_id, recipient_key, ordinal)
+          WHERE recipient_key <> ''
+          ORDER BY account, message_id, ordinal
+        ) k
+        WHERE m.account = k.account AND m.message_id = k.message_id AND m.recipient_key = ''
+          AND NOT EXISTS (
+            SELECT FROM ${messages} o
+            WHERE o.account = k.account AND o.message_id = k.message_id AND o.recipient_key = k.recipient_key
+          )`)
+      return write(transaction)
+    }),
+  )
+}
+
+/** For keys without a recipient: that of a message held already, one that nobody tracks before others. */
+export async function findRecipients(db: Db, keys: readonly MessageKey[]): Promise<Map<string, string>> {
+  const open = keys.filter(({ recipientKey }) => recipientKey === '')
+  const rows = await db.execute<{ account: string; message_id: string; recipient_key: string }>(sql`
+    SELECT DISTINCT ON (account, message_id) account, message_id, recipient_key
+    FROM ${messages}
+    JOIN (
+      SELECT * FROM unnest(
+        ${arrayColumn(open, 'text', ({ account }) => account)}, ${arrayColumn(open, 'text', ({ messageId }) => messageId)}
+      ) AS k (account, message_id)
+    ) k USING (account, message_id)
+    ORDER BY account, message_id, tracked_at NULLS FIRST, id`)
+  return new Map(rows.map((row) => [`${row.account} ${row.message_id}`, row.recipient_key]))
+}

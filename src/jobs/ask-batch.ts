@@ -1,0 +1,42 @@
+/** Asks about a batch of message IDs: those that still carry its claim, and no others. */
+import { nextPollAt } from '../core/polling.ts'
+import { isFinal, type StatusReport } from '../core/status.ts'
+import { applyReports, type PolledMessage } from '../db/reports.ts'
+import { type ClaimedMessage, checkClaim } from '../db/schedule.ts'
+import type { StatusLookup } from '../providers/provider.ts'
+import { NOTHING_FOUND, type StatusQuerierOptions } from './query-statuses.ts'
+import type { BatchJob, StatusQueryResult } from './queues.ts'
+
+export async function askBatch(
+  options: StatusQuerierOptions,
+  { byIds }: StatusLookup,
+  batch: BatchJob,
+): Promise<StatusQueryResult> {
+  const { db, account, http, leaseMs, shutdown } = options
+  const { held, settled } = await checkClaim(db, { ...batch, marginMs: account.timeoutMs, leaseMs })
+  const messageIds = [...new Set(held.map(({ messageId }) => messageId))]
+  const givenBack = Math.max(0, batch.messageIds.length - settled - held.length)
+  const checked = { ...NOTHING_FOUND, asked: messageIds.length, alreadySettled: settled, givenBack }
+  if (messageIds.length === 0 || !byIds) return checked
+  const { reports, missing } = await byIds.ask(http, messageIds, shutdown)
+  await applyAnswer(options, batch.claim, held, reports)
+  const final = reports.filter(({ status }) => isFinal(status)).length
+  const noStatusYet = Math.max(0, held.length - reports.length - missing.length)
+  return { ...checked, final, intermediate: reports.length - final, noStatusYet, missing: missing.length }
+}
+
+/** Writes what an answer said, and when the messages it answers for are due next. */
+export async function applyAnswer(
+  { db, account, log, metrics }: StatusQuerierOptions,
+  claim: string,
+  answered: readonly ClaimedMessage[],
+  reports: readonly StatusReport[],
+): Promise<void> {
+  const now = Date.now()
+  const polled = answered.map(({ messageId, recipientKey, sentAt, polls }): PolledMessage => {
+    const moment = { sentAt: sentAt.getTime(), now, polls: polls + 1, random: Math.random() }
+    const due = new Date(nextPollAt(account.polling, moment))
+    return { account: account.name, messageId, recipientKey, claim, nextPollAt: due }
+  })
+  metrics.observeReports(await applyReports(db, reports, polled), log)
+}

@@ -1,0 +1,101 @@
+/**
+ * Asks for one page of a sweep: everything that was sent in a window, tracked here or not. Each page is a job of its own,
+ * and each answered message leaves the claim at once, so a sweep that is interrupted goes on with the page it was at; if
+ * its jobs are lost altogether, what is left of the claim comes due again.
+ *
+ * Where the provider can be asked by ID as well, a sweep that has taken as many pages as there are messages left is
+ * ended, and those are asked one by one: never more than twice the requests of the better way, known only afterwards.
+ */
+import { isFinal, type Status, type StatusReport } from '../core/status.ts'
+import { findClaimed, renewClaim } from '../db/schedule.ts'
+import type { LookupByWindow, StatusLookup } from '../providers/provider.ts'
+import { applyAnswer } from './ask-batch.ts'
+import { NOTHING_FOUND, type StatusQuerierOptions } from './query-statuses.ts'
+import { batchJobs, type StatusQueryResult, type SweepJob, sweepJob } from './queues.ts'
+
+/** How many messages are written at once when a sweep ends without having met them. */
+const CHUNK = 1_000
+
+export async function askSweepPage(
+  options: StatusQuerierOptions,
+  lookup: StatusLookup,
+  { v: _version, sweep, ...claim }: SweepJob,
+): Promise<StatusQueryResult> {
+  const { db, queue, leaseMs } = options
+  const left = await renewClaim(db, { ...claim, leaseMs })
+  if (left === 0 || !lookup.byWindow) return { ...NOTHING_FOUND, next: 'nothing is left to be found' }
+  if (lookup.byIds && left <= sweep.page) {
+    const messages = await findClaimed(db, { ...claim, limit: left })
+    await queue.addBulk(
+      batchJobs(
+        claim,
+        messages.map(({ messageId }) => [messageId]),
+        `${claim.claim}-single`,
+      ),
+    )
+    return { ...NOTHING_FOUND, next: `${left} left, asked one by one` }
+  }
+  const { hasMore, ...found } = await askPage(options, lookup.byWindow, claim.claim, sweep)
+  const result = { ...NOTHING_FOUND, asked: left, ...found }
+  const answered = found.final + found.intermediate + found.noStatusYet
+  if (hasMore && answered < left) {
+    const next = sweepJob(claim, { ...sweep, page: sweep.page + 1 })
+    await queue.add(next.name, next.data, next.opts)
+    return { ...result, next: next.name }
+  }
+  return { ...result, missing: await finishSweep(options, claim.claim) }
+}
+
+async function askPage(
+  options: StatusQuerierOptions,
+  byWindow: LookupByWindow,
+  claim: string,
+  { from, to, page }: SweepJob['sweep'],
+) {
+  const window = { from: new Date(from), to: new Date(to), page }
+  const { reports, noStatusYet, hasMore } = await byWindow.ask(options.http, window, options.shutdown)
+  const rows = rowsOf(reports, noStatusYet)
+  const messageIds = [...new Set([...reports.map(({ messageId }) => messageId), ...noStatusYet])]
+  const claimed = await findClaimed(options.db, { claim, messageIds, limit: MOST_MESSAGES_A_PAGE })
+  const met = claimed.flatMap((message) => {
+    const row = rows.get(rowKey(message.messageId, message.recipientKey))
+    return row ? [{ ...message, ...row }] : []
+  })
+  await applyAnswer(options, claim, met, reports)
+  const final = met.filter(({ status }) => isFinal(status)).length
+  const intermediate = met.filter(({ status }) => status !== null).length - final
+  return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore }
+}
+
+/** Far more than any provider's page has rows. */
+const MOST_MESSAGES_A_PAGE = 100_000
+
+interface Row {
+  status: Status | null
+  recipientKey: string
+}
+
+const rowKey = (messageId: string, recipientKey: string) => `${messageId} ${recipientKey}`
+
+/** The rows of a page by message and recipient, and by message alone for those tracked without a recipient. */
+function rowsOf(reports: readonly StatusReport[], noStatusYet: readonly string[]): Map<string, Row> {
+  const rows = new Map<string, Row>()
+  for (const messageId of noStatusYet) rows.set(rowKey(messageId, ''), { status: null, recipientKey: '' })
+  for (const { messageId, recipient: recipientKey = '', status } of reports) {
+    rows.set(rowKey(messageId, recipientKey), { status, recipientKey })
+    // Writing the report binds its recipient to the message, the first one where there are several.
+    if (!rows.has(rowKey(messageId, ''))) rows.set(rowKey(messageId, ''), { status, recipientKey })
+  }
+  return rows
+}
+
+/** The last page is over: what still carries the claim is not known to the provider (yet), and takes its next turn. */
+async function finishSweep(options: StatusQuerierOptions, claim: string): Promise<number> {
+  let missing = 0
+  for (;;) {
+    const left = await findClaimed(options.db, { claim, limit: CHUNK })
+    if (left.length === 0) return missing
+    await applyAnswer(options, claim, left, [])
+    missing += left.length
+  }
+}
