@@ -1,5 +1,5 @@
 /** Every provider Lastword speaks to. A new one is added here and nowhere else. */
-import type { Account, Provider } from './provider.ts'
+import type { Account, Provider, StatusLookup } from './provider.ts'
 import { seven } from './seven.ts'
 
 const providers: readonly Provider<never>[] = [seven as Provider<never>]
@@ -18,4 +18,10 @@ export function providerOf(account: Account): Provider {
   const provider = findProvider(account.provider)
   if (!provider) throw new TypeError(`No provider named ${account.provider}`)
   return provider
+}
+
+/** The look-up in use: the one the account has moved to, else its first. Undefined when it is never polled. */
+export function lookupInUse(account: Account, movedTo: string | null | undefined): StatusLookup | undefined {
+  const lookups = providerOf(account).lookups(account)
+  return lookups.find(({ name }) => name === movedTo) ?? lookups[0]
 }
