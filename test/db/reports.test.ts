@@ -478,6 +478,24 @@ describe('what a provider may write', () => {
     expect(await reportsOf(id)).toEqual([expect.objectContaining(more)])
   })
 
+  it.each(['0000-01-01T00:00:00Z', '-005000-01-01T00:00:00Z', '+012000-01-01T00:00:00Z', '+275760-09-13T00:00:00Z'])(
+    'keeps a report of the time %s, in any order with others of such times',
+    async (time) => {
+      const occurredAt = new Date(time)
+      const late = new Date(occurredAt.getTime() - 1)
+      for (const [first, second] of [
+        [occurredAt, late],
+        [late, occurredAt],
+      ]) {
+        const id = newId()
+        await applyReports(database.db, [report(id, 'delivered', 0, first ? { occurredAt: first } : {})])
+        await applyReports(database.db, [report(id, 'delivered', 0, second ? { occurredAt: second } : {})])
+        const statusAt = new Date(occurredAt.getTime() < 0 ? 0 : 2 ** 46 - 1)
+        expect(await rowOf(id)).toMatchObject({ status: 'delivered', statusAt })
+      }
+    },
+  )
+
   it.each([
     ['NUL', 'a\0b'],
     ['half a surrogate pair', 'a\ud83db'],
