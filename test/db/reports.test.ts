@@ -399,7 +399,14 @@ describe('what a poll learned about the schedule', () => {
     expect(await rowOf(id)).toMatchObject({ claim: null, nextPollAt: null, settledBy: 'webhook' })
     await applyReports(database.db, [report(id, 'transmitted', 1, { source: 'poll' })], [polled(id)])
     const row = await rowOf(id)
-    expect(row).toMatchObject({ status: 'delivered', polls: 1, claim: null, nextPollAt: null, settledBy: 'webhook' })
+    expect(row).toMatchObject({
+      final: true,
+      status: 'delivered',
+      polls: 1,
+      claim: null,
+      nextPollAt: null,
+      settledBy: 'webhook',
+    })
   })
 
   it('leaves the schedule as it is when a webhook brings an intermediate status', async () => {
@@ -419,6 +426,14 @@ describe('what a poll learned about the schedule', () => {
     expect((await reportsOf(id)).map(({ source }) => source)).toEqual(['poll', 'webhook', 'webhook'])
     await applyReports(database.db, [report(id, 'transmitted', 2, { source: 'poll' })])
     expect(await reportsOf(id)).toHaveLength(4)
+  })
+
+  it('records a poll that repeats what only a webhook has said', async () => {
+    const id = newId()
+    for (const source of ['webhook', 'poll'] as const) {
+      await applyReports(database.db, [report(id, 'transmitted', 1, { source })])
+    }
+    expect((await reportsOf(id)).map(({ source }) => source)).toEqual(['webhook', 'poll'])
   })
 })
 
