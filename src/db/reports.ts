@@ -92,6 +92,13 @@ function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
 
 const keyOf = (row: MessageKey) => JSON.stringify([row.account, row.messageId, row.recipientKey])
 
+const LATEST_RANKED_MS = 2 ** 46 - 1
+
+/** The time as the rank knows it: beyond 1970 to 4199 equal ranks would mean different times, and Postgres refuses some. */
+function rankedTime({ occurredAt }: StatusReport): Date {
+  return new Date(Math.min(Math.max(occurredAt.getTime(), 0), LATEST_RANKED_MS))
+}
+
 /** Rounds in which no message stands twice, because one statement can update a row only once. */
 function cutRounds(reports: readonly StatusReport[], polled: readonly PolledMessage[]): Incoming[][] {
   const rounds: Map<string, Incoming>[] = []
@@ -133,7 +140,7 @@ function statementFor(incoming: readonly Incoming[]): SQL {
       column('bigint', ({ report }) => (report ? rankOf(report) : null)),
       column('text', ({ report }) => report?.rawStatus ?? null),
       column('lastword.source', ({ report }) => report?.source ?? null),
-      column('timestamptz', ({ report }) => report?.occurredAt.toISOString() ?? null),
+      column('timestamptz', ({ report }) => (report ? rankedTime(report).toISOString() : null)),
       column('jsonb', ({ report }) => jsonText(report?.error)),
       column('jsonb', ({ report }) => jsonText(report?.details)),
       column('uuid', ({ polled }) => polled?.claim ?? null),

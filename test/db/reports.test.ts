@@ -399,7 +399,14 @@ describe('what a poll learned about the schedule', () => {
     expect(await rowOf(id)).toMatchObject({ claim: null, nextPollAt: null, settledBy: 'webhook' })
     await applyReports(database.db, [report(id, 'transmitted', 1, { source: 'poll' })], [polled(id)])
     const row = await rowOf(id)
-    expect(row).toMatchObject({ status: 'delivered', polls: 1, claim: null, nextPollAt: null, settledBy: 'webhook' })
+    expect(row).toMatchObject({
+      final: true,
+      status: 'delivered',
+      polls: 1,
+      claim: null,
+      nextPollAt: null,
+      settledBy: 'webhook',
+    })
   })
 
   it('leaves the schedule as it is when a webhook brings an intermediate status', async () => {
@@ -419,6 +426,14 @@ describe('what a poll learned about the schedule', () => {
     expect((await reportsOf(id)).map(({ source }) => source)).toEqual(['poll', 'webhook', 'webhook'])
     await applyReports(database.db, [report(id, 'transmitted', 2, { source: 'poll' })])
     expect(await reportsOf(id)).toHaveLength(4)
+  })
+
+  it('records a poll that repeats what only a webhook has said', async () => {
+    const id = newId()
+    for (const source of ['webhook', 'poll'] as const) {
+      await applyReports(database.db, [report(id, 'transmitted', 1, { source })])
+    }
+    expect((await reportsOf(id)).map(({ source }) => source)).toEqual(['webhook', 'poll'])
   })
 })
 
@@ -477,6 +492,24 @@ describe('what a provider may write', () => {
     expect(await rowOf(id)).toMatchObject({ messageId: id, recipient: text, metadata: more.details })
     expect(await reportsOf(id)).toEqual([expect.objectContaining(more)])
   })
+
+  it.each(['0000-01-01T00:00:00Z', '-005000-01-01T00:00:00Z', '+012000-01-01T00:00:00Z', '+275760-09-13T00:00:00Z'])(
+    'keeps a report of the time %s, in any order with others of such times',
+    async (time) => {
+      const occurredAt = new Date(time)
+      const late = new Date(occurredAt.getTime() - 1)
+      for (const [first, second] of [
+        [occurredAt, late],
+        [late, occurredAt],
+      ]) {
+        const id = newId()
+        await applyReports(database.db, [report(id, 'delivered', 0, first ? { occurredAt: first } : {})])
+        await applyReports(database.db, [report(id, 'delivered', 0, second ? { occurredAt: second } : {})])
+        const statusAt = new Date(occurredAt.getTime() < 0 ? 0 : 2 ** 46 - 1)
+        expect(await rowOf(id)).toMatchObject({ status: 'delivered', statusAt })
+      }
+    },
+  )
 
   it.each([
     ['NUL', 'a\0b'],

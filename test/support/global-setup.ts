@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import type { TestProject } from 'vitest/node'
@@ -138,15 +139,10 @@ async function waitForRedis(url: string): Promise<void> {
   client.on('error', (error) => {
     reason = error.message
   })
-  const tooLate = setTimeout(() => client.disconnect(), READY_TIMEOUT_MS)
-  try {
-    await client.ping()
-  } catch {
-    throw new Error(`Redis at ${new URL(url).host} did not get ready within ${READY_TIMEOUT_MS / 1000} s: ${reason}`)
-  } finally {
-    clearTimeout(tooLate)
-    client.disconnect()
-  }
+  const answer = await Promise.race([client.ping(), sleep(READY_TIMEOUT_MS, undefined, { ref: false })])
+  client.disconnect()
+  if (answer) return
+  throw new Error(`Redis at ${new URL(url).host} did not get ready within ${READY_TIMEOUT_MS / 1000} s: ${reason}`)
 }
 
 async function stop(server: ChildProcess): Promise<void> {
