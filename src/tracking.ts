@@ -14,6 +14,12 @@ export const MOST_MESSAGES = 10_000
 /** Clocks differ: `sentAt` may be this far ahead. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000
 
+/** A NUL as JSON writes it, and not the text of a backslash and `u0000`. */
+const nulCharacter = /(?<!\\)(?:\\\\)*\\u0000/
+const metadataSchema = z
+  .record(z.string(), z.json())
+  .refine((value) => !nulCharacter.test(JSON.stringify(value)), 'expected no NUL characters')
+
 const messageSchema = z.strictObject({
   messageId: z
     .union([z.string(), z.int().nonnegative()])
@@ -26,7 +32,7 @@ const messageSchema = z.strictObject({
     .string()
     .regex(/^\+?[0-9 ()./-]{3,30}$/, 'expected a phone number of 3 to 30 characters, like +491700000000')
     .optional(),
-  metadata: z.record(z.string(), z.json()).optional(),
+  metadata: metadataSchema.optional(),
 })
 
 /** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */

@@ -41,20 +41,21 @@ interface ResultRow extends Record<string, unknown> {
 }
 
 /**
- * Writes reports, and what a poll learned about the schedule, and returns what each report did, in their order; a polled
- * report of a message nobody tracks is passed over. When it resolves, everything is committed (or part of the caller's
+ * Writes reports, and what a poll learned about the schedule, and returns what each report did, in their order. With
+ * `keepUntracked: false` reports of messages nobody knows are passed over. When it resolves, everything is committed (or part of the caller's
  * transaction); when it rejects, nothing is.
  */
 export async function applyReports(
   db: Db,
   reports: readonly StatusReport[],
   polled: readonly PolledMessage[] = [],
+  { keepUntracked = true } = {},
 ): Promise<AppliedReport[]> {
   const rounds = cutRounds(reports, polled)
   const incoming = rounds.flat()
   const write = async (on: Db) => {
     const applied = new Map<StatusReport, AppliedReport>()
-    for (const round of rounds) await applyRound(on, round, applied)
+    for (const round of rounds) await applyRound(on, round, applied, keepUntracked)
     return reports.flatMap((report) => applied.get(report) ?? [])
   }
   if (incoming.some(({ recipientKey }) => recipientKey !== '')) return withBoundRecipients(db, incoming, write)
@@ -65,24 +66,20 @@ async function applyRound(
   db: Db,
   round: readonly Incoming[],
   applied: Map<StatusReport, AppliedReport>,
+  keepUntracked: boolean,
 ): Promise<void> {
   let left = round
   // A row that another transaction created in the meantime is seen by the next attempt.
   while (left.length > 0) {
-    const rows = await db.execute<ResultRow>(statementFor(left))
+    const rows = await db.execute<ResultRow>(statementFor(left, keepUntracked))
     const seen = new Set<number>()
     for (const row of rows) {
       seen.add(row.ordinal)
       const report = left[row.ordinal]?.report
       if (report) applied.set(report, toApplied(report, row))
     }
-    left = left.filter(({ report }, ordinal) => isKept(report) && !seen.has(ordinal))
+    left = keepUntracked ? left.filter(({ report }, ordinal) => report && !seen.has(ordinal)) : []
   }
-}
-
-/** Webhooks are kept whatever they tell of; a page of a poll tells of many messages that nobody tracks here. */
-function isKept(report: StatusReport | undefined): boolean {
-  return report?.source === 'webhook'
 }
 
 function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
@@ -127,7 +124,7 @@ function cutRounds(reports: readonly StatusReport[], polled: readonly PolledMess
   return rounds.map((round) => [...round.values()])
 }
 
-function statementFor(incoming: readonly Incoming[]): SQL {
+function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQL {
   const column = (type: string, pick: (row: Incoming, ordinal: number) => unknown) => arrayColumn(incoming, type, pick)
   const columns = sql.join(
     [
@@ -202,7 +199,7 @@ function statementFor(incoming: readonly Incoming[]): SQL {
       SELECT account, message_id, recipient_key, now(), now(), status, final, occurred_at, rank,
         CASE WHEN status = 'read' THEN occurred_at END, CASE WHEN final THEN source END
       FROM incoming
-      WHERE source = 'webhook' AND ordinal NOT IN (SELECT ordinal FROM matched)
+      WHERE status IS NOT NULL AND ${keepUntracked} AND ordinal NOT IN (SELECT ordinal FROM matched)
       ORDER BY account, message_id, recipient_key
       ON CONFLICT DO NOTHING
       RETURNING m.id, m.account, m.message_id, m.recipient_key

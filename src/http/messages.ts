@@ -126,8 +126,8 @@ function toMessage(row: MessageRow) {
     polls: row.polls,
     nextPollAt: row.nextPollAt,
     windowEndsAt: row.windowEndsAt,
-    queryError: row.queryError,
     metadata: row.metadata ?? null,
+    ...(row.queryError === null ? {} : { queryError: row.queryError }),
   }
 }
 

@@ -31,6 +31,7 @@ export async function applyAnswer(
   claim: string,
   answered: readonly ClaimedMessage[],
   reports: readonly StatusReport[],
+  keepUntracked = true,
 ): Promise<void> {
   const now = Date.now()
   const polled = answered.map(({ messageId, recipientKey, sentAt, polls }): PolledMessage => {
@@ -38,5 +39,5 @@ export async function applyAnswer(
     const due = new Date(nextPollAt(account.polling, moment))
     return { account: account.name, messageId, recipientKey, claim, nextPollAt: due }
   })
-  metrics.observeReports(await applyReports(db, reports, polled), log)
+  metrics.observeReports(await applyReports(db, reports, polled, { keepUntracked }), log)
 }

@@ -61,7 +61,8 @@ async function askPage(
     const row = rows.get(rowKey(message.messageId, message.recipientKey))
     return row ? [{ ...message, ...row }] : []
   })
-  await applyAnswer(options, claim, met, reports)
+  // A page tells of everything that was sent, most of which may not be tracked here.
+  await applyAnswer(options, claim, met, reports, false)
   const final = met.filter(({ status }) => isFinal(status)).length
   const intermediate = met.filter(({ status }) => status !== null).length - final
   return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore }

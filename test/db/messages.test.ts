@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { eq, isNull, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { findMessages, findReports, listMessages, type NewMessage, trackMessages } from '../../src/db/messages.ts'
+import { applyReports } from '../../src/db/reports.ts'
 import {
   type ClaimedBatch,
   checkClaim,
@@ -8,15 +10,9 @@ import {
   deleteUntracked,
   extendClaim,
   findClosed,
-  findMessages,
-  findReports,
-  listMessages,
-  type NewMessage,
   pollNow,
   releaseClaim,
-  trackMessages,
-} from '../../src/db/messages.ts'
-import { applyReports } from '../../src/db/reports.ts'
+} from '../../src/db/schedule.ts'
 import { messages, statusReports } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
 
@@ -69,7 +65,10 @@ async function rowOf(messageId: string) {
 
 const idsOf = (rows: readonly { messageId: string }[]) => rows.map(({ messageId }) => messageId).sort()
 
-async function claim(limit = 100, { account = 'seven', leaseMs = MINUTE } = {}): Promise<ClaimedBatch> {
+async function claim(
+  limit = 100,
+  { account = 'seven', leaseMs = MINUTE } = {},
+): Promise<ClaimedBatch & { messageIds: string[] }> {
   const id = randomUUID()
   const claimed = await claimDue(database.db, { account, claim: id, limit, leaseMs })
   return { account, claim: id, messageIds: idsOf(claimed) }
@@ -100,6 +99,7 @@ describe('trackMessages', () => {
       status: null,
       final: false,
       polls: 0,
+      refused: false,
       claim: null,
     })
     expect(await track(message('3'), message('1', { metadata: { order: 'b' } }))).toBe(1)
@@ -204,7 +204,7 @@ describe('claimDue', () => {
 })
 
 describe('checkClaim', () => {
-  const check = (batch: ClaimedBatch, { marginMs = 10 * SECOND, leaseMs = MINUTE } = {}) =>
+  const check = (batch: Awaited<ReturnType<typeof claim>>, { marginMs = 10 * SECOND, leaseMs = MINUTE } = {}) =>
     checkClaim(database.db, { ...batch, marginMs, leaseMs })
 
   it('finds held what is held, without moving a lease that is long enough', async () => {
@@ -213,7 +213,7 @@ describe('checkClaim', () => {
     const before = await rowOf('1')
     const { held, settled } = await check(batch)
     expect(idsOf(held)).toEqual(['1', '2'])
-    expect(held[0]).toEqual({ messageId: '1', recipientKey: '', sentAt: before.sentAt, polls: 0 })
+    expect(held[0]).toEqual({ messageId: '1', recipientKey: '', sentAt: before.sentAt, polls: 0, refused: false })
     expect(settled).toBe(0)
     expect(await rowOf('1')).toEqual(before)
   })

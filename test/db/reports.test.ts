@@ -3,15 +3,9 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { settle } from '../../src/core/settle.ts'
 import { SOURCES, STATUSES, type Status, type StatusReport } from '../../src/core/status.ts'
-import {
-  claimDue,
-  findMessages,
-  findReports,
-  listMessages,
-  type NewMessage,
-  trackMessages,
-} from '../../src/db/messages.ts'
+import { findMessages, findReports, listMessages, type NewMessage, trackMessages } from '../../src/db/messages.ts'
 import { applyReports, type PolledMessage } from '../../src/db/reports.ts'
+import { claimDue } from '../../src/db/schedule.ts'
 import { messages } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
 

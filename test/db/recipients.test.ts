@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { StatusReport } from '../../src/core/status.ts'
+import { listMessages, type NewMessage, trackMessages } from '../../src/db/messages.ts'
+import { applyReports } from '../../src/db/reports.ts'
+import { messages } from '../../src/db/schema.ts'
+import { openTables, type Tables } from '../support/api.ts'
+
+let database: Tables
+beforeAll(async () => {
+  database = await openTables()
+})
+afterAll(() => database.close())
+beforeEach(async () => {
+  await database.db.delete(messages)
+})
+
+const ONE = '31612345601'
+const TWO = '31612345602'
+
+function message(messageId: string, recipientKey = ''): NewMessage {
+  const now = Date.now()
+  return {
+    account: 'cm',
+    messageId,
+    recipientKey,
+    recipient: recipientKey || null,
+    sentAt: new Date(now),
+    windowEndsAt: new Date(now + 3_600_000),
+    nextPollAt: new Date(now + 60_000),
+    metadata: undefined,
+  }
+}
+
+function report(messageId: string, recipient: string, status: StatusReport['status'] = 'delivered'): StatusReport {
+  return { account: 'cm', messageId, recipient, status, rawStatus: '2', occurredAt: new Date(), source: 'webhook' }
+}
+
+const track = (...tracked: NewMessage[]) => trackMessages(database.db, tracked, true)
+const apply = (...reports: StatusReport[]) => applyReports(database.db, reports)
+
+async function tracked() {
+  const rows = await listMessages(database.db, { limit: 1000 })
+  return rows.map(({ messageId, recipientKey, status }) => [messageId, recipientKey, status]).sort()
+}
+
+describe('a reference tracked without its recipient', () => {
+  it('is bound to the recipient of its first report', async () => {
+    await track(message('a'))
+    await apply(report('a', ONE))
+    expect(await tracked()).toEqual([['a', ONE, 'delivered']])
+  })
+
+  it('takes over what a report said before it was tracked', async () => {
+    const [applied] = await apply(report('a', ONE))
+    expect(applied?.unmatched).toBe(true)
+    expect(await track(message('a'))).toBe(1)
+    expect(await tracked()).toEqual([['a', ONE, 'delivered']])
+  })
+
+  it('is not mixed up with another recipient of the same reference', async () => {
+    await track(message('a'))
+    await apply(report('a', ONE), report('a', TWO, 'failed'))
+    expect(await tracked()).toEqual([['a', ONE, 'delivered']])
+    expect(await track(message('a', TWO))).toBe(1)
+    expect(await tracked()).toEqual([
+      ['a', ONE, 'delivered'],
+      ['a', TWO, 'failed'],
+    ])
+  })
+
+  it('is already tracked when it is tracked again, with or without the recipient', async () => {
+    await track(message('a'))
+    expect(await track(message('a', ONE))).toBe(0)
+    expect(await track(message('a'))).toBe(0)
+    expect(await tracked()).toEqual([['a', ONE, null]])
+  })
+})
+
+describe('a reference tracked with its recipients', () => {
+  it('keeps them apart', async () => {
+    await track(message('a', ONE), message('a', TWO))
+    await apply(report('a', TWO), report('b', ONE))
+    expect(await tracked()).toEqual([
+      ['a', ONE, null],
+      ['a', TWO, 'delivered'],
+    ])
+  })
+})
+
+it('loses nothing when tracking and reports meet', async () => {
+  const ids = Array.from({ length: 200 }, (_, index) => `ref${index}`)
+  const halves = [ids.slice(0, 100), ids.slice(100)]
+  await Promise.all([
+    ...halves.map((half) => track(...half.map((id) => message(id)))),
+    ...ids.map((id, index) => apply(report(id, index % 2 ? ONE : TWO))),
+  ])
+  const rows = await tracked()
+  expect(rows).toHaveLength(200)
+  expect(rows.filter(([, recipientKey, status]) => recipientKey === '' || status !== 'delivered')).toEqual([])
+})
