@@ -1,8 +1,9 @@
 /** Every provider Lastword speaks to. A new one is added here and nowhere else. */
+import { cm } from './cm.ts'
 import type { Account, Provider, StatusLookup } from './provider.ts'
 import { seven } from './seven.ts'
 
-const providers: readonly Provider<never>[] = [seven as Provider<never>]
+export const providers: readonly Provider<never>[] = [seven as Provider<never>, cm as Provider<never>]
 
 /** The provider of that name, or undefined. */
 export function findProvider(name: string): Provider | undefined {

@@ -1,0 +1,56 @@
+/** What the parts of CM.com's module share: the account, the key of a message, the time zone. */
+import { z } from 'zod'
+import { commonAccountFields, credentialSchema, durationSchema } from './account.ts'
+import type { Account } from './provider.ts'
+
+export interface CmAccount extends Account {
+  provider: 'cm'
+  productToken: string
+  /** Rows of a page of transactions. */
+  pageSize: number
+  /** The longest window of one sweep. */
+  maxWindowMs: number
+  /** How much a window is widened on both sides, because the sender's clock and CM's differ. */
+  clockSlackMs: number
+}
+
+/** Times come without an offset, in the vendor's own time. */
+export const CM_TIME_ZONE = 'Europe/Amsterdam'
+
+/**
+ * Limits of rate, window and page are not documented. One request in five seconds and a day at a time are far below
+ * what is seen in use; a page of 1,000 rows is the vendor's own example, 7,500 is the most that has been seen.
+ */
+export const cmAccountSchema = z
+  .strictObject({
+    ...commonAccountFields,
+    provider: z.literal('cm'),
+    productToken: credentialSchema,
+    baseUrl: z.url({ protocol: /^https?$/ }).default('https://api.cmtelecom.com/v1.2'),
+    query: z.enum(['auto', 'transactions', 'off']).default('auto'),
+    requestsPerSecond: commonAccountFields.requestsPerSecond.unwrap().default(0.2),
+    timeout: durationSchema.default(30_000),
+    pageSize: z.int().min(1).max(10_000).default(1000),
+    maxWindow: durationSchema.default(24 * 3_600_000),
+    clockSlack: durationSchema.default(5 * 60_000),
+  })
+  .transform(
+    ({ timeout, maxWindow, clockSlack, ...account }): CmAccount => ({
+      ...account,
+      timeoutMs: timeout,
+      maxWindowMs: maxWindow,
+      clockSlackMs: clockSlack,
+    }),
+  )
+
+/**
+ * CM promises 1 to 32 alphanumeric characters; senders also use dots, hyphens and underscores. The length is kept: a
+ * longer reference that CM cuts off would never be found again, so it is refused while the sender is looking.
+ */
+export const CM_REFERENCE_RULE =
+  'the reference given when sending: 1 to 32 letters, digits, dots, hyphens and underscores, as in "order-4711"'
+
+export function normalizeReference(reference: string): string | undefined {
+  const normal = reference.trim()
+  return /^[A-Za-z0-9._-]{1,32}$/.test(normal) ? normal : undefined
+}

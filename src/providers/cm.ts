@@ -1,0 +1,26 @@
+/**
+ * CM.com: delivery receipts by webhook, and status queries by window of time.
+ *
+ * Sending at CM returns no message ID: the key is the sender's own reference together with the recipient. Receipts are
+ * not signed; what protects them is the token at the end of the webhook URL.
+ *
+ *   cm-account.ts       the account, references, the time zone
+ *   cm-webhook.ts       receipts as JSON, XML, form or query (cm-xml.ts, json-text.ts)
+ *   cm-transactions.ts  the transactions API
+ */
+import { CM_REFERENCE_RULE, type CmAccount, cmAccountSchema, normalizeReference } from './cm-account.ts'
+import { transactionsOf } from './cm-transactions.ts'
+import { readCmWebhook } from './cm-webhook.ts'
+import { normalizePhoneNumber } from './phone-number.ts'
+import type { Provider } from './provider.ts'
+
+export const cm: Provider<CmAccount> = {
+  name: 'cm',
+  accountSchema: cmAccountSchema,
+  keyedByRecipient: true,
+  messageIdRule: CM_REFERENCE_RULE,
+  normalizeMessageId: normalizeReference,
+  normalizeRecipient: normalizePhoneNumber,
+  lookups: (account) => (account.query === 'off' ? [] : [{ name: 'transactions', byWindow: transactionsOf(account) }]),
+  readWebhook: readCmWebhook,
+}
