@@ -3,8 +3,8 @@
  * and each answered message leaves the claim at once, so a sweep that is interrupted goes on with the page it was at; if
  * its jobs are lost altogether, what is left of the claim comes due again.
  *
- * Where the provider can be asked by ID as well, a sweep that has taken as many pages as there are messages left is
- * ended, and those are asked one by one: never more than twice the requests of the better way, known only afterwards.
+ * Where the provider can be asked by ID as well, a sweep whose next page would cost as much as asking for the rest
+ * one by one is ended, and they are: never more than twice the requests of the better way, known only afterwards.
  */
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
 import { findClaimed, renewClaim } from '../db/schedule.ts'
@@ -24,7 +24,7 @@ export async function askSweepPage(
   const { db, queue, leaseMs } = options
   const left = await renewClaim(db, { ...claim, leaseMs })
   if (left === 0 || !lookup.byWindow) return { ...NOTHING_FOUND, next: 'nothing is left to be found' }
-  if (lookup.byIds && left <= sweep.page) {
+  if (lookup.byIds && left <= sweep.page + 1) {
     const messages = await findClaimed(db, { ...claim, limit: left })
     await queue.addBulk(
       batchJobs(

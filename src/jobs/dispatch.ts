@@ -55,7 +55,15 @@ export function createDispatcher({ db, queues, accounts, leaseMs }: DispatchOpti
       const capacity = state?.trouble ? 1 : capacityOf(account, leaseMs)
       const room = await roomIn(queue, capacity)
       if (room === 0) continue
-      const added = await addJobs({ db, queue, account, lookup, leaseMs, room, isFull: room < capacity })
+      const added = await addJobs({
+        db,
+        queue,
+        lookup,
+        leaseMs,
+        room,
+        isFull: room < capacity,
+        claim: newClaim(account, lookup, state),
+      })
       if (added.jobs > 0) result[account.name] = added
     }
     return result
@@ -73,10 +81,15 @@ async function roomIn(queue: Queue, capacity: number): Promise<number> {
   return Math.max(0, capacity - held)
 }
 
+/** What every job of one claim carries. */
+function newClaim({ name: account }: Account, { name: lookup }: StatusLookup, state: AccountState | undefined) {
+  return { account, lookup, claim: randomUUID(), ...(state?.trouble ? { probe: true } : {}) }
+}
+
 interface Claiming {
   db: Db
   queue: Queue
-  account: Account
+  claim: ReturnType<typeof newClaim>
   lookup: StatusLookup
   leaseMs: number
   room: number
@@ -93,8 +106,7 @@ async function addJobs(claiming: Claiming): Promise<Added> {
   return byIds ? addBatches(claiming, byIds) : { jobs: 0, messages: 0 }
 }
 
-async function addBatches({ db, queue, account, lookup, leaseMs, room }: Claiming, byIds: LookupByIds): Promise<Added> {
-  const claim = { account: account.name, lookup: lookup.name, claim: randomUUID() }
+async function addBatches({ db, queue, claim, leaseMs, room }: Claiming, byIds: LookupByIds): Promise<Added> {
   const limit = room * byIds.limits.maxIds
   const claimed = await claimDue(db, { ...claim, limit, leaseMs })
   const batches = batchesOf(claimed, byIds.limits)
@@ -112,8 +124,7 @@ function batchesOf(claimed: readonly ClaimedMessage[], limits: BatchLimits): str
   return [...cutBatches(others, (messageId) => messageId, limits), ...refused.map((messageId) => [messageId])]
 }
 
-async function addSweep({ db, queue, account, lookup, leaseMs }: Claiming, byWindow: LookupByWindow): Promise<Added> {
-  const claim = { account: account.name, lookup: lookup.name, claim: randomUUID() }
+async function addSweep({ db, queue, claim, leaseMs }: Claiming, byWindow: LookupByWindow): Promise<Added> {
   const { maxSpanMs, slackMs } = byWindow
   const window = await claimWindow(db, { ...claim, limit: MOST_MESSAGES_A_SWEEP, leaseMs, spanMs: maxSpanMs })
   if (!window) return { jobs: 0, messages: 0 }

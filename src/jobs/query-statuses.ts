@@ -76,8 +76,6 @@ export function retryDelay(attempt: number, random = Math.random()): number {
 
 export function createStatusQuerier(options: StatusQuerierOptions) {
   const { db, account, lookups, metrics, shutdown } = options
-  // Whether the account was in trouble when it last answered is asked of the database once, then known.
-  let mayBeInTrouble = true
   return async function queryStatuses(job: Job): Promise<StatusQueryResult> {
     const claimed = readJob(job, statusQueryJobSchema)
     try {
@@ -86,10 +84,8 @@ export function createStatusQuerier(options: StatusQuerierOptions) {
       const result =
         'sweep' in claimed ? await askSweepPage(options, lookup, claimed) : await askBatch(options, lookup, claimed)
       if (result.asked > 0) metrics.statusQueries.inc({ account: account.name, result: 'answered' })
-      if (result.asked > 0 && mayBeInTrouble) {
-        mayBeInTrouble = false
-        if (await clearTrouble(db, account.name))
-          options.log.info({ account: account.name }, 'the provider answers again')
+      if (claimed.probe && result.asked > 0 && (await clearTrouble(db, account.name))) {
+        options.log.info({ account: account.name }, 'the provider answers again')
       }
       return result
     } catch (error) {
@@ -98,7 +94,6 @@ export function createStatusQuerier(options: StatusQuerierOptions) {
         return { ...NOTHING_FOUND, next: 'given back at shutdown' }
       }
       if (!(error instanceof ProviderError)) throw error
-      mayBeInTrouble = true
       metrics.statusQueries.inc({ account: account.name, result: error.kind })
       return recover(options, job, claimed, error)
     }

@@ -29,6 +29,8 @@ const claimFields = {
   lookup: z.string(),
   /** Only messages that still carry this claim are asked about. */
   claim: z.uuid(),
+  /** The provider refused the account; an answer to this job says that it does no more. */
+  probe: z.boolean().optional(),
 }
 
 /** A claimed batch of IDs. */

@@ -99,7 +99,6 @@ describe('trackMessages', () => {
       status: null,
       final: false,
       polls: 0,
-      refused: false,
       claim: null,
     })
     expect(await track(message('3'), message('1', { metadata: { order: 'b' } }))).toBe(1)
@@ -153,7 +152,7 @@ describe('claimDue', () => {
     await database.db.update(messages).set({ polls: 4 })
     const id = randomUUID()
     const claimed = await claimDue(database.db, { account: 'seven', claim: id, limit: 10, leaseMs: 90 * SECOND })
-    expect(claimed).toEqual([{ messageId: '1', recipientKey: '49170', sentAt, polls: 4 }])
+    expect(claimed).toEqual([{ messageId: '1', recipientKey: '49170', sentAt, polls: 4, refused: false }])
     const row = await rowOf('1')
     expect(row.claim).toBe(id)
     expect(secondsUntil(row.nextPollAt)).toBeGreaterThan(85)
