@@ -1,0 +1,63 @@
+/**
+ * Answers of seven.io's interfaces, and the many shapes of its errors.
+ *
+ * Source: https://docs.seven.io/en/rest-api/response-codes. Errors often come with HTTP 200, as a bare number, a quoted
+ * number, or an object with `code` or `error_code`.
+ */
+import type { z } from 'zod'
+import { ProviderError } from '../core/errors.ts'
+
+/** Codes that say more than "it did not work". */
+const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request', string]> = new Map([
+  ['403', ['account', 'the limit of the account is reached']],
+  ['600', ['request', 'carrier or sending error, or an unknown message ID']],
+  ['900', ['account', 'the API key is wrong']],
+  ['901', ['request', 'a message ID is wrong']],
+  ['902', ['account', 'the API key lacks the right to use this interface']],
+  ['903', ['account', 'the IP address is not allowed']],
+])
+
+/** Reads an answer that ought to be JSON, and throws the error it stands for. */
+export function parseAnswer(text: string): unknown {
+  const answer = parseJson(text)
+  throwIfErrorCode(answer)
+  return answer
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    const found = text.trim() === '' ? 'an empty body' : `${text.length} characters that are not JSON`
+    throw new ProviderError('transient', `the provider sent ${found}`)
+  }
+}
+
+export function throwIfErrorCode(answer: unknown): void {
+  const value = isObject(answer) ? codeOf(answer) : answer
+  if (typeof value !== 'string' && typeof value !== 'number') return
+  const code = String(value).trim()
+  const [kind, meaning] = ERROR_CODES.get(code) ?? (['transient', 'an error without a known meaning'] as const)
+  throw new ProviderError(kind, `the provider answered with code ${code.slice(0, 20)}: ${meaning}`)
+}
+
+function codeOf(answer: object): unknown {
+  return 'code' in answer ? answer.code : 'error_code' in answer ? answer.error_code : undefined
+}
+
+export function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/**
+ * The rows of a list that can be read: one that cannot, or a null in its place, must not cost the others their reports.
+ * `total` counts all of them. A list of which nothing can be read, or no list, is a broken answer.
+ */
+export function readRows<T>(answer: unknown, schema: z.ZodType<T>, shape: string): { rows: T[]; total: number } {
+  if (Array.isArray(answer)) {
+    const present = answer.filter((row) => row !== null)
+    const rows = present.flatMap((row) => schema.safeParse(row).data ?? [])
+    if (rows.length > 0 || present.length === 0) return { rows, total: answer.length }
+  }
+  throw new ProviderError('transient', `the provider sent an answer that is not a list of ${shape}`)
+}
