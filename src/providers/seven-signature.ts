@@ -1,0 +1,84 @@
+/**
+ * The signature of seven.io's webhooks: X-Signature, in hex, is the HMAC-SHA256 with the signing key over
+ *
+ *   timestamp ⏎ nonce ⏎ METHOD ⏎ URL ⏎ md5 of the raw body, in hex
+ *
+ * where the timestamp (X-Timestamp, in unix seconds) and the nonce (X-Nonce) are headers, and a GET has an empty body.
+ *
+ * Source: https://docs.seven.io/en/rest-api/webhooks. The documents sign the complete public URL, one client of the
+ * vendor its path. Both are taken, always with the query: it holds all that a GET says. Any 401 makes the provider drop
+ * the report for good, so it is given only for what is truly wrong, and what cannot be checked here is UNAVAILABLE.
+ */
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { LastwordError } from '../core/errors.ts'
+import type { WebhookReading, WebhookRequest } from './provider.ts'
+
+export interface SignatureRule {
+  signingKey: string
+  freshnessMs: number
+}
+
+/** Checks the signature of a request and returns its nonce. Throws UNAUTHORIZED with what is wrong about it. */
+export function checkSignature(
+  { signingKey, freshnessMs }: SignatureRule,
+  request: WebhookRequest,
+): NonNullable<WebhookReading['nonce']> {
+  const signature = headerOf(request, 'X-Signature')
+  const timestamp = headerOf(request, 'X-Timestamp')
+  const nonce = headerOf(request, 'X-Nonce')
+  if (!/^\d{1,12}$/.test(timestamp)) throw refused('X-Timestamp is not a number of seconds since 1970')
+
+  const method = request.method.toUpperCase()
+  const body = method === 'GET' ? Buffer.alloc(0) : request.body
+  const sign = (url: string) =>
+    createHmac('sha256', signingKey)
+      .update([timestamp, nonce, method, url, createHash('md5').update(body).digest('hex')].join('\n'))
+      .digest()
+  if (!signedUrls(request).some((url) => isSignature(signature, sign(url)))) {
+    if (request.publicUrl === undefined) {
+      throw new LastwordError(
+        'UNAVAILABLE',
+        'The signature cannot be checked: PUBLIC_URL, which it covers, is not set.',
+      )
+    }
+    throw refused('X-Signature does not fit the signing key, the public URL and the body')
+  }
+
+  const agedMs = request.receivedAt.getTime() - Number(timestamp) * 1000
+  if (Math.abs(agedMs) > freshnessMs) {
+    const seconds = Math.round(Math.abs(agedMs) / 1000)
+    const found = agedMs > 0 ? `${seconds} s old` : `${seconds} s ahead of the clock here`
+    throw refused(`X-Timestamp is ${found}, at most ${freshnessMs / 1000} s are allowed`)
+  }
+  // From here on the time alone refuses the nonce, so nobody needs to remember it longer.
+  const validForMs = Math.max(freshnessMs - agedMs, 1)
+  return { value: nonce, bodyDigest: digestOf(method, request), validForMs }
+}
+
+/** What a repeated nonce must repeat too: what the request says, which for a GET is in its URL. */
+function digestOf(method: string, { path, body }: WebhookRequest): string {
+  return createHash('sha256')
+    .update(method === 'GET' ? path : body)
+    .digest('hex')
+}
+
+/** The URL as the provider called it, and its path as the provider and as this process see it: a proxy may shorten it. */
+function signedUrls({ publicUrl, path }: WebhookRequest): string[] {
+  if (publicUrl === undefined) return [path]
+  return [...new Set([publicUrl, publicUrl.replace(/^\w+:\/\/[^/?#]*/, ''), path])]
+}
+
+function isSignature(signature: string, expected: Buffer): boolean {
+  if (!/^[0-9a-f]{64}$/i.test(signature)) return false
+  return timingSafeEqual(Buffer.from(signature, 'hex'), expected)
+}
+
+function headerOf({ headers }: WebhookRequest, name: string): string {
+  const value = headers[name.toLowerCase()]
+  if (typeof value === 'string' && value.trim() !== '') return value.trim()
+  throw refused(`the header ${name} is missing`)
+}
+
+function refused(reason: string): LastwordError {
+  return new LastwordError('UNAUTHORIZED', `The webhook signature is refused: ${reason}.`)
+}
