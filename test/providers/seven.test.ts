@@ -1,12 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { LastwordError, ProviderError } from '../../src/core/errors.ts'
+import { ProviderError } from '../../src/core/errors.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import type { ProviderHttp } from '../../src/providers/http.ts'
-import type { WebhookRequest } from '../../src/providers/provider.ts'
-import { parseStatusAnswer, type SevenAccount, seven } from '../../src/providers/seven.ts'
+import { seven } from '../../src/providers/seven.ts'
+import type { SevenAccount } from '../../src/providers/seven-account.ts'
+import { parseStatusAnswer } from '../../src/providers/seven-status-query.ts'
 
-const account: SevenAccount = seven.accountSchema.parse({ name: 'main', provider: 'seven', apiKey: 'key-of-main' })
+const GIVEN = { name: 'main', provider: 'seven', apiKey: 'key-of-main' }
+const account: SevenAccount = seven.accountSchema.parse(GIVEN)
 const RECEIVED_AT = new Date('2026-01-31T10:00:00.000Z')
 
 const VOCABULARY: [string, Status][] = [
@@ -23,6 +25,26 @@ const VOCABULARY: [string, Status][] = [
 
 /** Words that are members of every object: a table must not find them. */
 const MEMBERS = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__']
+
+/** Answers with HTTP 200 that say the interface has ended. */
+const GONE = [
+  '{"error":"This endpoint is deprecated and has been removed."}',
+  '{"success":false,"message":"The status endpoint is no longer available, use /journal/outbound"}',
+  '{"code":"1410","message":"Gone"}',
+  '"endpoint removed"',
+  'This endpoint has been discontinued.',
+  '<html><body>410 Gone</body></html>',
+  '\n The status interface was switched off',
+]
+
+/** Answers that only sound like it. */
+const NOT_GONE: [string, string][] = [
+  ['[{"id":"1","status":"deprecated', 'the provider sent 31 characters that are not JSON'],
+  ['The service is temporarily gone, try again later', 'the provider sent 48 characters that are not JSON'],
+  ['down for maintenance, no longer than an hour', 'the provider sent 44 characters that are not JSON'],
+  ['undergone', 'the provider sent 9 characters that are not JSON'],
+  [`<p>gone</p>${' '.repeat(1000)}`, 'the provider sent 1011 characters that are not JSON'],
+]
 
 function thrownBy(action: () => unknown): unknown {
   try {
@@ -81,6 +103,12 @@ describe('the answer to a status query', () => {
     ['repeated rows of a repeated ID', ['1', '1'], [row('1'), row('1')], { reports: [delivered('1')], missing: [] }],
     ['a repeated ID that is missing', ['1', '1'], [], { reports: [], missing: ['1'] }],
     ['rows nobody asked for', ['1'], [row('9'), row('1')], { reports: [delivered('1')], missing: [] }],
+    [
+      'a number that is not exact, and may be another ID',
+      ['9007199254740992'],
+      '[{"id":9007199254740993,"status":"DELIVERED"},{"id":"x"}]',
+      { reports: [], missing: ['9007199254740992'] },
+    ],
     ['number IDs', ['77232007287'], [row(77_232_007_287)], { reports: [delivered('77232007287')], missing: [] }],
     ['IDs with spaces', ['1'], [row(' 1 ')], { reports: [delivered('1')], missing: [] }],
     ['further fields', ['1'], [row('1', { price: 1 })], { reports: [delivered('1')], missing: [] }],
@@ -168,6 +196,24 @@ describe('the answer to a status query', () => {
       'transient',
       `the provider answered with code ${word}: an error without a known meaning`,
     ]),
+    ...GONE.map((answer): [string, string, ProviderError['kind'], string] => [
+      answer,
+      answer,
+      'gone',
+      'the provider answered that the status query is no longer available',
+    ]),
+    [
+      'a known code, whatever its text says',
+      '{"code":"902","message":"this endpoint is no longer available to you"}',
+      'account',
+      'the provider answered with code 902: the API key lacks the right to use this interface',
+    ],
+    ...NOT_GONE.map(([answer, message]): [string, string, ProviderError['kind'], string] => [
+      answer.slice(0, 60),
+      answer,
+      'transient',
+      message,
+    ]),
     ['an empty body', '', 'transient', 'the provider sent an empty body'],
     ['a blank body', ' \r\n', 'transient', 'the provider sent an empty body'],
     ['cut-off JSON', '[{"id":"1","sta', 'transient', 'the provider sent 15 characters that are not JSON'],
@@ -224,9 +270,10 @@ describe('the status query', () => {
         asked.push({ path, headers })
         return { status: 200, headers: {}, text }
       },
+      post: () => expect.fail('Expected no POST'),
       close: async () => {},
     }
-    const answer = await seven.lookup(account)?.ask(http, ['1', '2'], new AbortController().signal)
+    const answer = await seven.lookups(account)[0]?.byIds?.ask(http, ['1', '2'], new AbortController().signal)
     expect(asked).toEqual([
       { path: '/status?msg_id=1,2', headers: { 'X-Api-Key': 'key-of-main', Accept: 'application/json' } },
     ])
@@ -246,13 +293,56 @@ describe('the status query', () => {
   })
 
   it('keeps the whole URL under 4,000 characters and the batch at its size', () => {
-    const limits = seven.lookup({ ...account, batchSize: 50 })?.limits
-    expect(limits?.maxIds).toBe(50)
-    expect(limits?.maxChars).toBeLessThan(4000 - `${account.baseUrl}/status?msg_id=`.length)
+    const [lookup] = seven.lookups({ ...account, batchSize: 50 })
+    expect(lookup?.byIds?.limits.maxIds).toBe(50)
+    expect(lookup?.byIds?.limits.maxChars).toBeLessThan(4000 - `${account.baseUrl}/status?msg_id=`.length)
+  })
+})
+
+describe('an account', () => {
+  it.each<[SevenAccount['query'], string[]]>([
+    ['auto', ['status', 'logbook']],
+    ['status', ['status']],
+    ['logbook', ['logbook']],
+    ['off', []],
+  ])('with query %s is asked through %j', (query, names) => {
+    expect(seven.lookups({ ...account, query }).map(({ name }) => name)).toEqual(names)
   })
 
-  it('is not asked when the account says off', () => {
-    expect(seven.lookup({ ...account, query: 'off' })).toBeUndefined()
+  it('has a default for everything but its name, its provider and its key', () => {
+    expect(account).toEqual({
+      name: 'main',
+      provider: 'seven',
+      apiKey: 'key-of-main',
+      signatureFreshnessMs: 300_000,
+      baseUrl: 'https://gateway.seven.io/api',
+      query: 'auto',
+      batchSize: 100,
+      requestsPerSecond: 5,
+      timeoutMs: 10_000,
+      polling: { firstAfterMs: 60_000, factor: 2, maxIntervalMs: 21_600_000, windowMs: 2_592_000_000 },
+    })
+  })
+
+  it('takes a signing key and how fresh a signature must be', () => {
+    const given = { ...GIVEN, signingKey: 'key-of-signatures', signatureFreshness: '30s' }
+    expect(seven.accountSchema.parse(given)).toEqual({
+      ...account,
+      signingKey: 'key-of-signatures',
+      signatureFreshnessMs: 30_000,
+    })
+  })
+
+  it.each([
+    ['signingKey', ''],
+    ['signingKey', 'two words'],
+    ['signatureFreshness', 300],
+    ['signatureFreshness', '0s'],
+    ['signatureFreshness', 'soon'],
+    ['query', 'journal'],
+  ])('does not take %s %j', (field, value) => {
+    const result = seven.accountSchema.safeParse({ ...GIVEN, [field]: value })
+    expect(result.error?.issues.map(({ path }) => path)).toEqual([[field]])
   })
 })
 
@@ -272,164 +362,6 @@ describe('message IDs', () => {
     ['1\u0000', undefined],
   ])('normalizes %j to %j', (id, expected) => {
     expect(seven.normalizeMessageId(id)).toBe(expected)
-  })
-})
-
-describe('a delivery receipt', () => {
-  function request(body: unknown): WebhookRequest {
-    return {
-      method: 'POST',
-      publicUrl: undefined,
-      path: '/webhooks/main',
-      query: {},
-      headers: { 'content-type': 'application/json' },
-      body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
-      receivedAt: RECEIVED_AT,
-    }
-  }
-  const read = (body: unknown) => seven.readWebhook(account, request(body))
-
-  const receipt = (data: object = {}, envelope: object = {}) => ({
-    data: { msg_id: '77149843739', status: 'TRANSMITTED', timestamp: '2021-08-24 08:08:00.000000', ...data },
-    webhook_event: 'dlr',
-    webhook_timestamp: '2021-08-24T08:08:02+02:00',
-    ...envelope,
-  })
-  const transmitted = (changes: Partial<StatusReport> = {}): StatusReport => ({
-    account: 'main',
-    messageId: '77149843739',
-    status: 'transmitted',
-    rawStatus: 'TRANSMITTED',
-    occurredAt: new Date('2021-08-24T06:08:00.000Z'),
-    source: 'webhook',
-    ...changes,
-  })
-
-  it.each<[string, object, Partial<StatusReport>]>([
-    ['as the documents have it', receipt(), {}],
-    ['with a foreign_id', receipt({ foreign_id: 'order-7' }), { details: { foreignId: 'order-7' } }],
-    ['with a number as foreign_id', receipt({ foreign_id: 7 }), { details: { foreignId: '7' } }],
-    ['with null as foreign_id', receipt({ foreign_id: null }), {}],
-    ['with an empty foreign_id', receipt({ foreign_id: '' }), {}],
-    ['with an object as foreign_id', receipt({ foreign_id: {} }), {}],
-    ['with a number as ID', receipt({ msg_id: 77_149_843_739 }), {}],
-    ['with spaces around the ID', receipt({ msg_id: ' 77149843739 ' }), {}],
-    ['with further fields', receipt({ label: 'x' }, { webhook_id: 3 }), {}],
-    ['in odd case', receipt({ status: 'Delivered' }), { status: 'delivered', rawStatus: 'Delivered' }],
-    [
-      'with an unknown word',
-      receipt({ status: 'ENROUTE' }),
-      { status: 'accepted', rawStatus: 'ENROUTE', unmapped: true },
-    ],
-    [
-      'with 63 seconds',
-      receipt({ timestamp: '2021-08-24 08:08:63.5' }),
-      { occurredAt: new Date('2021-08-24T06:09:03.500Z') },
-    ],
-    ['without a time', receipt({ timestamp: undefined }), { occurredAt: new Date('2021-08-24T06:08:02.000Z') }],
-    ['with null as time', receipt({ timestamp: null }), { occurredAt: new Date('2021-08-24T06:08:02.000Z') }],
-    ['with garbage as time', receipt({ timestamp: 'soon' }), { occurredAt: new Date('2021-08-24T06:08:02.000Z') }],
-    [
-      'with a number as time',
-      receipt({ timestamp: 1_629_785_280 }),
-      { occurredAt: new Date('2021-08-24T06:08:02.000Z') },
-    ],
-    ['without the envelope’s time', receipt({}, { webhook_timestamp: undefined }), {}],
-    ['with a number as the envelope’s time', receipt({}, { webhook_timestamp: 1_629_785_282 }), {}],
-    ['without any time', receipt({ timestamp: null }, { webhook_timestamp: null }), { occurredAt: RECEIVED_AT }],
-    [
-      'in the doubled hour, announced in the first',
-      receipt({ timestamp: '2026-10-25 02:30:00.000' }, { webhook_timestamp: '2026-10-25T02:30:05+02:00' }),
-      { occurredAt: new Date('2026-10-25T00:30:00.000Z') },
-    ],
-    [
-      'in the doubled hour, announced in the second',
-      receipt({ timestamp: '2026-10-25 02:30:00.000' }, { webhook_timestamp: '2026-10-25T02:30:05+01:00' }),
-      { occurredAt: new Date('2026-10-25T01:30:00.000Z') },
-    ],
-  ])('is read %s', (_, body, changes) => {
-    expect(read(body)).toEqual({ reports: [transmitted(changes)] })
-  })
-
-  it.each(VOCABULARY)('is read with the status %s as %s', (rawStatus, status) => {
-    expect(read(receipt({ status: rawStatus }))).toEqual({ reports: [transmitted({ status, rawStatus })] })
-  })
-
-  it.each<[string, unknown, string]>([
-    ['an empty body', '', 'the body is empty'],
-    ['another event', receipt({}, { webhook_event: 'sms_mo' }), 'the event is not dlr'],
-    ['another event with other data', { webhook_event: 'voice_status', data: [] }, 'the event is not dlr'],
-    ['another event without data', { webhook_event: 'all' }, 'the event is not dlr'],
-  ])('ignores %s', (_, body, ignored) => {
-    expect(read(body)).toEqual({ reports: [], ignored })
-  })
-
-  it.each<[string, unknown, string]>([
-    ['no message ID', receipt({ msg_id: undefined }), 'data.msg_id'],
-    ['null as message ID', receipt({ msg_id: null }), 'data.msg_id'],
-    ['an empty message ID', receipt({ msg_id: '' }), 'data.msg_id'],
-    ['a message ID that cannot be one', receipt({ msg_id: '1\u0000' }), 'data.msg_id'],
-    ['no status', receipt({ status: undefined }), 'data.status'],
-    ['an empty status', receipt({ status: '' }), 'data.status'],
-    ['a number as status', receipt({ status: 2 }), 'data.status'],
-    ['no data', { webhook_event: 'dlr' }, 'data'],
-    ['data that is a text', receipt({}, { data: 'DELIVERED' }), 'data'],
-    ['no event', receipt({}, { webhook_event: undefined }), 'webhook_event'],
-    ['a list', [receipt()], ''],
-    ['null', 'null', ''],
-  ])('refuses %s and names the place', (_, body, path) => {
-    const error = thrownBy(() => read(body))
-    expect(error).toBeInstanceOf(LastwordError)
-    expect(error).toMatchObject({
-      code: 'INPUT_INVALID',
-      message: 'Expected a delivery receipt {"webhook_event":"dlr","data":{"msg_id","status","timestamp"}}.',
-      issues: [{ path, message: expect.stringMatching(/./) }],
-    })
-  })
-
-  it.each([
-    ['text', 'DELIVERED', 9],
-    ['cut-off JSON', '{"data":{"msg_id":"7714', 23],
-    ['HTML', '<html></html>', 13],
-    ['blanks', '  ', 2],
-  ])('refuses a body that is not JSON: %s', (_, body, bytes) => {
-    const error = thrownBy(() => read(body))
-    expect(error).toBeInstanceOf(LastwordError)
-    expect(error).toMatchObject({
-      code: 'INPUT_INVALID',
-      message: `Expected a JSON delivery receipt, found ${bytes} bytes that are not JSON.`,
-    })
-  })
-
-  it('throws nothing but INPUT_INVALID and reports only on IDs in normal form, whatever comes', () => {
-    const value = fc.oneof(fc.jsonValue(), fc.string(), fc.constantFrom('DELIVERED', '1', ...MEMBERS))
-    const data = fc.record({ msg_id: value, status: value, timestamp: value, foreign_id: value }, { requiredKeys: [] })
-    const body = fc.oneof(
-      fc.string(),
-      fc.json(),
-      fc
-        .record({
-          webhook_event: fc.oneof(fc.constant('dlr'), value),
-          data: fc.oneof(data, value),
-          webhook_timestamp: value,
-        })
-        .map((object) => JSON.stringify(object)),
-    )
-    fc.assert(
-      fc.property(body, (text) => {
-        const outcome = orError(() => read(text))
-        if (outcome instanceof Error) {
-          expect(outcome).toBeInstanceOf(LastwordError)
-          expect(outcome).toMatchObject({ code: 'INPUT_INVALID' })
-          return
-        }
-        for (const { messageId, occurredAt } of outcome.reports) {
-          expect(seven.normalizeMessageId(messageId)).toBe(messageId)
-          expect(occurredAt.getTime()).not.toBeNaN()
-        }
-      }),
-      { numRuns: 1000 },
-    )
   })
 })
 
