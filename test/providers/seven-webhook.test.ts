@@ -1,0 +1,360 @@
+import { unescape as decode } from 'node:querystring'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { LastwordError } from '../../src/core/errors.ts'
+import type { Status, StatusReport } from '../../src/core/status.ts'
+import type { WebhookRequest } from '../../src/providers/provider.ts'
+import { seven } from '../../src/providers/seven.ts'
+import type { SevenAccount } from '../../src/providers/seven-account.ts'
+
+const GIVEN = { name: 'main', provider: 'seven', apiKey: 'sEcReT-api-key' }
+const account: SevenAccount = seven.accountSchema.parse(GIVEN)
+const RECEIVED_AT = new Date('2026-01-31T10:00:00.000Z')
+const FORM = 'application/x-www-form-urlencoded'
+
+const VOCABULARY: [string, Status][] = [
+  ['ACCEPTED', 'accepted'],
+  ['TRANSMITTED', 'transmitted'],
+  ['BUFFERED', 'buffered'],
+  ['UNKNOWN', 'accepted'],
+  ['DELIVERED', 'delivered'],
+  ['NOTDELIVERED', 'undelivered'],
+  ['EXPIRED', 'expired'],
+  ['REJECTED', 'rejected'],
+  ['FAILED', 'failed'],
+]
+
+/** Words that are members of every object: a table must not find them. */
+const MEMBERS = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__']
+
+function request(changes: Partial<WebhookRequest>): WebhookRequest {
+  return {
+    method: 'POST',
+    publicUrl: undefined,
+    path: '/webhooks/main',
+    query: {},
+    headers: {},
+    body: Buffer.alloc(0),
+    receivedAt: RECEIVED_AT,
+    ...changes,
+  }
+}
+
+const byJson = (body: unknown, type = 'application/json') =>
+  request({
+    headers: { 'content-type': type },
+    body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+  })
+const byForm = (body: string, type = FORM) => request({ headers: { 'content-type': type }, body: Buffer.from(body) })
+/** As the server hands a query over: names and values decoded, repeated fields as a list. */
+const byGet = (query: Record<string, unknown>) => request({ method: 'GET', query })
+
+const transmitted = (changes: Partial<StatusReport> = {}): StatusReport => ({
+  account: 'main',
+  messageId: '77149843739',
+  status: 'transmitted',
+  rawStatus: 'TRANSMITTED',
+  occurredAt: new Date('2021-08-24T06:08:00.000Z'),
+  source: 'webhook',
+  ...changes,
+})
+
+function thrownBy(action: () => unknown): unknown {
+  try {
+    action()
+  } catch (error) {
+    return error
+  }
+  throw new Error('Expected an error, got none')
+}
+
+describe('a delivery receipt as JSON', () => {
+  const read = (body: unknown) => seven.readWebhook(account, byJson(body))
+
+  const receipt = (data: object = {}, envelope: object = {}) => ({
+    data: { msg_id: '77149843739', status: 'TRANSMITTED', timestamp: '2021-08-24 08:08:00.000000', ...data },
+    webhook_event: 'dlr',
+    webhook_timestamp: '2021-08-24T08:08:02+02:00',
+    ...envelope,
+  })
+
+  it.each<[string, object, Partial<StatusReport>]>([
+    ['as the documents have it', receipt(), {}],
+    ['with a foreign_id', receipt({ foreign_id: 'order-7' }), { details: { foreignId: 'order-7' } }],
+    ['with a number as foreign_id', receipt({ foreign_id: 7 }), { details: { foreignId: '7' } }],
+    ['with null as foreign_id', receipt({ foreign_id: null }), {}],
+    ['with an empty foreign_id', receipt({ foreign_id: '' }), {}],
+    ['with an object as foreign_id', receipt({ foreign_id: {} }), {}],
+    ['with a number as ID', receipt({ msg_id: 77_149_843_739 }), {}],
+    ['with spaces around the ID', receipt({ msg_id: ' 77149843739 ' }), {}],
+    ['with further fields', receipt({ label: 'x' }, { webhook_id: 3 }), {}],
+    ['in odd case', receipt({ status: 'Delivered' }), { status: 'delivered', rawStatus: 'Delivered' }],
+    [
+      'with an unknown word',
+      receipt({ status: 'ENROUTE' }),
+      { status: 'accepted', rawStatus: 'ENROUTE', unmapped: true },
+    ],
+    [
+      'with 63 seconds',
+      receipt({ timestamp: '2021-08-24 08:08:63.5' }),
+      { occurredAt: new Date('2021-08-24T06:09:03.500Z') },
+    ],
+    ['without a time', receipt({ timestamp: undefined }), { occurredAt: new Date('2021-08-24T06:08:02.000Z') }],
+    ['with null as time', receipt({ timestamp: null }), { occurredAt: new Date('2021-08-24T06:08:02.000Z') }],
+    ['with garbage as time', receipt({ timestamp: 'soon' }), { occurredAt: new Date('2021-08-24T06:08:02.000Z') }],
+    [
+      'with a number as time',
+      receipt({ timestamp: 1_629_785_280 }),
+      { occurredAt: new Date('2021-08-24T06:08:02.000Z') },
+    ],
+    ['without the envelope’s time', receipt({}, { webhook_timestamp: undefined }), {}],
+    ['with a number as the envelope’s time', receipt({}, { webhook_timestamp: 1_629_785_282 }), {}],
+    ['without any time', receipt({ timestamp: null }, { webhook_timestamp: null }), { occurredAt: RECEIVED_AT }],
+    [
+      'in the doubled hour, announced in the first',
+      receipt({ timestamp: '2026-10-25 02:30:00.000' }, { webhook_timestamp: '2026-10-25T02:30:05+02:00' }),
+      { occurredAt: new Date('2026-10-25T00:30:00.000Z') },
+    ],
+    [
+      'in the doubled hour, announced in the second',
+      receipt({ timestamp: '2026-10-25 02:30:00.000' }, { webhook_timestamp: '2026-10-25T02:30:05+01:00' }),
+      { occurredAt: new Date('2026-10-25T01:30:00.000Z') },
+    ],
+  ])('is read %s', (_, body, changes) => {
+    expect(read(body)).toEqual({ reports: [transmitted(changes)] })
+  })
+
+  it.each(VOCABULARY)('is read with the status %s as %s', (rawStatus, status) => {
+    expect(read(receipt({ status: rawStatus }))).toEqual({ reports: [transmitted({ status, rawStatus })] })
+  })
+
+  it.each<[string, unknown, string]>([
+    ['an empty body', '', 'the body is empty'],
+    ['another event', receipt({}, { webhook_event: 'sms_mo' }), 'the event is not dlr'],
+    ['another event with other data', { webhook_event: 'voice_status', data: [] }, 'the event is not dlr'],
+    ['another event without data', { webhook_event: 'all' }, 'the event is not dlr'],
+  ])('ignores %s', (_, body, ignored) => {
+    expect(read(body)).toEqual({ reports: [], ignored })
+  })
+
+  it.each<[string, unknown, string]>([
+    ['no message ID', receipt({ msg_id: undefined }), 'data.msg_id'],
+    ['null as message ID', receipt({ msg_id: null }), 'data.msg_id'],
+    ['an empty message ID', receipt({ msg_id: '' }), 'data.msg_id'],
+    ['a number that is not exact as message ID', receipt({ msg_id: 2 ** 53 }), 'data.msg_id'],
+    ['a fraction as message ID', receipt({ msg_id: 1.5 }), 'data.msg_id'],
+    ['a list as message ID', receipt({ msg_id: ['1'] }), 'data.msg_id'],
+    ['a message ID that cannot be one', receipt({ msg_id: '1\u0000' }), 'data.msg_id'],
+    ['no status', receipt({ status: undefined }), 'data.status'],
+    ['an empty status', receipt({ status: '' }), 'data.status'],
+    ['a number as status', receipt({ status: 2 }), 'data.status'],
+    ['no data', { webhook_event: 'dlr' }, 'data'],
+    ['data that is a text', receipt({}, { data: 'DELIVERED' }), 'data'],
+    ['no event', receipt({}, { webhook_event: undefined }), 'webhook_event'],
+    ['a list', [receipt()], ''],
+    ['null', 'null', ''],
+  ])('refuses %s and names the place', (_, body, path) => {
+    const error = thrownBy(() => read(body))
+    expect(error).toBeInstanceOf(LastwordError)
+    expect(error).toMatchObject({
+      code: 'INPUT_INVALID',
+      message: 'Expected a delivery receipt {"webhook_event":"dlr","data":{"msg_id","status","timestamp"}}.',
+      issues: [{ path, message: expect.stringMatching(/./) }],
+    })
+  })
+
+  it.each([
+    ['text', 'DELIVERED', 9],
+    ['cut-off JSON', '{"data":{"msg_id":"7714', 23],
+    ['HTML', '<html></html>', 13],
+    ['blanks', '  ', 2],
+  ])('refuses a body that is not JSON: %s', (_, body, bytes) => {
+    const error = thrownBy(() => read(body))
+    expect(error).toBeInstanceOf(LastwordError)
+    expect(error).toMatchObject({
+      code: 'INPUT_INVALID',
+      message: `Expected a JSON delivery receipt, found ${bytes} bytes that are not JSON.`,
+    })
+  })
+})
+
+describe('a delivery receipt as a form or in a query', () => {
+  const FLAT = {
+    webhook_event: 'dlr',
+    webhook_timestamp: '2021-08-24T08:08:02+02:00',
+    msg_id: '77149843739',
+    status: 'TRANSMITTED',
+    timestamp: '2021-08-24 08:08:00.000000',
+  }
+  const { webhook_event, webhook_timestamp, ...data } = FLAT
+  const NESTED = {
+    webhook_event,
+    webhook_timestamp,
+    ...Object.fromEntries(Object.entries(data).map(([name, value]) => [`data[${name}]`, value])),
+  }
+  type Fields = Record<string, string>
+  const without = (fields: Fields, ...names: string[]) =>
+    Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name)))
+
+  /** One set of fields in every form it can arrive in. */
+  const formsOf = (fields: Fields): [string, WebhookRequest][] => {
+    const encoded = new URLSearchParams(fields).toString()
+    return [
+      ['GET', byGet(fields)],
+      ['form', byForm(encoded)],
+      ['form with a charset', byForm(encoded, 'Application/X-WWW-Form-Urlencoded; charset=UTF-8')],
+      ['form with bare brackets', byForm(encoded.replaceAll('%5B', '[').replaceAll('%5D', ']'))],
+    ]
+  }
+
+  const cases: [string, Fields, Partial<StatusReport>][] = [
+    ['flat', FLAT, {}],
+    ['nested', NESTED, {}],
+    ['flat, with a foreign_id', { ...FLAT, foreign_id: 'order 7+ä' }, { details: { foreignId: 'order 7+ä' } }],
+    ['nested, with a foreign_id', { ...NESTED, 'data[foreign_id]': '7' }, { details: { foreignId: '7' } }],
+    ['flat, with an empty foreign_id', { ...FLAT, foreign_id: '' }, {}],
+    ['flat, without times', without(FLAT, 'webhook_timestamp', 'timestamp'), { occurredAt: RECEIVED_AT }],
+    [
+      'nested, without its own time',
+      without(NESTED, 'data[timestamp]'),
+      { occurredAt: new Date('2021-08-24T06:08:02.000Z') },
+    ],
+    ['flat, with an empty time', { ...FLAT, timestamp: '' }, { occurredAt: new Date('2021-08-24T06:08:02.000Z') }],
+    [
+      'flat, with an unknown word',
+      { ...FLAT, status: 'ENROUTE' },
+      { status: 'accepted', rawStatus: 'ENROUTE', unmapped: true },
+    ],
+    ['flat, with spaces around the ID', { ...FLAT, msg_id: ' 77149843739 ' }, {}],
+    ['flat, with further fields', { ...FLAT, utm: 'x' }, {}],
+  ]
+  const readable = cases.flatMap(([name, fields, changes]) =>
+    formsOf(fields).map(([form, asked]) => [form, name, asked, changes] as const),
+  )
+
+  it.each(readable)('%s, %s, is read', (_form, _name, asked, changes) => {
+    expect(seven.readWebhook(account, asked)).toEqual({ reports: [transmitted(changes)] })
+  })
+
+  it('is read when the server has nested the query itself', () => {
+    expect(seven.readWebhook(account, byGet({ webhook_event, data }))).toEqual({ reports: [transmitted()] })
+  })
+
+  it('is read as JSON when its sender calls JSON a form', () => {
+    const asked = byJson({ webhook_event, webhook_timestamp, data }, FORM)
+    expect(seven.readWebhook(account, asked)).toEqual({ reports: [transmitted()] })
+  })
+
+  it.each<[string, WebhookRequest, string]>([
+    ['a GET without a query', byGet({}), 'the query has no field of a delivery receipt'],
+    ['a GET with fields of its own', byGet({ test: '1' }), 'the query has no field of a delivery receipt'],
+    ['an empty form', byForm(''), 'the body is empty'],
+    ['an empty body without a type', request({}), 'the body is empty'],
+    ['another event by GET', byGet({ webhook_event: 'sms_mo', id: '7' }), 'the event is not dlr'],
+    ['another event by form', byForm('webhook_event=voice_status&status=x'), 'the event is not dlr'],
+  ])('is not there, and ignored: %s', (_, asked, ignored) => {
+    expect(seven.readWebhook(account, asked)).toEqual({ reports: [], ignored })
+    expect(seven.readWebhook({ ...account, signingKey: 'k' }, request({}))).toEqual({
+      reports: [],
+      ignored: 'the body is empty',
+    })
+  })
+
+  const unreadable: [string, Fields, string][] = [
+    ['no event', without(FLAT, 'webhook_event'), 'webhook_event'],
+    ['no message ID', without(FLAT, 'msg_id'), 'msg_id'],
+    ['no message ID, nested', without(NESTED, 'data[msg_id]'), 'data[msg_id]'],
+    ['an empty message ID', { ...FLAT, msg_id: '' }, 'msg_id'],
+    ['a message ID that cannot be one', { ...FLAT, msg_id: '1,2' }, 'msg_id'],
+    ['no status', without(FLAT, 'status'), 'status'],
+    ['an empty status, nested', { ...NESTED, 'data[status]': '' }, 'data[status]'],
+  ]
+  const refused = unreadable.flatMap(([name, fields, path]) =>
+    formsOf(fields).map(([form, asked]) => [form, name, asked, path] as const),
+  )
+
+  it.each([
+    ...refused,
+    ['GET', 'a repeated message ID', byGet({ ...FLAT, msg_id: ['1', '2'] }), 'msg_id'] as const,
+    ['form', 'a repeated message ID', byForm('webhook_event=dlr&msg_id=1&msg_id=2&status=READ'), 'msg_id'] as const,
+  ])('%s, %s, is refused with its place', (_form, _name, asked, path) => {
+    const error = thrownBy(() => seven.readWebhook(account, asked))
+    expect(error).toBeInstanceOf(LastwordError)
+    expect(error).toMatchObject({
+      code: 'INPUT_INVALID',
+      message: 'Expected a delivery receipt {"webhook_event":"dlr","data":{"msg_id","status","timestamp"}}.',
+      issues: [{ path, message: expect.stringMatching(/./) }],
+    })
+  })
+})
+
+describe('whatever comes', () => {
+  const TRUE_ID = '77149843739'
+  const value = fc.oneof(fc.jsonValue(), fc.string(), fc.constantFrom('DELIVERED', TRUE_ID, ...MEMBERS))
+  const fields = { msg_id: value, status: value, timestamp: value, foreign_id: value }
+  const data = fc.record(fields, { requiredKeys: [] })
+  const event = fc.oneof(fc.constant('dlr'), value)
+  const envelope = fc.record(
+    { ...fields, webhook_event: event, webhook_timestamp: value, data: fc.oneof(data, value) },
+    { requiredKeys: [] },
+  )
+  const formFields = fc.dictionary(
+    fc.constantFrom('webhook_event', 'msg_id', 'status', 'timestamp', 'data[msg_id]', 'data[status]', 'data'),
+    fc.oneof(fc.string(), fc.constantFrom('dlr', 'DELIVERED', TRUE_ID)),
+  )
+  const body = fc.oneof(
+    fc.string(),
+    fc.json(),
+    envelope.map((object) => JSON.stringify(object)),
+    formFields.map((form) => new URLSearchParams(form).toString()),
+  )
+  const asked = fc.oneof(
+    fc.tuple(body, fc.constantFrom('application/json', FORM, '')).map(([text, type]) => byForm(text, type)),
+    fc.uint8Array().map((bytes) => request({ body: Buffer.from(bytes) })),
+    fc.oneof(envelope, formFields).map((query) => byGet(query)),
+  )
+
+  it('throws nothing but INPUT_INVALID, and reports only on an ID that stands in the request', () => {
+    fc.assert(
+      fc.property(asked, (anything) => {
+        const outcome = orError(() => seven.readWebhook(account, anything))
+        if (outcome instanceof Error) {
+          expect(outcome).toBeInstanceOf(LastwordError)
+          expect(outcome).toMatchObject({ code: 'INPUT_INVALID' })
+          expect(JSON.stringify([outcome, outcome.message])).not.toContain('sEcReT')
+          return
+        }
+        const bodyText = anything.body.toString()
+        const text = JSON.stringify(anything.query) + bodyText + decode(bodyText)
+        for (const { messageId, occurredAt } of outcome.reports) {
+          expect(seven.normalizeMessageId(messageId)).toBe(messageId)
+          expect(text).toContain(messageId)
+          expect(occurredAt.getTime()).not.toBeNaN()
+        }
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('keeps the true ID of a receipt, whatever stands around it', () => {
+    const receipt = fc.tuple(data, fc.dictionary(fc.string(), value)).map(([odd, further]) => ({
+      ...further,
+      webhook_event: 'dlr',
+      data: { ...odd, msg_id: TRUE_ID, status: 'DELIVERED' },
+    }))
+    fc.assert(
+      fc.property(receipt, (object) => {
+        const { reports } = seven.readWebhook(account, byJson(object))
+        expect(reports).toMatchObject([{ messageId: TRUE_ID, status: 'delivered', rawStatus: 'DELIVERED' }])
+      }),
+    )
+  })
+})
+
+function orError<T>(action: () => T): T | Error {
+  try {
+    return action()
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
