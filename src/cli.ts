@@ -2,6 +2,7 @@
 /** The command line. Errors for the operator are one sentence; exit codes: 0 done, 1 failed, 2 wrong configuration or usage. */
 import { Command, InvalidArgumentError } from 'commander'
 import { runDemo } from './cli/demo.ts'
+import { type HooksFlags, runHooks } from './cli/hooks.ts'
 import { readConfig } from './config.ts'
 import { LastwordError } from './core/errors.ts'
 import { migrate, type Parts, start } from './runtime.ts'
@@ -36,6 +37,17 @@ program
   .action(async () => {
     await migrate(readConfig())
     console.log('The database is up to date.')
+  })
+
+program
+  .command('hooks')
+  .description("list, create and check an account's webhook subscriptions at its provider")
+  .requiredOption('--account <name>', 'which account')
+  .option('--create', 'subscribe PUBLIC_URL/webhooks/ACCOUNT to delivery receipts, unless it is already', false)
+  .option('--check', 'exit with 1 unless that URL is subscribed and enabled', false)
+  .option('--json', 'print JSON', false)
+  .action(async (flags: HooksFlags) => {
+    if (!(await runHooks(readConfig(), flags, console.log))) process.exitCode = 1
   })
 
 program
