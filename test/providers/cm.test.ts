@@ -1,0 +1,543 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { LastwordError } from '../../src/core/errors.ts'
+import type { Status, StatusReport } from '../../src/core/status.ts'
+import { cm } from '../../src/providers/cm.ts'
+import type { CmAccount } from '../../src/providers/cm-account.ts'
+import type { WebhookRequest } from '../../src/providers/provider.ts'
+
+const account: CmAccount = cm.accountSchema.parse({ name: 'cm', provider: 'cm', productToken: 'token-of-cm' })
+const RECEIVED_AT = new Date('2023-09-15T11:24:05.000Z')
+
+const CODES: [string, Status][] = [
+  ['0', 'accepted'],
+  ['1', 'rejected'],
+  ['2', 'delivered'],
+  ['3', 'failed'],
+  ['4', 'read'],
+]
+
+function read(body: unknown, changes: Partial<WebhookRequest> = {}) {
+  return cm.readWebhook(account, {
+    method: 'POST',
+    publicUrl: undefined,
+    path: '/webhooks/cm/token',
+    query: {},
+    headers: {},
+    body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+    receivedAt: RECEIVED_AT,
+    ...changes,
+  })
+}
+
+function thrownBy(action: () => unknown): unknown {
+  try {
+    action()
+  } catch (error) {
+    return error
+  }
+  throw new Error('Expected an error, got none')
+}
+
+/** The report of the documents' own example. */
+function delivered(changes: Partial<StatusReport> = {}): StatusReport {
+  return {
+    account: 'cm',
+    messageId: 'order-4711',
+    recipient: '917073935263',
+    status: 'delivered',
+    rawStatus: '2',
+    occurredAt: new Date('2023-09-15T11:24:03.000Z'),
+    source: 'webhook',
+    ...changes,
+  }
+}
+
+const withText = delivered({ details: { errorDescription: 'Delivered' } })
+
+const message = (changes: object = {}, status: object = {}) => ({
+  received: '2023-09-15T13:24:03',
+  to: '00917073935263',
+  reference: 'order-4711',
+  status: { code: '2', errorCode: '', errorDescription: 'Delivered', ...status },
+  operator: '',
+  ...changes,
+})
+const envelope = (msg: unknown) => ({ messages: { msg } })
+
+describe('the account', () => {
+  it('has cautious defaults, because the limits are not documented', () => {
+    expect(account).toEqual({
+      name: 'cm',
+      provider: 'cm',
+      productToken: 'token-of-cm',
+      baseUrl: 'https://api.cmtelecom.com/v1.2',
+      query: 'auto',
+      batchSize: 100,
+      requestsPerSecond: 0.2,
+      timeoutMs: 30_000,
+      pageSize: 1000,
+      maxWindowMs: 86_400_000,
+      clockSlackMs: 300_000,
+      polling: { firstAfterMs: 60_000, factor: 2, maxIntervalMs: 21_600_000, windowMs: 2_592_000_000 },
+    })
+  })
+
+  it('can be told otherwise', () => {
+    const other = {
+      query: 'off',
+      requestsPerSecond: 1,
+      timeout: '5s',
+      pageSize: 7500,
+      maxWindow: '6h',
+      clockSlack: '1m',
+    }
+    expect(cm.accountSchema.parse({ name: 'cm', provider: 'cm', productToken: 'x', ...other })).toMatchObject({
+      query: 'off',
+      requestsPerSecond: 1,
+      timeoutMs: 5000,
+      pageSize: 7500,
+      maxWindowMs: 21_600_000,
+      clockSlackMs: 60_000,
+    })
+  })
+
+  it.each([[{ pageSize: 0 }], [{ maxWindow: '0s' }], [{ query: 'status' }], [{ apiKey: 'x' }], [{ productToken: '' }]])(
+    'refuses %j',
+    (wrong) => {
+      const entry = { name: 'cm', provider: 'cm', productToken: 'x', ...wrong }
+      expect(cm.accountSchema.safeParse(entry).success).toBe(false)
+    },
+  )
+})
+
+describe('references and recipients', () => {
+  it.each([
+    ['order4711', 'order4711'],
+    [' order-4711\n', 'order-4711'],
+    ['a_b.c-D', 'a_b.c-D'],
+    ['x'.repeat(32), 'x'.repeat(32)],
+    ['x'.repeat(33), undefined],
+    ['', undefined],
+    ['a b', undefined],
+    ['a,b', undefined],
+    ['ä', undefined],
+    ['a\u0000', undefined],
+  ])('normalizes the reference %j to %j', (reference, expected) => {
+    expect(cm.normalizeMessageId(reference)).toBe(expected)
+  })
+
+  it.each(['0031612345678', '+31612345678', '31612345678', '+31 (6) 123-456-78', ' 0031 6 12345678 '])(
+    'takes %j for one and the same number',
+    (number) => {
+      expect(cm.normalizeRecipient(number)).toBe('31612345678')
+    },
+  )
+})
+
+describe('a receipt in JSON', () => {
+  it.each<[string, unknown, StatusReport[]]>([
+    ['as the documents have it', envelope(message()), [withText]],
+    ['in a list of one', envelope([message()]), [withText]],
+    [
+      'in a list of several, in their order',
+      envelope([message(), message({ reference: 'b' }, { code: '0', errorDescription: '' })]),
+      [withText, delivered({ messageId: 'b', status: 'accepted', rawStatus: '0' })],
+    ],
+    ['without an envelope', message(), [withText]],
+    ['in a bare list', [message()], [withText]],
+    ['with names in another case', { MESSAGES: { MSG: message() } }, [withText]],
+    [
+      'with numbers as leaves',
+      envelope(message({ to: 917073935263, reference: 4711 }, { code: 2, errorCode: 0 })),
+      [delivered({ messageId: '4711', details: { errorCode: 0, errorDescription: 'Delivered' } })],
+    ],
+    [
+      'with everything else kept',
+      envelope(message({ operator: '20408', channel: 'SMS', customGrouping: 'a', more: { x: [1] }, nothing: null })),
+      [
+        delivered({
+          details: {
+            errorDescription: 'Delivered',
+            operator: '20408',
+            channel: 'SMS',
+            customGrouping: 'a',
+            more: { x: [1] },
+          },
+        }),
+      ],
+    ],
+    [
+      'with what the envelope says kept with each',
+      { messages: { sent: '2023-09-15T13:24:04', msg: [message(), message({ reference: 'b' })] } },
+      ['order-4711', 'b'].map((messageId) =>
+        delivered({ messageId, details: { sent: '2023-09-15T13:24:04', errorDescription: 'Delivered' } }),
+      ),
+    ],
+    [
+      'that failed, with both texts',
+      envelope(message({}, { code: '3', errorCode: 'Expired', errorDescription: 'Absent subscriber' })),
+      [
+        delivered({
+          status: 'failed',
+          rawStatus: '3',
+          error: { code: 'Expired', description: 'Absent subscriber' },
+        }),
+      ],
+    ],
+    [
+      'that was rejected, with one text',
+      envelope(message({}, { code: '1', errorCode: '5', errorDescription: '' })),
+      [delivered({ status: 'rejected', rawStatus: '1', error: { code: '5' } })],
+    ],
+    [
+      'with a failure without texts',
+      envelope(message({}, { code: '3', errorDescription: ' ' })),
+      [delivered({ status: 'failed', rawStatus: '3' })],
+    ],
+    [
+      'with a code without a known meaning',
+      envelope(message({}, { code: '7', errorCode: 'Clicked' })),
+      [
+        delivered({
+          status: 'accepted',
+          rawStatus: '7',
+          unmapped: true,
+          error: { code: 'Clicked', description: 'Delivered' },
+        }),
+      ],
+    ],
+    ...['constructor', '__proto__', 'toString', '02'].map((code): [string, unknown, StatusReport[]] => [
+      `with the code ${code}`,
+      envelope(message({}, { code, errorDescription: '' })),
+      [delivered({ status: 'accepted', rawStatus: code, unmapped: true })],
+    ]),
+    ['with a status that is the code', envelope({ ...message(), status: '2' }), [delivered()]],
+    ['without a recipient', envelope(message({ to: '' })), [{ ...withText, recipient: undefined } as never]],
+    [
+      'with a recipient that is no number',
+      envelope(message({ to: 'nobody' })),
+      [{ ...delivered({ details: { to: 'nobody', errorDescription: 'Delivered' } }), recipient: undefined } as never],
+    ],
+    [
+      'with a reference of twenty digits that is a number',
+      `{"messages":{"msg":{"received":"2023-09-15T13:24:03","to":"00917073935263","reference":12345678901234567891,"status":{"code":"2"}}}}`,
+      [delivered({ messageId: '12345678901234567891' })],
+    ],
+    ['after a byte order mark and blanks', `\uFEFF \r\n${JSON.stringify(envelope(message()))}\n`, [withText]],
+    [
+      'beside others that cannot be read, which must not hold it back for seven days',
+      envelope([message({ reference: '' }), 7, message(), message({}, { code: '' })]),
+      [withText],
+    ],
+  ])('is read %s', (_, body, reports) => {
+    expect(read(body)).toEqual({ reports })
+  })
+
+  it.each(CODES)('is read with the code %s as %s', (rawStatus, status) => {
+    expect(read(envelope(message({}, { code: rawStatus, errorDescription: '' })))).toEqual({
+      reports: [delivered({ status, rawStatus })],
+    })
+  })
+
+  it.each<[string, unknown, string]>([
+    ['summer', '2023-09-15T13:24:03', '2023-09-15T11:24:03.000Z'],
+    ['winter', '2023-01-15T13:24:03', '2023-01-15T12:24:03.000Z'],
+    ['a fraction', '2023-09-15T13:24:03.1234567', '2023-09-15T11:24:03.123Z'],
+    ['an offset', '2023-09-15T13:24:03+00:00', '2023-09-15T13:24:03.000Z'],
+    ['seconds of Unix', '1694777043', '2023-09-15T11:24:03.000Z'],
+    ['seconds of Unix as a number', 1_694_777_043, '2023-09-15T11:24:03.000Z'],
+    ['no time', undefined, RECEIVED_AT.toISOString()],
+    ['an empty time', '', RECEIVED_AT.toISOString()],
+  ])('has its time in Amsterdam: %s', (_, received, occurredAt) => {
+    expect(read(envelope(message({ received })))).toEqual({
+      reports: [{ ...withText, occurredAt: new Date(occurredAt) }],
+    })
+  })
+
+  it('keeps a time that is none', () => {
+    expect(read(envelope(message({ received: 'soon' })))).toEqual({
+      reports: [delivered({ occurredAt: RECEIVED_AT, details: { received: 'soon', errorDescription: 'Delivered' } })],
+    })
+  })
+
+  it.each([
+    ['in the first pass', '2026-10-25T00:31:00Z', '2026-10-25T00:30:00.000Z'],
+    ['late in the first pass, when the second would lie ahead', '2026-10-25T01:29:00Z', '2026-10-25T00:30:00.000Z'],
+    ['in the second pass', '2026-10-25T01:30:02Z', '2026-10-25T01:30:00.000Z'],
+    ['a day later', '2026-10-26T00:00:00Z', '2026-10-25T01:30:00.000Z'],
+  ])('that was made in the doubled hour and arrives %s', (_, receivedAt, occurredAt) => {
+    const reading = read(envelope(message({ received: '2026-10-25T02:30:00' })), { receivedAt: new Date(receivedAt) })
+    expect(reading).toEqual({ reports: [{ ...withText, occurredAt: new Date(occurredAt) }] })
+  })
+
+  it.each<[string, string, number, number, string]>([
+    ['braces that are not closed', '{"messages":{"msg":{"reference":"secret-1"', 1, 43, '"," or "}"'],
+    ['a line without a comma', '{"messages":{\n"a":"secret-1"\n"b":""}}', 3, 1, '"," or "}"'],
+    ['a template that was not filled in', '{"messages":{"msg":{"reference":secret-1}}}', 1, 33, 'a value'],
+  ])('is refused with the place of the mistake, not with what stands there: %s', (_, body, line, column, expected) => {
+    const error = thrownBy(() => read(body))
+    expect(error).toBeInstanceOf(LastwordError)
+    expect(error).toMatchObject({
+      code: 'INPUT_INVALID',
+      message: `Expected a delivery receipt in JSON, found a mistake at line ${line}, column ${column}: ${expected} should stand there.`,
+    })
+  })
+
+  it('is refused when it is nested without end', () => {
+    const body = envelope(message({ more: JSON.parse('['.repeat(50) + ']'.repeat(50)) }))
+    const nested = thrownBy(() => read(body))
+    expect(nested).toMatchObject({
+      code: 'INPUT_INVALID',
+      message: expect.stringContaining('nested 20 levels at most'),
+    })
+  })
+
+  it.each<[string, unknown, string[]]>([
+    ['no reference', envelope(message({ reference: undefined })), ['messages.msg.reference']],
+    ['an empty reference', envelope(message({ reference: '' })), ['messages.msg.reference']],
+    ['a reference that is none', envelope([message({ reference: 'a b' })]), ['messages.msg[0].reference']],
+    ['a list as reference', envelope(message({ reference: ['a', 'b'] })), ['messages.msg.reference']],
+    ['no code', envelope(message({}, { code: undefined })), ['messages.msg.status.code']],
+    ['an object as code', envelope(message({}, { code: { x: 1 } })), ['messages.msg.status.code']],
+    ['no status', envelope(message({ status: undefined })), ['messages.msg.status.code']],
+    [
+      'several that cannot be read',
+      envelope([7, message({ reference: 'ä' }, { code: '' })]),
+      [
+        'messages.msg[0].reference',
+        'messages.msg[0].status.code',
+        'messages.msg[1].reference',
+        'messages.msg[1].status.code',
+      ],
+    ],
+  ])('is refused for %s', (_, body, paths) => {
+    const error = thrownBy(() => read(body))
+    expect(error).toBeInstanceOf(LastwordError)
+    expect(error).toMatchObject({
+      code: 'INPUT_INVALID',
+      message: 'Expected a delivery receipt with a reference and a status code.',
+      issues: paths.map((path) => ({ path, message: expect.stringMatching(/^expected /) })),
+    })
+  })
+})
+
+describe('a receipt in XML', () => {
+  const msg = (reference = 'order-4711', code = '2', more = '') =>
+    `<MSG RECEIVED="2023-09-15T13:24:03"><TO>00917073935263</TO><REFERENCE>${reference}</REFERENCE>` +
+    `<STATUS><CODE>${code}</CODE><ERRORCODE/><ERRORDESCRIPTION/></STATUS>${more}</MSG>`
+
+  it.each<[string, string, StatusReport[]]>([
+    ['as the documents have it', `<MESSAGES>${msg()}</MESSAGES>`, [delivered()]],
+    [
+      'after a declaration',
+      `\n<?xml version="1.0" encoding="utf-8"?>\n<MESSAGES>\n${msg()}\n</MESSAGES>`,
+      [delivered()],
+    ],
+    [
+      'several at once',
+      `<MESSAGES SENT="2023-09-15T13:24:04">${msg()}${msg('b', '0')}</MESSAGES>`,
+      [
+        delivered({ details: { SENT: '2023-09-15T13:24:04' } }),
+        delivered({
+          messageId: 'b',
+          status: 'accepted',
+          rawStatus: '0',
+          details: { SENT: '2023-09-15T13:24:04' },
+        }),
+      ],
+    ],
+    ['without an envelope', msg(), [delivered()]],
+    ['in lower case', `<MESSAGES>${msg()}</MESSAGES>`.toLowerCase().replace('t13', 'T13'), [delivered()]],
+    ['with a namespace', `<m:MESSAGES xmlns:m="urn:x">${msg()}</m:MESSAGES>`, [delivered()]],
+    ['with character data', `<MESSAGES>${msg('<![CDATA[order-4711]]>')}</MESSAGES>`, [delivered()]],
+    [
+      'with the predefined entities and character references',
+      `<MESSAGES>${msg(undefined, undefined, '<OPERATOR>A &amp; B &lt;&gt; &quot;&apos; &#246;&#xF6; <![CDATA[&lt;]]></OPERATOR>')}</MESSAGES>`,
+      [delivered({ details: { OPERATOR: 'A & B <> "\' öö &lt;' } })],
+    ],
+    [
+      'with both texts of a failure',
+      `<MESSAGES>${msg()
+        .replace('<CODE>2', '<CODE>3')
+        .replace(
+          '<ERRORCODE/><ERRORDESCRIPTION/>',
+          '<ERRORCODE>Expired</ERRORCODE><ERRORDESCRIPTION>5</ERRORDESCRIPTION>',
+        )}</MESSAGES>`,
+      [delivered({ status: 'failed', rawStatus: '3', error: { code: 'Expired', description: '5' } })],
+    ],
+    ['beside others that cannot be read', `<MESSAGES>${msg('a b')}${msg()}</MESSAGES>`, [delivered()]],
+    ['with attributes on a leaf', `<MESSAGES>${msg().replace('<TO>', '<TO type="n">')}</MESSAGES>`, [delivered()]],
+  ])('is read %s', (_, body, reports) => {
+    expect(read(body)).toEqual({ reports })
+  })
+
+  it.each<[string, string, string]>([
+    ['a document type', `<!DOCTYPE MESSAGES>\n<MESSAGES>${msg()}</MESSAGES>`, 'a document type or another declaration'],
+    [
+      'a document type with entities',
+      `<?xml version="1.0"?><!DOCTYPE m [<!ENTITY a "x">]><MESSAGES>${msg('&a;')}</MESSAGES>`,
+      'a document type or another declaration',
+    ],
+    ['another entity', `<MESSAGES>${msg('a&nbsp;b')}</MESSAGES>`, 'an entity beyond the predefined five'],
+    ['an ampersand by itself', `<MESSAGES>${msg('a & b')}</MESSAGES>`, 'an entity beyond the predefined five'],
+    ['an element that is not closed', `<MESSAGES>${msg()}`, 'a mistake at line 1'],
+    ['elements that cross', '<MESSAGES><MSG></MESSAGES></MSG>', 'a mistake at line 1, column 16'],
+    ['nothing but a bracket', '<', 'a mistake at line 1'],
+    ['elements nested without end', '<a>'.repeat(100) + '</a>'.repeat(100), 'elements nested or named'],
+    ['a name that is dangerous', '<__proto__>1</__proto__>', 'elements nested or named'],
+  ])('is refused for %s', (_, body, found) => {
+    const error = thrownBy(() => read(body))
+    expect(error).toBeInstanceOf(LastwordError)
+    expect(error).toMatchObject({ code: 'INPUT_INVALID', message: expect.stringContaining(found) })
+    expect(error).not.toMatchObject({ message: expect.stringContaining('order-4711') })
+  })
+
+  it('is refused for HTML, which is no receipt', () => {
+    expect(thrownBy(() => read('<html><body>Hello</body></html>'))).toMatchObject({
+      code: 'INPUT_INVALID',
+      issues: [{ path: 'reference' }, { path: 'status.code' }],
+    })
+  })
+})
+
+describe('a receipt as form or query', () => {
+  const upper = {
+    REFERENCE: 'order-4711',
+    STATUS: '3',
+    GSM: '00917073935263',
+    CREATED_S: '2023-09-15T13:24:03',
+    STATUSDESCRIPTION: 'Expired',
+    STANDARDERRORTEXT: 'Absent subscriber',
+    OPERATOR: '20408',
+  }
+  const lower = {
+    reference: 'order-4711',
+    statuscode: '3',
+    to: '00917073935263',
+    received: '2023-09-15T13:24:03',
+    sent: '2023-09-15T13:24:01',
+    errorcode: 'Expired',
+    errordescription: 'Absent subscriber',
+  }
+  const failed = (details: Record<string, unknown>) =>
+    delivered({
+      status: 'failed',
+      rawStatus: '3',
+      error: { code: 'Expired', description: 'Absent subscriber' },
+      details,
+    })
+
+  it.each<[string, Record<string, string>, StatusReport]>([
+    ['upper case', upper, failed({ OPERATOR: '20408' })],
+    ['lower case', lower, failed({ sent: '2023-09-15T13:24:01' })],
+    [
+      'upper case, delivered',
+      { ...upper, STATUS: '2', STATUSDESCRIPTION: 'Delivered', STANDARDERRORTEXT: '', OPERATOR: '' },
+      delivered({ details: { STATUSDESCRIPTION: 'Delivered' } }),
+    ],
+    [
+      'lower case, with a plus that became a space',
+      { ...lower, to: ' 917073935263', sent: '' },
+      {
+        ...failed({}),
+        details: undefined,
+      } as never,
+    ],
+  ])('is read in the vocabulary of %s', (_, fields, report) => {
+    expect(read(new URLSearchParams(fields).toString())).toEqual({ reports: [report] })
+    expect(read('', { method: 'GET', query: fields })).toEqual({ reports: [report] })
+    expect(read('', { query: fields })).toEqual({ reports: [report] })
+    expect(read(new URLSearchParams(fields).toString(), { headers: { 'content-type': 'application/json' } })).toEqual({
+      reports: [report],
+    })
+  })
+
+  it.each<[string, string, string]>([
+    ['a text', 'hello', 'reference'],
+    ['two references', 'reference=a&reference=b&statuscode=2', 'reference'],
+    ['a reference without a code', 'reference=a', 'status.code'],
+  ])('is refused for %s', (_, body, path) => {
+    expect(thrownBy(() => read(body))).toMatchObject({
+      code: 'INPUT_INVALID',
+      issues: expect.arrayContaining([{ path, message: expect.stringMatching(/^expected /) }]),
+    })
+  })
+})
+
+describe('the request by which the set-up screen tests the URL', () => {
+  it.each<[string, unknown, Partial<WebhookRequest>]>([
+    ['a GET without anything', '', { method: 'GET' }],
+    ['a GET with empty fields', '', { method: 'GET', query: { REFERENCE: '', STATUS: '', GSM: '' } }],
+    ['a POST without a body', '', {}],
+    ['a POST of blanks', ' \r\n', {}],
+    ['an empty object', '{}', {}],
+    ['an empty list', '[]', {}],
+    ['an envelope without messages', envelope([]), {}],
+    ['an envelope with null', envelope(null), {}],
+    ['a message with empty leaves', envelope({ reference: '', to: '', status: { code: '', errorCode: '' } }), {}],
+    ['an empty element', '<MESSAGES/>', {}],
+    ['empty elements', '<MESSAGES><MSG RECEIVED=""><TO/><STATUS><CODE/></STATUS></MSG></MESSAGES>', {}],
+    ['empty fields', 'reference=&statuscode=&to=', {}],
+  ])('is answered and ignored: %s', (_, body, request) => {
+    expect(read(body, request)).toEqual({ reports: [], ignored: 'the request carries no message' })
+  })
+})
+
+describe('whatever comes', () => {
+  it('throws nothing but INPUT_INVALID and reports only on references and numbers in normal form', () => {
+    const value = fc.oneof(fc.jsonValue(), fc.constantFrom('2', '3', 'a', '0031', '', 2, null, '__proto__'))
+    const names = ['reference', 'status', 'to', 'code', 'received', 'msg', 'messages', '#text', 'statuscode', 'GSM']
+    const loose = fc.dictionary(
+      fc.constantFrom(...names),
+      fc.oneof(value, fc.dictionary(fc.constantFrom(...names), value)),
+    )
+    const xml = fc
+      .array(
+        fc.constantFrom(
+          '<MSG>',
+          '</MSG>',
+          '<REFERENCE>a</REFERENCE>',
+          '<STATUS>2',
+          '</STATUS>',
+          '&',
+          '<!--',
+          '"',
+          '<',
+          ' ',
+        ),
+      )
+      .map((pieces) => `<M>${pieces.join('')}</M>`)
+    const body = fc.oneof(
+      fc.string(),
+      fc.json(),
+      xml,
+      loose.map((object) => JSON.stringify(object)),
+    )
+    fc.assert(
+      fc.property(body, fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.array(fc.string()))), (text, query) => {
+        const outcome = orError(() => read(text, { query }))
+        if (outcome instanceof Error) {
+          expect(outcome).toBeInstanceOf(LastwordError)
+          expect(outcome).toMatchObject({ code: 'INPUT_INVALID' })
+          return
+        }
+        expect(outcome.reports.length === 0).toBe(outcome.ignored !== undefined)
+        for (const { messageId, recipient, occurredAt } of outcome.reports) {
+          expect(cm.normalizeMessageId(messageId)).toBe(messageId)
+          if (recipient !== undefined) expect(recipient).toMatch(/^[1-9]\d*$/)
+          expect(occurredAt.getTime()).not.toBeNaN()
+        }
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
+
+function orError<T>(action: () => T): T | Error {
+  try {
+    return action()
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
