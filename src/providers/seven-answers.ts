@@ -6,6 +6,7 @@
  */
 import type { z } from 'zod'
 import { ProviderError } from '../core/errors.ts'
+import { readJson } from './json-text.ts'
 
 /** Codes that say more than "it did not work". */
 const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request', string]> = new Map([
@@ -25,12 +26,10 @@ export function parseAnswer(text: string): unknown {
 }
 
 export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    const found = text.trim() === '' ? 'an empty body' : `${text.length} characters that are not JSON`
-    throw new ProviderError('transient', `the provider sent ${found}`)
-  }
+  const json = readJson(text)
+  if (json.ok) return json.value
+  const found = text.trim() === '' ? 'an empty body' : `${text.length} characters that are not JSON`
+  throw new ProviderError('transient', `the provider sent ${found}`)
 }
 
 export function throwIfErrorCode(answer: unknown): void {

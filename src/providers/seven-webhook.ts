@@ -11,6 +11,7 @@ import { parse } from 'node:querystring'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import type { StatusReport } from '../core/status.ts'
+import { readJson } from './json-text.ts'
 import type { WebhookReading, WebhookRequest } from './provider.ts'
 import type { SevenAccount } from './seven-account.ts'
 import { isObject } from './seven-answers.ts'
@@ -57,7 +58,7 @@ function receiptOf(request: WebhookRequest): Receipt {
   const text = request.body.toString('utf8')
   // Some senders name their JSON a form.
   if (isForm(request) && !/^\s*[[{]/.test(text)) return receiptOfFields(parse(text))
-  const envelope = parseReceiptJson(text, request.body.length)
+  const envelope = parseReceiptJson(text)
   const data = isObject(envelope) && 'data' in envelope ? envelope.data : undefined
   return { envelope, data, placeOf: (field) => (field === '' ? 'data' : `data.${field}`) }
 }
@@ -77,15 +78,14 @@ function receiptOfFields(fields: Readonly<Record<string, unknown>>): Receipt {
   return { envelope, data: Object.fromEntries(nested), placeOf: (field) => `data[${field}]` }
 }
 
-function parseReceiptJson(text: string, bytes: number): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new LastwordError(
-      'INPUT_INVALID',
-      `Expected a JSON delivery receipt, found ${bytes} bytes that are not JSON.`,
-    )
-  }
+function parseReceiptJson(text: string): unknown {
+  const json = readJson(text)
+  if (json.ok) return json.value
+  const { line, column, expected } = json.mistake
+  throw new LastwordError(
+    'INPUT_INVALID',
+    `Expected a delivery receipt in JSON, found a mistake at line ${line}, column ${column}: ${expected} should stand there.`,
+  )
 }
 
 const envelopeSchema = z.looseObject({ webhook_event: z.string(), webhook_timestamp: optionalTextSchema })

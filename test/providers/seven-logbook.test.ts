@@ -111,11 +111,10 @@ describe('the logbook entry of one message', () => {
     expect(parseEntry(['1'], answer)).toEqual(expected)
   })
 
-  it('is not taken for that of an ID that a number cannot carry', () => {
-    expect(parseEntry(['9007199254740992'], '[{"id":9007199254740993,"dlr":"DELIVERED"},{"id":"2"}]')).toEqual({
-      reports: [],
-      missing: ['9007199254740992'],
-    })
+  it('is not taken for that of its neighbour where a number could not carry its ID', () => {
+    const text = '[{"id":9007199254740993,"dlr":"DELIVERED","dlr_timestamp":"2024-02-16 15:43:16.905"}]'
+    expect(parseEntry(['9007199254740992'], text)).toEqual({ reports: [], missing: ['9007199254740992'] })
+    expect(parseEntry(['9007199254740993'], text)).toEqual({ reports: [delivered('9007199254740993')], missing: [] })
   })
 })
 

@@ -124,6 +124,16 @@ describe('a delivery receipt as JSON', () => {
     expect(read(body)).toEqual({ reports: [transmitted(changes)] })
   })
 
+  it('is read with an ID that a number could not carry', () => {
+    const body = '{"webhook_event":"dlr","data":{"msg_id":90071992547409931234,"status":"DELIVERED"}}'
+    const { reports } = read(body)
+    expect(reports).toMatchObject([{ messageId: '90071992547409931234', status: 'delivered' }])
+  })
+
+  it('is read after a byte order mark', () => {
+    expect(read(`\uFEFF${JSON.stringify(receipt())}`)).toEqual({ reports: [transmitted()] })
+  })
+
   it.each(VOCABULARY)('is read with the status %s as %s', (rawStatus, status) => {
     expect(read(receipt({ status: rawStatus }))).toEqual({ reports: [transmitted({ status, rawStatus })] })
   })
@@ -141,7 +151,7 @@ describe('a delivery receipt as JSON', () => {
     ['no message ID', receipt({ msg_id: undefined }), 'data.msg_id'],
     ['null as message ID', receipt({ msg_id: null }), 'data.msg_id'],
     ['an empty message ID', receipt({ msg_id: '' }), 'data.msg_id'],
-    ['a number that is not exact as message ID', receipt({ msg_id: 2 ** 53 }), 'data.msg_id'],
+    ['a number below zero as message ID', receipt({ msg_id: -1 }), 'data.msg_id'],
     ['a fraction as message ID', receipt({ msg_id: 1.5 }), 'data.msg_id'],
     ['a list as message ID', receipt({ msg_id: ['1'] }), 'data.msg_id'],
     ['a message ID that cannot be one', receipt({ msg_id: '1\u0000' }), 'data.msg_id'],
@@ -164,16 +174,18 @@ describe('a delivery receipt as JSON', () => {
   })
 
   it.each([
-    ['text', 'DELIVERED', 9],
-    ['cut-off JSON', '{"data":{"msg_id":"7714', 23],
-    ['HTML', '<html></html>', 13],
-    ['blanks', '  ', 2],
-  ])('refuses a body that is not JSON: %s', (_, body, bytes) => {
+    ['text', 'DELIVERED', 'line 1, column 1: a value'],
+    ['cut-off JSON', '{"data":{"msg_id":"7714', 'line 1, column 19: a value'],
+    ['JSON without its last brace', '{"data":\n{"msg_id":"1"}', 'line 2, column 15: "," or "}"'],
+    ['HTML', '<html></html>', 'line 1, column 1: a value'],
+    ['blanks', '  ', 'line 1, column 3: a value'],
+    ['a form that is not called one', 'webhook_event=dlr&msg_id=1', 'line 1, column 1: a value'],
+  ])('refuses a body that is not JSON, and names the place: %s', (_, body, place) => {
     const error = thrownBy(() => read(body))
     expect(error).toBeInstanceOf(LastwordError)
     expect(error).toMatchObject({
       code: 'INPUT_INVALID',
-      message: `Expected a JSON delivery receipt, found ${bytes} bytes that are not JSON.`,
+      message: `Expected a delivery receipt in JSON, found a mistake at ${place} should stand there.`,
     })
   })
 })

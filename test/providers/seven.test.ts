@@ -104,7 +104,7 @@ describe('the answer to a status query', () => {
     ['a repeated ID that is missing', ['1', '1'], [], { reports: [], missing: ['1'] }],
     ['rows nobody asked for', ['1'], [row('9'), row('1')], { reports: [delivered('1')], missing: [] }],
     [
-      'a number that is not exact, and may be another ID',
+      'a number that was not exact, and its neighbour',
       ['9007199254740992'],
       '[{"id":9007199254740993,"status":"DELIVERED"},{"id":"x"}]',
       { reports: [], missing: ['9007199254740992'] },
