@@ -46,7 +46,7 @@ const hookSchema = z
   )
 
 /** Reads the list of subscriptions, on its own or as `hooks` of an object. */
-export function parseHookList(text: string): HookSubscription[] {
+function parseHookList(text: string): HookSubscription[] {
   const { answer } = parseOutcome(text)
   const list = isObject(answer) && 'hooks' in answer ? answer.hooks : answer
   return readRows(list, hookSchema, '{id, target_url, event_type}').rows
