@@ -5,6 +5,7 @@ import { inspect } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type HooksFlags, runHooks } from '../src/cli/hooks.ts'
 import { LastwordError } from '../src/core/errors.ts'
+import { cm } from '../src/providers/cm.ts'
 import type { Account } from '../src/providers/provider.ts'
 import { seven } from '../src/providers/seven.ts'
 
@@ -258,6 +259,17 @@ describe('lastword hooks, used wrongly or in vain', () => {
   ])('names %s', async (_, accounts, flags, message) => {
     expect(await mistakeOf(run(accounts, flags))).toMatchObject({ code: 'CONFIG_INVALID', message })
   })
+
+  it.each([{}, { create: true }, { check: true }, { json: true }])(
+    'says when a provider has no such interface: %j',
+    async (flags) => {
+      const cmAccount = cm.accountSchema.parse({ name: 'main', provider: 'cm', productToken: 'sEcReT-product-token' })
+      expect(await mistakeOf(run([cmAccount], flags))).toMatchObject({
+        code: 'CONFIG_INVALID',
+        message: 'Provider "cm" has no interface for webhooks; set the URL in its web app.',
+      })
+    },
+  )
 
   it.each([[{ create: true }], [{ check: true }]])('asks for a PUBLIC_URL: %j', async (flags) => {
     const running = runHooks({ accounts: [account], publicUrl: undefined }, { account: 'main', ...flags }, () => {})
