@@ -1,0 +1,150 @@
+/** What the conformance suite needs of each provider: samples in its own words. */
+import type { Status } from '../../src/core/status.ts'
+import { cm } from '../../src/providers/cm.ts'
+import type { Provider, WebhookRequest } from '../../src/providers/provider.ts'
+import { seven } from '../../src/providers/seven.ts'
+import type { ProviderFixture } from '../support/provider-conformance.ts'
+
+function post(path: string, body: Buffer, receivedAt: Date): WebhookRequest {
+  const headers = { 'content-type': 'application/json' }
+  return { method: 'POST', publicUrl: `https://example.com${path}`, path, query: {}, headers, body, receivedAt }
+}
+
+/** Local times of Berlin and Amsterdam, which agree; in the doubled hour the moment of arrival may decide. */
+const LOCAL_TIMES = [
+  { text: '2026-06-15T12:00:00', occurredAt: '2026-06-15T10:00:00.000Z' },
+  { text: '2026-01-15T12:00:00', occurredAt: '2026-01-15T11:00:00.000Z' },
+  { text: '2026-03-29T01:59:59', occurredAt: '2026-03-29T00:59:59.000Z' },
+  { text: '2026-03-29T02:30:00', occurredAt: '2026-03-29T01:30:00.000Z' },
+  { text: '2026-03-29T03:00:00', occurredAt: '2026-03-29T01:00:00.000Z' },
+  { text: '2026-10-25T01:59:59', occurredAt: '2026-10-24T23:59:59.000Z' },
+  { text: '2026-10-25T02:30:00', occurredAt: '2026-10-25T00:30:00.000Z' },
+  { text: '2026-10-25T03:00:00', occurredAt: '2026-10-25T02:00:00.000Z' },
+]
+const receivedSoonAfter = LOCAL_TIMES.map((time) => ({ ...time, receivedAt: time.occurredAt }))
+
+const SEVEN_STATUSES: Readonly<Record<string, Status>> = {
+  ACCEPTED: 'accepted',
+  TRANSMITTED: 'transmitted',
+  BUFFERED: 'buffered',
+  UNKNOWN: 'accepted',
+  DELIVERED: 'delivered',
+  NOTDELIVERED: 'undelivered',
+  EXPIRED: 'expired',
+  REJECTED: 'rejected',
+  FAILED: 'failed',
+}
+
+const sevenFixture: ProviderFixture = {
+  provider: seven as Provider<never>,
+  entry: {
+    name: 'seven',
+    provider: 'seven',
+    apiKey: 'api-key-5f0c2b7e91d34a6688e1c0b9f7d2',
+    webhookToken: 'webhook-token-0b7d6a5e4c3f2a1908d7',
+  },
+  secrets: ['apiKey', 'webhookToken'],
+  credentials: ['apiKey'],
+  messageIds: {
+    normal: [
+      ['77232007287', '77232007287'],
+      [' 77232007195 ', '77232007195'],
+    ],
+    refused: ['1,2', '1&x=2', 'a b'],
+  },
+  recipients: [['0049 170 123-4567', '491701234567']],
+  webhook: {
+    statuses: SEVEN_STATUSES,
+    request: (_, body, receivedAt) => post('/webhooks/seven/webhook-token-0b7d6a5e4c3f2a1908d7', body, receivedAt),
+    body: ({ messageId, status, time }) =>
+      JSON.stringify({ webhook_event: 'dlr', data: { msg_id: messageId, status, timestamp: time.replace('T', ' ') } }),
+    times: receivedSoonAfter,
+  },
+  lookups: {
+    status: {
+      statuses: SEVEN_STATUSES,
+      answer: (samples) =>
+        JSON.stringify(samples.map(({ messageId, status, time }) => ({ id: messageId, status, status_time: time }))),
+      times: LOCAL_TIMES,
+    },
+    logbook: {
+      statuses: SEVEN_STATUSES,
+      answer: (samples) =>
+        JSON.stringify(
+          samples.map(({ messageId, status, time }) => ({ id: messageId, dlr: status, dlr_timestamp: time })),
+        ),
+      times: LOCAL_TIMES,
+    },
+  },
+}
+
+const cmFixture: ProviderFixture = {
+  provider: cm as Provider<never>,
+  entry: {
+    name: 'cm',
+    provider: 'cm',
+    productToken: 'product-token-3c9f7a12-55d0-4e1b-9d68',
+    webhookToken: 'webhook-token-77aa66bb55cc44dd33ee',
+  },
+  secrets: ['productToken', 'webhookToken'],
+  credentials: ['productToken'],
+  messageIds: {
+    normal: [
+      ['order-4711', 'order-4711'],
+      [' Order4712\t', 'Order4712'],
+    ],
+    refused: ['a b', 'a,b', 'x'.repeat(33)],
+  },
+  recipients: [
+    ['0031612345678', '31612345678'],
+    ['+31612345678', '31612345678'],
+    ['31612345678', '31612345678'],
+  ],
+  webhook: {
+    statuses: { 0: 'accepted', 1: 'rejected', 2: 'delivered', 3: 'failed', 4: 'read' },
+    request: (_, body, receivedAt) => post('/webhooks/cm/webhook-token-77aa66bb55cc44dd33ee', body, receivedAt),
+    body: ({ messageId, recipient, status, time }) =>
+      JSON.stringify({
+        messages: {
+          msg: {
+            received: time,
+            to: recipient,
+            reference: messageId,
+            status: { code: status, errorCode: '', errorDescription: '' },
+            operator: '',
+          },
+        },
+      }),
+    times: [
+      ...receivedSoonAfter,
+      {
+        text: '2026-10-25T02:30:00',
+        receivedAt: '2026-10-25T01:30:01.000Z',
+        occurredAt: '2026-10-25T01:30:00.000Z',
+      },
+    ],
+  },
+  lookups: {
+    transactions: {
+      statuses: { 19: 'accepted', 20: 'delivered', 21: 'failed', 22: 'rejected', 37: 'accepted', 40: 'undelivered' },
+      answer: (samples) =>
+        JSON.stringify({
+          status: 1,
+          message: 'Ok',
+          result: samples.map(({ messageId, recipient, status, time }) => ({
+            reference: messageId,
+            recipient,
+            status,
+            created: time,
+          })),
+        }),
+      times: [
+        ...LOCAL_TIMES,
+        { text: '2026-10-25T02:30:00+02:00', occurredAt: '2026-10-25T00:30:00.000Z' },
+        { text: '2026-10-25T02:30:00+01:00', occurredAt: '2026-10-25T01:30:00.000Z' },
+      ],
+    },
+  },
+}
+
+export const fixtures: readonly ProviderFixture[] = [sevenFixture, cmFixture]
