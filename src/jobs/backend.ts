@@ -81,7 +81,8 @@ async function openPostgres({ url, log, workers }: QueueBackendOptions): Promise
     keepAlive: true,
     options: '-c search_path=bullmq,public -c application_name=lastword-queue',
   })
-  pool.on('error', complain)
+  // Every queue and worker listens to the shared pool; Node takes more than ten listeners for a leak.
+  pool.setMaxListeners(0).on('error', complain)
   try {
     await migrate(pool)
   } catch (error) {
