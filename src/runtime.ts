@@ -3,6 +3,7 @@
  * fails half-way stops what it had started.
  */
 import type { Config } from './config.ts'
+import { LastwordError } from './core/errors.ts'
 import { openDatabase } from './db/client.ts'
 import { openEmbedded } from './db/embedded.ts'
 import { migrateDatabase } from './db/migrate.ts'
@@ -55,12 +56,26 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     const { apiKeys, host, port, publicUrl } = config
     const server = await createServer({ ...shared, pingQueues: () => backend.ping(), apiKeys, host, publicUrl })
     releasers.push(() => server.close())
-    const url = await server.listen({ host, port })
+    const url = await server.listen({ host, port }).catch((error: unknown) => {
+      throw cannotListen(host, port, error)
+    })
     return { url, log, close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** UNAVAILABLE for an address that is taken, forbidden or not of this machine; any other error as it is. */
+export function cannotListen(host: string, port: number, error: unknown): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EADDRINUSE') {
+    return new LastwordError('UNAVAILABLE', `PORT: ${host}:${port} is taken by another process; set another PORT.`)
+  }
+  if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+    return new LastwordError('UNAVAILABLE', `HOST, PORT: cannot listen at ${host}:${port} (${code}); set others.`)
+  }
+  return error
 }
 
 async function openOwnDatabase(dataDir: string, releasers: (() => Promise<unknown>)[]): Promise<string> {
