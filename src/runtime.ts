@@ -2,6 +2,7 @@
  * The composition root: configuration in, started parts out. Parts start in order and stop in reverse; a start that
  * fails half-way stops what it had started.
  */
+import type { FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import { LastwordError } from './core/errors.ts'
 import { openDatabase } from './db/client.ts'
@@ -55,7 +56,7 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     if (!parts.api) return { url: undefined, log, close }
     const { apiKeys, host, port, publicUrl } = config
     const server = await createServer({ ...shared, pingQueues: () => backend.ping(), apiKeys, host, publicUrl })
-    releasers.push(() => server.close())
+    releasers.push(() => closeServer(server))
     const url = await server.listen({ host, port }).catch((error: unknown) => {
       throw cannotListen(host, port, error)
     })
@@ -63,6 +64,22 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** Longer than a webhook waits for its commit; together with the workers' grace period it stays within a stop's time. */
+const REQUESTS_END_WITHIN_MS = 5_000
+const IDLE_CHECK_MS = 50
+
+/** Closes the server when the requests in hand are answered: their clients would keep the connections for further ones. */
+async function closeServer(server: FastifyInstance): Promise<void> {
+  const idle = setInterval(() => server.server.closeIdleConnections(), IDLE_CHECK_MS)
+  const tooLate = setTimeout(() => server.server.closeAllConnections(), REQUESTS_END_WITHIN_MS)
+  try {
+    await server.close()
+  } finally {
+    clearInterval(idle)
+    clearTimeout(tooLate)
   }
 }
 
