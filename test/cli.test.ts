@@ -5,6 +5,7 @@ import { afterEach, describe, expect, inject, it } from 'vitest'
 import { openQueueBackend } from '../src/jobs/backend.ts'
 import { openQueues } from '../src/jobs/queues.ts'
 import { createLog } from '../src/log.ts'
+import { openProxy } from './support/proxy.ts'
 import {
   allSettled,
   BACKENDS,
@@ -23,8 +24,7 @@ import {
   trackOver,
   truthsOf,
   until,
-} from './support/installation.ts'
-import { openProxy } from './support/proxy.ts'
+} from './support/service.ts'
 import { createDatabase, freePort } from './support/services.ts'
 
 afterEach(closeAll)

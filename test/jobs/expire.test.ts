@@ -11,7 +11,7 @@ import {
   startService,
   trackOver,
   until,
-} from '../support/installation.ts'
+} from '../support/service.ts'
 
 afterEach(closeAll)
 

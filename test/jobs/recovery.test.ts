@@ -19,7 +19,7 @@ import {
   trackOver,
   truthsOf,
   until,
-} from '../support/installation.ts'
+} from '../support/service.ts'
 
 afterEach(closeAll)
 
@@ -97,7 +97,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     const sandbox = await openSandbox({ law: ONE_MINUTE })
     const installation = await createInstallation(backend)
     const { url, startWorker } = await startProcesses(installation, sandbox)
-    for (let kills = 0; kills < 5; kills++) {
+    for (let kills = 0; kills < 3; kills++) {
       const worker = await startWorker()
       await trackDelivered(url, sandbox, 20)
       // From just before a tick to well after it.

@@ -15,7 +15,7 @@ import {
   spawnService,
   trackOver,
   until,
-} from '../support/installation.ts'
+} from '../support/service.ts'
 
 afterEach(closeAll)
 

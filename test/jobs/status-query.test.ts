@@ -30,7 +30,7 @@ import {
   trackOver,
   truthsOf,
   until,
-} from '../support/installation.ts'
+} from '../support/service.ts'
 
 const LEASE_MS = 4_000
 const TIMEOUT_MS = 1_000

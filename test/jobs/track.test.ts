@@ -2,6 +2,7 @@
 import { createPostgresBackend, Queue } from 'bullmq'
 import pg from 'pg'
 import { afterEach, describe, expect, inject, it } from 'vitest'
+import { openProxy } from '../support/proxy.ts'
 import {
   BACKENDS,
   type Backend,
@@ -14,8 +15,7 @@ import {
   sevenAccount,
   startService,
   until,
-} from '../support/installation.ts'
-import { openProxy } from '../support/proxy.ts'
+} from '../support/service.ts'
 
 afterEach(closeAll)
 
