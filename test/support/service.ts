@@ -79,7 +79,7 @@ const REDIS_DATABASES = 15
 let redisDatabase: number | undefined
 
 /** The URL of this file's own Redis database, emptied. */
-export async function emptyRedisDatabase(): Promise<string> {
+async function emptyRedisDatabase(): Promise<string> {
   const client = new Redis(redisUrl())
   try {
     redisDatabase ??= ((await client.incr('lastword-test:files')) % REDIS_DATABASES) + 1
@@ -93,7 +93,7 @@ export async function emptyRedisDatabase(): Promise<string> {
   return url.href
 }
 
-export interface ServiceOptions {
+interface ServiceOptions {
   /** A database and queues that exist already; else new ones of `backend`. */
   installation?: Installation
   backend?: Backend
@@ -169,7 +169,7 @@ export async function sendReceipt(url: string, messageId: string, status: string
   return response.status
 }
 
-export interface MessageState {
+interface MessageState {
   messageId: string
   status: string | null
   final: boolean
