@@ -5,7 +5,7 @@ import { runDemo } from './cli/demo.ts'
 import { type HooksFlags, runHooks } from './cli/hooks.ts'
 import { readConfig } from './config.ts'
 import { LastwordError } from './core/errors.ts'
-import { migrate, type Parts, start } from './runtime.ts'
+import { cannotListen, migrate, type Parts, start } from './runtime.ts'
 import { firstMessageIdAt } from './sandbox/messages.ts'
 import { createSandbox } from './sandbox/server.ts'
 
@@ -79,8 +79,10 @@ interface SandboxFlags {
 async function runSandbox({ port, seed, timeScale, webhookUrl, knobs }: SandboxFlags): Promise<void> {
   const knobsGiven = { webhookUrl: webhookUrl ?? null }
   const firstMessageId = firstMessageIdAt(Date.now())
-  const sandbox = await createSandbox({ port, seed, law: { timeScale }, knobs: knobsGiven, firstMessageId })
-  sandbox.set(parseKnobs(knobs))
+  const options = { port, seed, law: { timeScale }, knobs: { ...knobsGiven, ...parseKnobs(knobs) }, firstMessageId }
+  const sandbox = await createSandbox(options).catch((error: unknown) => {
+    throw cannotListen('127.0.0.1', port, error)
+  })
   console.log(`Sandbox provider: set "baseUrl":"${sandbox.url}" and "apiKey":"${sandbox.apiKey}" in an account.`)
   console.log(`It sends by POST ${sandbox.url}/sms, tells the truth at ${new URL('/sandbox/truth', sandbox.url)}.`)
   await stopSignal()
@@ -91,7 +93,7 @@ function parseKnobs(json: string): object {
   try {
     return JSON.parse(json)
   } catch {
-    throw new InvalidArgumentError('--knobs: expected a JSON object.')
+    throw new LastwordError('INPUT_INVALID', '--knobs: expected a JSON object.')
   }
 }
 
@@ -126,5 +128,5 @@ try {
 } catch (error) {
   if (!(error instanceof LastwordError)) throw error
   console.error(`lastword: ${error.message}`)
-  process.exitCode = error.code === 'CONFIG_INVALID' ? 2 : 1
+  process.exitCode = error.code === 'CONFIG_INVALID' || error.code === 'INPUT_INVALID' ? 2 : 1
 }

@@ -2,7 +2,9 @@
  * The composition root: configuration in, started parts out. Parts start in order and stop in reverse; a start that
  * fails half-way stops what it had started.
  */
+import type { FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
+import { LastwordError } from './core/errors.ts'
 import { openDatabase } from './db/client.ts'
 import { openEmbedded } from './db/embedded.ts'
 import { migrateDatabase } from './db/migrate.ts'
@@ -54,13 +56,43 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     if (!parts.api) return { url: undefined, log, close }
     const { apiKeys, host, port, publicUrl } = config
     const server = await createServer({ ...shared, pingQueues: () => backend.ping(), apiKeys, host, publicUrl })
-    releasers.push(() => server.close())
-    const url = await server.listen({ host, port })
+    releasers.push(() => closeServer(server))
+    const url = await server.listen({ host, port }).catch((error: unknown) => {
+      throw cannotListen(host, port, error)
+    })
     return { url, log, close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** Longer than a webhook waits for its commit; together with the workers' grace period it stays within a stop's time. */
+const REQUESTS_END_WITHIN_MS = 5_000
+const IDLE_CHECK_MS = 50
+
+/** Closes the server when the requests in hand are answered: their clients would keep the connections for further ones. */
+async function closeServer(server: FastifyInstance): Promise<void> {
+  const idle = setInterval(() => server.server.closeIdleConnections(), IDLE_CHECK_MS)
+  const tooLate = setTimeout(() => server.server.closeAllConnections(), REQUESTS_END_WITHIN_MS)
+  try {
+    await server.close()
+  } finally {
+    clearInterval(idle)
+    clearTimeout(tooLate)
+  }
+}
+
+/** UNAVAILABLE for an address that is taken, forbidden or not of this machine; any other error as it is. */
+export function cannotListen(host: string, port: number, error: unknown): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EADDRINUSE') {
+    return new LastwordError('UNAVAILABLE', `PORT: ${host}:${port} is taken by another process; set another PORT.`)
+  }
+  if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+    return new LastwordError('UNAVAILABLE', `HOST, PORT: cannot listen at ${host}:${port} (${code}); set others.`)
+  }
+  return error
 }
 
 async function openOwnDatabase(dataDir: string, releasers: (() => Promise<unknown>)[]): Promise<string> {

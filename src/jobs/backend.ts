@@ -46,8 +46,9 @@ async function openRedis({ url, log, prefix = PREFIX }: QueueBackendOptions): Pr
   // Whoever adds a job wants to know at once that it cannot be added; workers wait for the server to come back.
   const forQueues = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 1, enableOfflineQueue: false })
   const forWorkers = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: null })
-  forQueues.on('error', complain)
-  forWorkers.on('error', complain)
+  // A failed start is told once, by the error it throws.
+  let started = false
+  for (const client of [forQueues, forWorkers]) client.on('error', (error) => started && complain(error))
   try {
     await forQueues.connect()
     await forQueues.ping()
@@ -55,6 +56,7 @@ async function openRedis({ url, log, prefix = PREFIX }: QueueBackendOptions): Pr
     forQueues.disconnect()
     throw unreachable(url, error)
   }
+  started = true
   const queues: Queue[] = []
   return {
     openQueue: (name) => keep(queues, new Queue(name, { connection: forQueues, prefix }), complain),
@@ -81,7 +83,8 @@ async function openPostgres({ url, log, workers }: QueueBackendOptions): Promise
     keepAlive: true,
     options: '-c search_path=bullmq,public -c application_name=lastword-queue',
   })
-  pool.on('error', complain)
+  // Every queue and worker listens to the shared pool; Node takes more than ten listeners for a leak.
+  pool.setMaxListeners(0).on('error', complain)
   try {
     await migrate(pool)
   } catch (error) {

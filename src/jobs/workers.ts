@@ -3,7 +3,7 @@
  * after a grace period gives their messages back.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Processor, Worker, WorkerOptions } from 'bullmq'
+import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
 import { DrizzleQueryError } from 'drizzle-orm'
 import { type Db, describeDatabaseError } from '../db/client.ts'
 import { createComplaint, type Log } from '../log.ts'
@@ -35,7 +35,7 @@ export interface Workers {
 
 const DISPATCH_EVERY_MS = 1_000
 const EXPIRE_EVERY_MS = 5_000
-/** A flushed Redis forgets the schedulers too; this is how long it stays forgotten at most. */
+/** A flushed Redis forgets the schedulers, a killed worker may lose a tick; how long either goes unnoticed at most. */
 const SCHEDULERS_EVERY_MS = 5_000
 /** Together with the API's own closing this stays under the 15 seconds a stop may take. */
 const GRACE_MS = 6_000
@@ -115,12 +115,18 @@ function limiterOf({ requestsPerSecond }: Account): { max: number; duration: num
 }
 
 async function addSchedulers(queues: Queues): Promise<void> {
-  const opts = tickJobOptions
-  const [dispatch, expire] = await Promise.all([
-    queues.dispatch.getJobScheduler(DISPATCH),
-    queues.expire.getJobScheduler(EXPIRE),
+  await Promise.all([
+    keepScheduler(queues.dispatch, DISPATCH, DISPATCH_EVERY_MS),
+    keepScheduler(queues.expire, EXPIRE, EXPIRE_EVERY_MS),
   ])
-  if (!dispatch)
-    await queues.dispatch.upsertJobScheduler(DISPATCH, { every: DISPATCH_EVERY_MS }, { name: 'tick', opts })
-  if (!expire) await queues.expire.upsertJobScheduler(EXPIRE, { every: EXPIRE_EVERY_MS }, { name: 'tick', opts })
+}
+
+/**
+ * Adds a scheduler that is missing, and revives one whose tick is overdue: the next tick is added by the worker that
+ * takes the last one, so a worker killed in between takes the chain with it.
+ */
+async function keepScheduler(queue: Queue, id: string, every: number): Promise<void> {
+  const scheduler = await queue.getJobScheduler(id)
+  if (scheduler?.next !== undefined && scheduler.next > Date.now() - SCHEDULERS_EVERY_MS) return
+  await queue.upsertJobScheduler(id, { every }, { name: 'tick', opts: tickJobOptions })
 }

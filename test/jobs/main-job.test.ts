@@ -1,0 +1,122 @@
+/** The main job: ten thousand messages, webhooks for half of them, and every one ends with its true status. */
+import { afterEach, describe, expect, it } from 'vitest'
+import type { StatusQueryJob } from '../../src/jobs/queues.ts'
+import {
+  allSettled,
+  BACKENDS,
+  closeAll,
+  messageStates,
+  openSandbox,
+  type Service,
+  sevenAccount,
+  startService,
+  statusesOf,
+  trackOver,
+  truthsOf,
+  until,
+} from '../support/service.ts'
+
+afterEach(closeAll)
+
+const MESSAGES = 10_000
+const BODY = 1_000
+const BATCH = 100
+/** Most messages are final after four to thirteen seconds, so that their receipts do not all come at once. */
+const LAW = {
+  components: [{ share: 0.96, medianMs: 8_000, sigma: 0.4 }],
+  expiredShare: 0.02,
+  neverShare: 0.02,
+  validityMs: 13_000,
+}
+const POLLING = { firstAfter: '11s', factor: 1, maxInterval: '3s', window: '22s' }
+/**
+ * How long after the answer to its final webhook a message may still be asked about: its batch was checked before the
+ * commit and its request was on its way. Sandbox, API and worker share one event loop here, so that takes a while, but
+ * less than the least interval between two polls (a tenth less than `maxInterval`): asking again could not hide in it.
+ */
+const ON_ITS_WAY_MS = 1_000
+
+describe.each(BACKENDS)('with the queues in %s', (backend) => {
+  it('finds the true status of 10,000 messages, webhooks or not', { timeout: 90_000 }, async () => {
+    const sandbox = await openSandbox({ seed: 11, law: LAW, knobs: { webhookLossPerMessage: 0.5 } })
+    const account = sevenAccount(sandbox, { requestsPerSecond: 50, polling: POLLING })
+    const service = await startService({ backend, accounts: [account] })
+    for (let sent = 0; sent < MESSAGES; sent += BODY) await trackOver(service.url, sandbox.send(BODY))
+    // Most of the receipts from here on are final ones: those before them have come due without a URL.
+    await until(() => {
+      const accepted = sandbox.truths().filter(({ status }) => status === 'accepted')
+      expect(accepted.length).toBeLessThan(MESSAGES / 100)
+    })
+    sandbox.set({ webhookUrl: `${service.url}/webhooks/seven` })
+
+    await allSettled(service, 'seven', 60_000)
+    expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
+    const { requests, idsAsked, idsPerRequest, wrongKeys, unknownIdsAsked } = sandbox.stats()
+    const full = idsPerRequest[BATCH] ?? 0
+    console.log(
+      `${backend}: ${requests} requests asked ${idsAsked} times about ${MESSAGES} messages, ` +
+        `${(idsAsked / requests).toFixed(1)} IDs a request, ${full} of them full`,
+    )
+    expect({ wrongKeys, unknownIdsAsked }).toEqual({ wrongKeys: 0, unknownIdsAsked: 0 })
+
+    const settledBy = groupBy(await messageStates(service), (state) => state.settledBy)
+    expect([...settledBy.keys()].sort()).toEqual(['poll', 'webhook', 'window'])
+    // How many a webhook settles first is a matter of the machine's speed, but none is lost that was to come.
+    expect(settledBy.get('webhook')?.length).toBeGreaterThan(MESSAGES / 100)
+    expect(sandbox.truths().filter(({ receipts }) => receipts.length > 0).length).toBeGreaterThan(MESSAGES * 0.3)
+    expect(settledBy.get('poll')?.length).toBeGreaterThan(MESSAGES / 4)
+
+    expect(askedInVain(sandbox.truths())).toEqual([])
+    await expectFullBatches(service)
+    expect(Math.max(...Object.keys(idsPerRequest).map(Number))).toBe(BATCH)
+    await expectNothingLeft(service)
+  })
+})
+
+function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>()
+  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item])
+  return groups
+}
+
+type Truths = Awaited<ReturnType<typeof openSandbox>>['truths']
+
+/** The messages that were asked about although a webhook, or the answer to a poll, had settled them. */
+function askedInVain(truths: ReturnType<Truths>) {
+  return truths.flatMap(({ messageId, history, receipts, askedAt, toldFinalAt, finalStatus }) => {
+    const final = finalStatus && history.at(-1)?.status
+    const receipt = receipts.find(({ status }) => status === final)
+    const settledAt = Math.min(...[receipt?.acknowledgedAt, toldFinalAt].map((at) => at?.getTime() ?? Infinity))
+    const late = askedAt.map((at) => at.getTime() - settledAt).filter((afterMs) => afterMs > ON_ITS_WAY_MS)
+    return late.length > 0 ? [{ messageId, late }] : []
+  })
+}
+
+/** Every claim may leave one batch that is not full, and most IDs are asked about in full ones. */
+async function expectFullBatches({ queue }: Service) {
+  const jobs = await queue('status-query.seven').getCompleted(0, -1)
+  const batches = jobs.map(({ data }) => data as StatusQueryJob)
+  const claims = groupBy(batches, ({ claim }) => claim)
+  for (const cut of claims.values()) {
+    expect(cut.filter(({ messageIds }) => messageIds.length < BATCH).length).toBeLessThanOrEqual(1)
+  }
+  const claimed = batches.reduce((sum, { messageIds }) => sum + messageIds.length, 0)
+  const inFull = batches.filter(({ messageIds }) => messageIds.length === BATCH).length * BATCH
+  expect(inFull / claimed).toBeGreaterThan(0.8)
+  const ids = [...claims.values()].map((cut) => cut.flatMap(({ messageIds }) => messageIds))
+  for (const claimedIds of ids) expect(new Set(claimedIds).size).toBe(claimedIds.length)
+}
+
+async function expectNothingLeft({ sql, queue }: Service) {
+  const counts = (name: string) => queue(name).getJobCounts('waiting', 'active', 'delayed', 'prioritized', 'failed')
+  const none = { waiting: 0, active: 0, delayed: 0, prioritized: 0, failed: 0 }
+  await until(async () => expect(await counts('status-query.seven')).toEqual(none))
+  expect(await counts('track')).toEqual(none)
+  for (const name of ['dispatch', 'expire']) {
+    await until(async () => expect(await counts(name)).toEqual({ ...none, delayed: 1 }))
+  }
+  const [left] = await sql`
+    SELECT count(*) FILTER (WHERE next_poll_at IS NOT NULL)::int AS due, count(claim)::int AS claimed, count(*)::int AS all
+    FROM lastword.messages`
+  expect(left).toEqual({ due: 0, claimed: 0, all: MESSAGES })
+}
