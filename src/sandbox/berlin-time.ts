@@ -16,11 +16,29 @@ export function formatBerlinTimeWithOffset(at: Date): string {
   return localText(at).slice(0, 'yyyy-mm-ddThh:mm:ss'.length) + offsetAt(at)
 }
 
+/**
+ * `2023-09-15T13:24:03`, as CM.com writes its local times: Amsterdam has kept Berlin's time for longer than there are
+ * text messages.
+ */
+export function formatAmsterdamTime(at: Date): string {
+  return localText(at).slice(0, 'yyyy-mm-ddThh:mm:ss'.length)
+}
+
+/** When the day of Berlin (`2024-02-16`) begins that is so many days after `day`, in epoch milliseconds. */
+export function startOfBerlinDay(day: string, daysAfter = 0): number {
+  const midnight = Date.parse(`${day}T00:00:00Z`) + daysAfter * 24 * HOUR_MS
+  // The clocks change at one o'clock UTC, so the offset of two hours before UTC's midnight holds at Berlin's.
+  return midnight - offsetMinutesAt(new Date(midnight - 2 * HOUR_MS)) * 60_000
+}
+
 function localText(at: Date): string {
+  return new Date(at.getTime() + offsetMinutesAt(at) * 60_000).toISOString().slice(0, -1)
+}
+
+function offsetMinutesAt(at: Date): number {
   const offset = offsetAt(at)
   const minutes = Number(offset.slice(1, 3)) * 60 + Number(offset.slice(4))
-  const local = at.getTime() + (offset.startsWith('-') ? -minutes : minutes) * 60_000
-  return new Date(local).toISOString().slice(0, -1)
+  return offset.startsWith('-') ? -minutes : minutes
 }
 
 function offsetAt(at: Date): string {

@@ -1,5 +1,10 @@
 import { expect, it } from 'vitest'
-import { formatBerlinTime, formatBerlinTimeWithOffset } from '../../src/sandbox/berlin-time.ts'
+import {
+  formatAmsterdamTime,
+  formatBerlinTime,
+  formatBerlinTimeWithOffset,
+  startOfBerlinDay,
+} from '../../src/sandbox/berlin-time.ts'
 
 it.each([
   ['2024-02-16T14:43:16.905Z', '2024-02-16 15:43:16.905', '2024-02-16T15:43:16+01:00'],
@@ -13,4 +18,15 @@ it.each([
   expect(formatBerlinTime(new Date(instant), 3)).toBe(local)
   expect(formatBerlinTime(new Date(instant), 6)).toBe(`${local}000`)
   expect(formatBerlinTimeWithOffset(new Date(instant))).toBe(withOffset)
+  expect(formatAmsterdamTime(new Date(instant))).toBe(withOffset.slice(0, 19))
+})
+
+it.each([
+  ['2024-02-16', 0, '2024-02-15T23:00:00.000Z'],
+  ['2026-03-29', 0, '2026-03-28T23:00:00.000Z'],
+  ['2026-03-29', 1, '2026-03-29T22:00:00.000Z'],
+  ['2026-10-25', 0, '2026-10-24T22:00:00.000Z'],
+  ['2026-10-25', 1, '2026-10-25T23:00:00.000Z'],
+])('knows when the day %s begins, %i days later', (day, daysAfter, instant) => {
+  expect(new Date(startOfBerlinDay(day, daysAfter)).toISOString()).toBe(instant)
 })
