@@ -190,7 +190,9 @@ function valueAt(value: unknown, [key, ...rest]: string[]): unknown {
 
 /** Fields whose value may be printed: none of them ever holds a secret. */
 const PRINTABLE: ReadonlySet<string> = new Set(
-  'name provider query batchSize requestsPerSecond timeout factor firstAfter maxInterval window events'.split(' '),
+  'name provider query batchSize requestsPerSecond timeout factor firstAfter maxInterval window events signatureFreshness pageSize maxWindow clockSlack'.split(
+    ' ',
+  ),
 )
 
 function describe(value: unknown, key = ''): string {

@@ -36,6 +36,7 @@ const sevenByDefault = {
   batchSize: 100,
   requestsPerSecond: 5,
   timeoutMs: 10_000,
+  signatureFreshnessMs: 300_000,
   polling: { firstAfterMs: MINUTE, factor: 2, maxIntervalMs: 6 * HOUR, windowMs: 30 * DAY },
 }
 

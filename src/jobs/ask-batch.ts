@@ -1,11 +1,29 @@
 /** Asks about a batch of message IDs: those that still carry its claim, and no others. */
+import type { Queue } from 'bullmq'
 import { nextPollAt } from '../core/polling.ts'
 import { isFinal, type StatusReport } from '../core/status.ts'
+import type { Db } from '../db/client.ts'
 import { applyReports, type PolledMessage } from '../db/reports.ts'
 import { type ClaimedMessage, checkClaim } from '../db/schedule.ts'
-import type { StatusLookup } from '../providers/provider.ts'
-import { NOTHING_FOUND, type StatusQuerierOptions } from './query-statuses.ts'
-import type { BatchJob, StatusQueryResult } from './queues.ts'
+import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import type { ProviderHttp } from '../providers/http.ts'
+import type { Account, StatusLookup } from '../providers/provider.ts'
+import { type BatchJob, NOTHING_FOUND, type StatusQueryResult } from './queues.ts'
+
+/** What the jobs of one account's queue work with. */
+export interface StatusQuerierOptions {
+  db: Db
+  account: Account
+  lookups: readonly StatusLookup[]
+  http: ProviderHttp
+  queue: Queue
+  leaseMs: number
+  log: Log
+  metrics: Metrics
+  /** Aborted when the process must end: requests under way are given up, their messages given back. */
+  shutdown: AbortSignal
+}
 
 export async function askBatch(
   options: StatusQuerierOptions,

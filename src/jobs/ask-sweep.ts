@@ -9,9 +9,8 @@
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
 import { findClaimed, renewClaim } from '../db/schedule.ts'
 import type { LookupByWindow, StatusLookup } from '../providers/provider.ts'
-import { applyAnswer } from './ask-batch.ts'
-import { NOTHING_FOUND, type StatusQuerierOptions } from './query-statuses.ts'
-import { batchJobs, type StatusQueryResult, type SweepJob, sweepJob } from './queues.ts'
+import { applyAnswer, type StatusQuerierOptions } from './ask-batch.ts'
+import { batchJobs, NOTHING_FOUND, type StatusQueryResult, type SweepJob, sweepJob } from './queues.ts'
 
 /** How many messages are written at once when a sweep ends without having met them. */
 const CHUNK = 1_000

@@ -13,40 +13,23 @@
  *                               ├─ attempts used up ── given back for later, failed
  *                               └─ shutdown ── given back at once ───────── completed
  */
-import { type Job, type Queue, RateLimitError, UnrecoverableError } from 'bullmq'
+import { type Job, RateLimitError, UnrecoverableError } from 'bullmq'
 import { ProviderError } from '../core/errors.ts'
 import { intervalAfter } from '../core/polling.ts'
 import { clearTrouble, recordLookup, recordTrouble } from '../db/accounts.ts'
-import type { Db } from '../db/client.ts'
 import { extendClaim, refuseMessage, releaseClaim } from '../db/schedule.ts'
-import type { Log } from '../log.ts'
-import type { Metrics } from '../metrics.ts'
-import type { ProviderHttp } from '../providers/http.ts'
-import type { Account, StatusLookup } from '../providers/provider.ts'
-import { askBatch } from './ask-batch.ts'
+import { askBatch, type StatusQuerierOptions } from './ask-batch.ts'
 import { askSweepPage } from './ask-sweep.ts'
 import {
   type BatchJob,
   batchJobs,
+  NOTHING_FOUND,
   readJob,
   STATUS_QUERY_ATTEMPTS,
   type StatusQueryResult,
   type SweepJob,
   statusQueryJobSchema,
 } from './queues.ts'
-
-export interface StatusQuerierOptions {
-  db: Db
-  account: Account
-  lookups: readonly StatusLookup[]
-  http: ProviderHttp
-  queue: Queue
-  leaseMs: number
-  log: Log
-  metrics: Metrics
-  /** Aborted when the process must end: requests under way are given up, their messages given back. */
-  shutdown: AbortSignal
-}
 
 const FIRST_RETRY_MS = 1_000
 const LONGEST_RETRY_MS = 30_000
@@ -57,16 +40,6 @@ const LONGEST_PAUSE_AFTER_FAILURE_MS = 5 * 60_000
 const ACCOUNT_PAUSE_MS = 10 * 60_000
 /** How often an ID that the provider refuses is asked about again, alone. */
 const REFUSED_PAUSE_MS = 24 * 3_600_000
-
-export const NOTHING_FOUND: StatusQueryResult = {
-  asked: 0,
-  final: 0,
-  intermediate: 0,
-  noStatusYet: 0,
-  missing: 0,
-  alreadySettled: 0,
-  givenBack: 0,
-}
 
 /** The pause before the attempt after `attempt`, in whole milliseconds: doubling, with jitter over its upper half. */
 export function retryDelay(attempt: number, random = Math.random()): number {

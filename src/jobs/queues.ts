@@ -64,13 +64,23 @@ export interface StatusQueryResult {
   next?: string
 }
 
+export const NOTHING_FOUND: StatusQueryResult = {
+  asked: 0,
+  final: 0,
+  intermediate: 0,
+  noStatusYet: 0,
+  missing: 0,
+  alreadySettled: 0,
+  givenBack: 0,
+}
+
 const SETTLED_JOBS_KEPT = { age: 24 * 3600, count: 1000 }
 const FAILED_JOBS_KEPT = { age: 7 * 24 * 3600, count: 5000 }
 const TICKS_KEPT = { age: 3600, count: 60 }
 
 export const STATUS_QUERY_ATTEMPTS = 5
 
-const statusQueryJobOptions: JobsOptions = {
+export const statusQueryJobOptions: JobsOptions = {
   attempts: STATUS_QUERY_ATTEMPTS,
   backoff: { type: 'custom' },
   removeOnComplete: SETTLED_JOBS_KEPT,

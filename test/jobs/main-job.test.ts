@@ -1,6 +1,6 @@
 /** The main job: ten thousand messages, webhooks for half of them, and every one ends with its true status. */
 import { afterEach, describe, expect, it } from 'vitest'
-import type { StatusQueryJob } from '../../src/jobs/queues.ts'
+import type { BatchJob } from '../../src/jobs/queues.ts'
 import {
   allSettled,
   BACKENDS,
@@ -95,7 +95,7 @@ function askedInVain(truths: ReturnType<Truths>) {
 /** Every claim may leave one batch that is not full, and most IDs are asked about in full ones. */
 async function expectFullBatches({ queue }: Service) {
   const jobs = await queue('status-query.seven').getCompleted(0, -1)
-  const batches = jobs.map(({ data }) => data as StatusQueryJob)
+  const batches = jobs.map(({ data }) => data as BatchJob)
   const claims = groupBy(batches, ({ claim }) => claim)
   for (const cut of claims.values()) {
     expect(cut.filter(({ messageIds }) => messageIds.length < BATCH).length).toBeLessThanOrEqual(1)
