@@ -1,11 +1,11 @@
-/** What may go wrong with the answer to a status query, and how it looks on the wire. */
+/** What may go wrong with the answer to a status query (or its kin), and how it looks on the wire. */
 import type { FastifyReply } from 'fastify'
 import type { Agenda } from './agenda.ts'
 import type { Knobs } from './knobs.ts'
 import type { Random } from './random.ts'
 
-export const FAULTS = ['rateLimited', 'serverErrors', 'timeouts', 'malformed', 'cutOff', 'errorCode'] as const
-export type Fault = (typeof FAULTS)[number]
+const FAULTS = ['rateLimited', 'serverErrors', 'timeouts', 'malformed', 'cutOff', 'errorCode'] as const
+type Fault = (typeof FAULTS)[number]
 
 /** An answer as it would be without the fault. */
 export interface Answer {
@@ -13,12 +13,54 @@ export interface Answer {
   body: string
 }
 
+/** How requests of one kind were answered. */
+export interface AnswerCounts {
+  requests: number
+  /** Requests that got the answer they asked for. */
+  answered: number
+  faults: Record<Fault, number>
+}
+
+export function createAnswerCounts(): AnswerCounts {
+  const faults = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>
+  return { requests: 0, answered: 0, faults }
+}
+
+/** Answers in its time, or with a fault; `onSent` is called when it is the answer itself. */
+export type Responder = (
+  reply: FastifyReply,
+  counts: AnswerCounts,
+  prepare: (now: number) => { answer: Answer; onSent: () => void },
+) => Promise<unknown>
+
+export interface ResponderOptions {
+  knobs: () => Knobs
+  random: Random
+  agenda: Agenda
+}
+
+export function createResponder({ knobs, random, agenda }: ResponderOptions): Responder {
+  return async (reply, counts, prepare) => {
+    const { latencyMs } = knobs()
+    if (latencyMs > 0) await agenda.pause(latencyMs)
+    const { answer, onSent } = prepare(Date.now())
+    const fault = drawFault(random, knobs())
+    if (fault) {
+      counts.faults[fault] += 1
+      return replyWithFault(reply, { fault, answer, knobs: knobs(), random, agenda })
+    }
+    counts.answered += 1
+    onSent()
+    return reply.type(answer.type).send(answer.body)
+  }
+}
+
 const SERVER_ERRORS = [500, 502, 503, 504] as const
 /** Longer than any client waits, short enough not to pile up connections. */
 const LONGEST_SILENCE_MS = 60_000
 
 /** Draws at most one fault for a request. One number a request, so that turning a knob shifts nothing else. */
-export function drawFault(random: Random, knobs: Knobs): Fault | undefined {
+function drawFault(random: Random, knobs: Knobs): Fault | undefined {
   let left = random()
   return FAULTS.find((fault) => {
     const knob = knobs[fault]
@@ -35,7 +77,7 @@ interface FaultyAnswer {
   agenda: Agenda
 }
 
-export function replyWithFault(reply: FastifyReply, { fault, answer, knobs, random, agenda }: FaultyAnswer): unknown {
+function replyWithFault(reply: FastifyReply, { fault, answer, knobs, random, agenda }: FaultyAnswer): unknown {
   switch (fault) {
     case 'rateLimited':
       return reply.code(429).header('retry-after', retryAfter(knobs)).type('text/plain').send('Too Many Requests')
@@ -54,7 +96,7 @@ export function replyWithFault(reply: FastifyReply, { fault, answer, knobs, rand
       reply.raw.write(firstHalf(answer.body), () => reply.raw.destroy())
       return reply
     case 'errorCode':
-      return reply.type('application/json').send(errorBody(knobs.errorCode))
+      return reply.type('application/json').send(errorCodeBody(knobs.errorCode.code, knobs.errorCode.form))
   }
 }
 
@@ -68,7 +110,8 @@ function retryAfter({ rateLimited }: Knobs): string {
   return new Date(Math.floor(Date.now() / 1000) * 1000 + 2_000).toUTCString()
 }
 
-function errorBody({ code, form }: Knobs['errorCode']): string {
+/** An error code in one of the forms that have been seen in a 200. */
+export function errorCodeBody(code: number, form: Knobs['errorCode']['form']): string {
   if (form === 'number') return String(code)
   return JSON.stringify(form === 'string' ? String(code) : { [form]: String(code) })
 }

@@ -1,4 +1,6 @@
-/** The knobs: what goes wrong at the sandbox provider, changeable while it runs. Shares are numbers from 0 to 1. */
+/**
+ * The knobs: what goes wrong at the sandbox provider, changeable while it runs. Shares are numbers from 0 to 1.
+ */
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 
@@ -7,6 +9,16 @@ const share = z.number().min(0).max(1)
 const knobsSchema = z.strictObject({
   /** Where delivery receipts go; null sends none. */
   webhookUrl: z.url({ protocol: /^https?$/ }).nullable(),
+  /** How those at `webhookUrl` are written: JSON, a GET, a flat form, or a form with `data[msg_id]`. */
+  webhookForm: z.enum(['JSON', 'GET', 'POST', 'nested']),
+  /** The key that seven.io's webhooks are signed with; null signs none. */
+  signingKey: z.string().min(1).nullable(),
+  /** What stands for the URL in a signature: the complete one, or path and query alone. */
+  signatureUrl: z.enum(['full', 'path']),
+  /** A retry gets a new time, nonce and signature; without this, it repeats them. */
+  signRetriesAnew: z.boolean(),
+  /** How often, beside a delivery receipt, another event or an empty body is sent. */
+  webhookNoise: share,
   /** The share of single delivery receipts that are never sent. */
   webhookLoss: share,
   /** The share of messages none of whose delivery receipts are sent. */
@@ -21,6 +33,10 @@ const knobsSchema = z.strictObject({
   webhookTimeoutMs: z.number().min(1),
   /** What the status query says about IDs it does not know: no row, a null row, or 600 for the whole request. */
   unknownIds: z.enum(['missing', 'null', 'error']),
+  /** IDs that make the status query answer 600 for the whole request, in the form of `errorCode`. */
+  poisonIds: z.array(z.string().min(1)),
+  /** `gone…` switches the status query off: 404, 410, or a 200 that says so. */
+  statusQuery: z.enum(['on', 'gone404', 'gone410', 'gone200']),
   /** Status queries answered with 429; `retryAfter` is in seconds, or `date` for an HTTP date in 1 to 2 seconds. */
   rateLimited: z.strictObject({ share, retryAfter: z.union([z.int().min(0), z.literal('date')]).default(1) }),
   /** Status queries answered with 500, 502, 503 or 504. */
@@ -49,6 +65,11 @@ export type KnobsPatch = z.input<typeof patchSchema>
 /** Everything works, and nobody is told. */
 export const DEFAULT_KNOBS: Knobs = {
   webhookUrl: null,
+  webhookForm: 'JSON',
+  signingKey: null,
+  signatureUrl: 'full',
+  signRetriesAnew: false,
+  webhookNoise: 0,
   webhookLoss: 0,
   webhookLossPerMessage: 0,
   webhookDuplicates: 0,
@@ -56,6 +77,8 @@ export const DEFAULT_KNOBS: Knobs = {
   webhookDelay: { medianMs: 0, sigma: 0 },
   webhookTimeoutMs: 5_000,
   unknownIds: 'missing',
+  poisonIds: [],
+  statusQuery: 'on',
   rateLimited: { share: 0, retryAfter: 1 },
   serverErrors: 0,
   timeouts: 0,

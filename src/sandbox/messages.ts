@@ -1,15 +1,20 @@
 /** The messages the sandbox has sent: their truth, who was told of it, and when they were asked about. */
 import { type FinalStatus, isFinal, type Status } from '../core/status.ts'
-import { drawHistory, type Law, type SevenStatus, type Transition } from './law.ts'
+import { drawHistory, type Law, type SevenStatus } from './law.ts'
 import { createRandom, type Random } from './random.ts'
 
-export interface SandboxMessage {
-  messageId: string
+/** One step in the history of a message, in the words of its provider. */
+export interface Step<S extends string> {
+  status: S
+  at: Date
+}
+
+/** A message of either provider; `S` are the provider's words. */
+export interface Sent<S extends string> {
   recipient: string
-  foreignId: string | null
   sentAt: Date
   /** All of it, what is still to come included. */
-  history: Transition[]
+  history: Step<S>[]
   /** A number in [0, 1) that decides whether this is one of the messages without delivery receipts. */
   luck: number
   /** What becomes of its delivery receipts is drawn from here. */
@@ -19,7 +24,14 @@ export interface SandboxMessage {
   /** When a status query was first answered with the final status, in epoch milliseconds. */
   toldFinalAt: number | null
   /** The delivery receipts the receiver has accepted. */
-  receipts: { status: SevenStatus; acknowledgedAt: number }[]
+  receipts: { status: S; acknowledgedAt: number }[]
+}
+
+export interface SandboxMessage extends Sent<SevenStatus> {
+  messageId: string
+  foreignId: string | null
+  sender: string
+  text: string
 }
 
 export interface SendOptions {
@@ -27,15 +39,16 @@ export interface SendOptions {
   sentAt?: Date | undefined
   /** The sender's own ID; delivery receipts repeat it. */
   foreignId?: string | undefined
+  /** The name or number it comes from, and what it says. */
+  sender?: string | undefined
+  text?: string | undefined
 }
 
-/** What truly happens to a message. `status` words are ours, those in `history` and `receipts` are seven.io's. */
-export interface Truth {
-  messageId: string
+/** What truly happens to a message. `status` words are ours, those in `history` and `receipts` are the provider's. */
+export interface TruthOf<S extends string> {
   recipient: string
-  foreignId: string | null
   sentAt: Date
-  history: Transition[]
+  history: Step<S>[]
   /** The status now; null while there is none. */
   status: Status | null
   /** The status it ends with, now or later; null when it never becomes final. */
@@ -46,7 +59,12 @@ export interface Truth {
   /** When a status query was first answered with the final status. */
   toldFinalAt: Date | null
   /** The delivery receipts the receiver accepted, in the order of its answers. */
-  receipts: { status: SevenStatus; acknowledgedAt: Date }[]
+  receipts: { status: S; acknowledgedAt: Date }[]
+}
+
+export interface Truth extends TruthOf<SevenStatus> {
+  messageId: string
+  foreignId: string | null
 }
 
 export interface MessageStore {
@@ -86,7 +104,7 @@ export function createMessageStore(seed: number, law: Law, firstMessageId: numbe
   const indexOf = (messageId: string) => (/^\d{11}$/.test(messageId) ? Number(messageId) - firstMessageId : -1)
 
   return {
-    send(recipients, { sentAt = new Date(), foreignId } = {}) {
+    send(recipients, { sentAt = new Date(), foreignId, sender = 'sandbox', text = 'Hello' } = {}) {
       const sent = recipients.map((recipient, index) => {
         const place = messages.length + index
         const random = createRandom(seed, FIRST_STREAM + place)
@@ -95,6 +113,8 @@ export function createMessageStore(seed: number, law: Law, firstMessageId: numbe
           messageId: String(firstMessageId + place),
           recipient,
           foreignId: foreignId ?? null,
+          sender,
+          text,
           sentAt,
           history,
           luck: random(),
@@ -118,28 +138,50 @@ export function createMessageStore(seed: number, law: Law, firstMessageId: numbe
   }
 }
 
+/** Numbers that Ofcom keeps free for drama: nobody has them. */
+export function sampleRecipients(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `447700900${String(index % 1000).padStart(3, '0')}`)
+}
+
+/** The one form in which numbers are compared: digits from the country code on. */
+export function digitsOf(number: string): string {
+  return number.replace(/\D/g, '').replace(/^0+/, '')
+}
+
+/** Our word for one of seven.io's. */
+export function wordOf(status: SevenStatus): Status {
+  return STATUSES[status]
+}
+
 /** The latest transition at `now`, or undefined while there is none. */
-export function transitionAt({ history }: SandboxMessage, now: number): Transition | undefined {
+export function transitionAt<S extends string>({ history }: Sent<S>, now: number): Step<S> | undefined {
   return history.findLast(({ at }) => at.getTime() <= now)
 }
 
-export function isFinalTransition({ status }: Transition): boolean {
-  return isFinal(STATUSES[status])
+/** Remembers that an answer of `now` told the status the message ends with. */
+export function noteIfToldFinal<S extends string>(message: Sent<S>, wordOf: (status: S) => Status, now: number): void {
+  if (message.toldFinalAt !== null) return
+  const step = transitionAt(message, now)
+  if (step && step === message.history.at(-1) && isFinal(wordOf(step.status))) message.toldFinalAt = now
 }
 
 export function truthOf(message: SandboxMessage, now: number): Truth {
-  const { messageId, recipient, foreignId, sentAt, history, toldFinalAt } = message
+  const { messageId, foreignId } = message
+  return { messageId, foreignId, ...judge(message, wordOf, now) }
+}
+
+/** What is true of a message of either provider at `now`. */
+export function judge<S extends string>(message: Sent<S>, wordOf: (status: S) => Status, now: number): TruthOf<S> {
+  const { recipient, sentAt, history, toldFinalAt } = message
   const current = transitionAt(message, now)
   const last = history.at(-1)
-  const lastStatus = last ? STATUSES[last.status] : null
+  const lastStatus = last ? wordOf(last.status) : null
   const finalStatus = isFinal(lastStatus) ? lastStatus : null
   return {
-    messageId,
     recipient,
-    foreignId,
     sentAt,
     history: [...history],
-    status: current ? STATUSES[current.status] : null,
+    status: current ? wordOf(current.status) : null,
     finalStatus,
     finalAt: finalStatus && last ? last.at : null,
     askedAt: message.askedAt.map((at) => new Date(at)),

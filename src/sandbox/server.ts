@@ -1,9 +1,10 @@
 /**
- * The sandbox provider: a real HTTP server on 127.0.0.1 that speaks seven.io's wire format, for demos, tests and
- * benchmarks. Every message has a truth, drawn from a seeded law when it is sent, against which a run can be judged.
+ * The sandbox provider: a real HTTP server on 127.0.0.1 that speaks the wire format of seven.io, for
+ * demos, tests and benchmarks. Every message has a truth, drawn from a seeded law when it is sent, against which a run
+ * can be judged.
  *
- * Its limit: it is as kind as its knobs say, and knows seven.io only as far as its documents and recordings tell. Its
- * control routes ask for no key, which is why it listens on the loopback address only.
+ * Its limit: it is as kind as its knobs say, and knows the providers only as far as their documents and recordings
+ * tell. Its control routes ask for no key, which is why it listens on the loopback address only.
  *
  *   const sandbox = await createSandbox({ seed: 7, law: { timeScale: 60 }, knobs: { webhookLossPerMessage: 0.5 } })
  *   const messageIds = sandbox.send(100)          // and an account with baseUrl: sandbox.url, apiKey: sandbox.apiKey
@@ -14,12 +15,24 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { LastwordError } from '../core/errors.ts'
 import { createAgenda } from './agenda.ts'
 import { addControlRoutes } from './control.ts'
+import type { WebhookStats } from './delivery.ts'
+import { createResponder } from './faults.ts'
 import { DEFAULT_KNOBS, type Knobs, type KnobsPatch, turnKnobs } from './knobs.ts'
-import { DEFAULT_LAW, type Law } from './law.ts'
-import { createMessageStore, type SendOptions, type Truth, truthOf } from './messages.ts'
+import { DEFAULT_LAW, type Law, type SevenStatus } from './law.ts'
+import {
+  createMessageStore,
+  type SandboxMessage,
+  type SendOptions,
+  sampleRecipients,
+  type Truth,
+  truthOf,
+} from './messages.ts'
 import { createRandom } from './random.ts'
 import { addSevenRoutes, createQueryStats, type QueryStats } from './seven.ts'
-import { createWebhooks, type WebhookStats } from './webhooks.ts'
+import { addHookRoutes, type Hook } from './seven-hooks.ts'
+import { addLogbookRoute, createLogbookStats, type LogbookStats } from './seven-logbook.ts'
+import { createSevenFormat, type SevenTarget } from './seven-webhooks.ts'
+import { createWebhooks } from './webhooks.ts'
 
 export interface SandboxOptions {
   /** 0, the default, takes a free one. */
@@ -30,18 +43,24 @@ export interface SandboxOptions {
   /** What differs from the default law, `timeScale` above all. */
   law?: Partial<Law>
   knobs?: KnobsPatch
-  /** IDs count up from here; eleven digits. Two runs against one database should not share IDs. */
+  /**
+   * IDs count up from here; eleven digits. Two runs against one database
+   * should not share IDs.
+   */
   firstMessageId?: number
 }
 
 interface SandboxStats extends QueryStats {
   /** Messages sent. */
   messages: number
+  logbook: LogbookStats
   webhooks: WebhookStats
+  /** Requests that were no delivery receipts: other events, empty bodies. */
+  webhookNoise: WebhookStats
 }
 
 export interface Sandbox {
-  /** The base URL of the API, for `baseUrl` of an account. */
+  /** The base URL of seven.io's API, for `baseUrl` of an account. */
   url: string
   apiKey: string
   /** Sends so many messages, or one to each recipient, and returns their IDs. */
@@ -50,6 +69,8 @@ export interface Sandbox {
   /** The truth of all messages, in the order of sending. */
   truths(): Truth[]
   stats(): SandboxStats
+  /** seven.io's webhook subscriptions. */
+  hooks(): Hook[]
   knobs(): Knobs
   /** Turns some of the knobs; throws INPUT_INVALID for what cannot be turned so. */
   set(patch: KnobsPatch): void
@@ -59,6 +80,8 @@ export interface Sandbox {
 }
 
 const FIRST_MESSAGE_ID = 77_100_000_001
+/** Stream 0 is that of faults, those above are the messages'. */
+const NOISE_STREAM = -3
 
 export async function createSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
   const { port = 0, apiKey = 'sandbox', seed = 1, firstMessageId = FIRST_MESSAGE_ID } = options
@@ -68,7 +91,15 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
   const messages = createMessageStore(seed, law, firstMessageId)
   const queryStats = createQueryStats()
   const currentKnobs = () => knobs
-  const webhooks = createWebhooks({ knobs: currentKnobs, agenda, timeScale: law.timeScale })
+  const logbookStats = createLogbookStats()
+  const hooks: Hook[] = []
+  const webhooks = createWebhooks<SevenStatus, SandboxMessage, SevenTarget>({
+    knobs: currentKnobs,
+    agenda,
+    timeScale: law.timeScale,
+    format: createSevenFormat(currentKnobs, () => hooks),
+    random: createRandom(seed, NOISE_STREAM),
+  })
 
   const sendTo = (recipients: readonly string[], sendOptions?: SendOptions) => {
     const sent = messages.send(recipients, sendOptions)
@@ -76,17 +107,25 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
     return sent
   }
   const send = (what: number | readonly string[], sendOptions?: SendOptions) => {
-    const recipients = typeof what === 'number' ? Array.from({ length: what }, (_, index) => recipientOf(index)) : what
+    const recipients = typeof what === 'number' ? sampleRecipients(what) : what
     return sendTo(recipients, sendOptions).map(({ messageId }) => messageId)
   }
   const set = (patch: unknown) => {
     knobs = turnKnobs(knobs, patch)
   }
-  const stats = () => ({ messages: messages.size, ...structuredClone(queryStats), webhooks: webhooks.stats() })
 
   const app = createApp()
-  const random = createRandom(seed)
-  addSevenRoutes(app, { apiKey, messages, send: sendTo, knobs: currentKnobs, stats: queryStats, random, agenda })
+  const stats = () => ({
+    messages: messages.size,
+    ...structuredClone(queryStats),
+    logbook: structuredClone(logbookStats),
+    webhooks: webhooks.stats(),
+    webhookNoise: webhooks.noiseStats(),
+  })
+  const respond = createResponder({ knobs: currentKnobs, random: createRandom(seed), agenda })
+  addSevenRoutes(app, { apiKey, messages, send: sendTo, knobs: currentKnobs, stats: queryStats, respond })
+  addLogbookRoute(app, { apiKey, messages, stats: logbookStats, respond })
+  addHookRoutes(app, { apiKey, hooks })
   addControlRoutes(app, { messages, send, stats, knobs: currentKnobs, set })
   const close = async () => {
     agenda.close()
@@ -106,6 +145,7 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
       },
       truths: () => messages.list().map((message) => truthOf(message, Date.now())),
       stats,
+      hooks: () => structuredClone(hooks),
       knobs: currentKnobs,
       set,
       settled: webhooks.settled,
@@ -127,9 +167,4 @@ function createApp(): FastifyInstance {
     return reply.code(error.status).send({ title: error.title, status: error.status, detail: error.message })
   })
   return app
-}
-
-/** From the numbers that Ofcom keeps free for drama: nobody has them. */
-function recipientOf(index: number): string {
-  return `447700900${String(index % 1000).padStart(3, '0')}`
 }

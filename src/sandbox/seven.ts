@@ -6,26 +6,25 @@
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Agenda } from './agenda.ts'
 import { formatBerlinTime } from './berlin-time.ts'
-import { type Answer, drawFault, FAULTS, type Fault, replyWithFault } from './faults.ts'
+import { type Answer, type AnswerCounts, createAnswerCounts, errorCodeBody, type Responder } from './faults.ts'
 import type { Knobs } from './knobs.ts'
 import {
-  isFinalTransition,
   type MessageStore,
+  noteIfToldFinal,
   type SandboxMessage,
   type SendOptions,
   transitionAt,
+  wordOf,
 } from './messages.ts'
-import type { Random } from './random.ts'
 
 /** Counts of the status queries, those with a wrong API key left out. */
-export interface QueryStats {
-  requests: number
-  /** Requests that got the answer they asked for. */
-  answered: number
-  faults: Record<Fault, number>
+export interface QueryStats extends AnswerCounts {
   wrongKeys: number
+  /** Requests answered with 600 for one of the knob's `poisonIds`. */
+  poisoned: number
+  /** Requests that came when the status query was switched off. */
+  gone: number
   /** IDs in all requests, repeats included. */
   idsAsked: number
   unknownIdsAsked: number
@@ -34,8 +33,8 @@ export interface QueryStats {
 }
 
 export function createQueryStats(): QueryStats {
-  const faults = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>
-  return { requests: 0, answered: 0, faults, wrongKeys: 0, idsAsked: 0, unknownIdsAsked: 0, idsPerRequest: {} }
+  const counts = { wrongKeys: 0, poisoned: 0, gone: 0, idsAsked: 0, unknownIdsAsked: 0, idsPerRequest: {} }
+  return { ...createAnswerCounts(), ...counts }
 }
 
 export interface SevenRoutes {
@@ -44,9 +43,18 @@ export interface SevenRoutes {
   send: (recipients: readonly string[], options: SendOptions) => SandboxMessage[]
   knobs: () => Knobs
   stats: QueryStats
-  random: Random
-  agenda: Agenda
+  respond: Responder
 }
+
+/** How the status query may be switched off. The documents name no date and no form, so these are guesses. */
+const GONE = {
+  gone404: { status: 404, body: '{"error":"Not Found"}' },
+  gone410: { status: 410, body: '{"error":"Gone"}' },
+  gone200: {
+    status: 200,
+    body: '{"success":false,"message":"This endpoint is no longer available. Please use /api/journal/outbound instead."}',
+  },
+} as const
 
 /** Of https://docs.seven.io/en/rest-api/response-codes. */
 const WRONG_KEY = 900
@@ -55,7 +63,7 @@ const NO_RECIPIENT = 301
 const NO_TEXT = 305
 
 export function addSevenRoutes(app: FastifyInstance, routes: SevenRoutes): void {
-  const { apiKey, messages, send, knobs, stats, random, agenda } = routes
+  const { apiKey, messages, send, knobs, stats, respond } = routes
   const hasKey = (request: FastifyRequest) => request.headers['x-api-key'] === apiKey
 
   app.get('/api/status', async (request, reply) => {
@@ -65,18 +73,22 @@ export function addSevenRoutes(app: FastifyInstance, routes: SevenRoutes): void 
     }
     const messageIds = readMessageIds(request.query)
     countQuery(stats, messages, messageIds)
-    const { latencyMs } = knobs()
-    if (latencyMs > 0) await agenda.pause(latencyMs)
-    const now = Date.now()
-    const answer = answerStatusQuery(messages, messageIds, answerType(request), knobs().unknownIds, now)
-    const fault = drawFault(random, knobs())
-    if (fault) {
-      stats.faults[fault] += 1
-      return replyWithFault(reply, { fault, answer, knobs: knobs(), random, agenda })
+    const { statusQuery, poisonIds, errorCode } = knobs()
+    if (statusQuery !== 'on') {
+      stats.gone += 1
+      return reply.code(GONE[statusQuery].status).type('application/json').send(GONE[statusQuery].body)
     }
-    stats.answered += 1
-    for (const messageId of messageIds) noteIfToldFinal(messages.find(messageId), now)
-    return reply.type(answer.type).send(answer.body)
+    if (messageIds.some((messageId) => poisonIds.includes(messageId))) {
+      stats.poisoned += 1
+      return reply.type('application/json').send(errorCodeBody(BAD_ID, errorCode.form))
+    }
+    return respond(reply, stats, (now) => {
+      const answer = answerStatusQuery(messages, messageIds, answerType(request), knobs().unknownIds, now)
+      const onSent = () => {
+        for (const message of messageIds.map(messages.find)) if (message) noteIfToldFinal(message, wordOf, now)
+      }
+      return { answer, onSent }
+    })
   })
 
   app.post('/api/sms', async (request, reply) => {
@@ -88,7 +100,7 @@ export function addSevenRoutes(app: FastifyInstance, routes: SevenRoutes): void 
       return reply.send(JSON.stringify(String(withoutRecipient ? NO_RECIPIENT : NO_TEXT)))
     }
     const { to, text, from, foreign_id } = sms.data
-    const sent = send(to, { foreignId: foreign_id })
+    const sent = send(to, { foreignId: foreign_id, sender: from, text })
     return reply.send(JSON.stringify(sendAnswer(sent, text, from)))
   })
 }
@@ -139,12 +151,6 @@ function answerStatusQuery(
   })
   if (type === 'application/json') return { type, body: JSON.stringify(rows) }
   return { type, body: rows.map(({ status, status_time }) => `${status ?? ''}\n${status_time ?? ''}`).join('\n') }
-}
-
-function noteIfToldFinal(message: SandboxMessage | undefined, now: number): void {
-  if (!message || message.toldFinalAt !== null) return
-  const transition = transitionAt(message, now)
-  if (transition && isFinalTransition(transition)) message.toldFinalAt = now
 }
 
 const smsSchema = z.object({

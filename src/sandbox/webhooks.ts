@@ -1,187 +1,135 @@
 /**
- * Delivery receipts by webhook, as seven.io sends them (https://docs.seven.io/en/rest-api/webhooks).
+ * Delivery receipts by webhook, the same for both providers: what the knobs lose, delay, double and put out of order.
  *
- * Every transition of a message is announced at its time, unless the knobs lose it. A receipt that the receiver answers
- * with 429, 500, 502, 503 or 504, not in time, or not at all is sent again, up to 14 times over about 3.5 days of the
- * law; any other 4xx loses it for good.
+ * Every transition of a message is announced at its time to each target, and brought there as `delivery.ts` tells.
  *
  *   transition ── lost (knob)
- *              └─ [held back until the next one is sent] ── lag ── attempt ── accepted, refused
- *                                                                     └─ pause ── attempt … exhausted
+ *              └─ [held back until the next one is sent] ── delivery
  */
-import { Agent, request } from 'undici'
 import type { Agenda } from './agenda.ts'
-import { formatBerlinTime, formatBerlinTimeWithOffset } from './berlin-time.ts'
+import { createCourier, createWebhookStats, type Delivery, type RetryPolicy, type WebhookStats } from './delivery.ts'
 import type { Knobs } from './knobs.ts'
-import type { Transition } from './law.ts'
-import type { SandboxMessage } from './messages.ts'
-import { drawLognormal } from './random.ts'
+import type { Sent, Step } from './messages.ts'
+import type { OutgoingRequest } from './outgoing-request.ts'
+import { drawLognormal, type Random } from './random.ts'
 
-export interface WebhookStats {
-  /** Attempts that were begun. */
-  sent: number
-  /** Receipts answered 2xx or 3xx, duplicates included. */
-  accepted: number
-  /** Receipts that the knobs kept from being sent. */
-  lost: number
-  /** Attempts after the first. */
-  retried: number
-  /** Receipts lost for good by the receiver's answer. */
-  refused: number
-  /** Receipts given up after the last attempt. */
-  exhausted: number
+/** A URL that receipts go to. */
+export interface WebhookTarget {
+  url: string
 }
 
-export interface Webhooks {
+/** How a provider writes its webhooks, and where it sends them. */
+export interface WebhookFormat<S extends string, M extends Sent<S>, T extends WebhookTarget> {
+  policy: RetryPolicy
+  targets(): readonly T[]
+  /** The request that tells of one step of the message. */
+  write(message: M, step: Step<S>, target: T): OutgoingRequest
+  /** False for a step that this provider keeps to itself. */
+  isTold?(step: Step<S>): boolean
+  /** A request that is no delivery receipt. */
+  writeNoise(target: T, random: Random): OutgoingRequest
+  rewrite?(request: OutgoingRequest): OutgoingRequest
+}
+
+export interface Webhooks<M> {
   /** Announces every transition of the message when its time comes. */
-  follow(message: SandboxMessage): void
+  follow(message: M): void
   stats(): WebhookStats
+  /** Requests that were no delivery receipts. */
+  noiseStats(): WebhookStats
   /** Resolves when every history has run out and every receipt has ended one way or another, or on close. */
   settled(): Promise<void>
   close(): Promise<void>
 }
 
-export interface WebhookOptions {
+export interface WebhookOptions<S extends string, M extends Sent<S>, T extends WebhookTarget> {
   knobs: () => Knobs
   agenda: Agenda
   timeScale: number
+  format: WebhookFormat<S, M, T>
+  /** What is not a message's fate is drawn from here. */
+  random: Random
 }
 
-interface Receipt {
-  message: SandboxMessage
-  transition: Transition
+interface HeldBack {
   url: string
-  lagMs: number
-  body?: string
-  /** The receipt that was held back for this one. */
-  heldBack?: Receipt | undefined
+  deliver: () => void
 }
 
-/** Pauses before each attempt. Those after two hours are ours: known is that 14 attempts take about 3.5 days. */
-const PAUSES_MIN = [0, 1, 5, 30, 60, 120, 240, 360, 480, 600, 720, 720, 840, 840]
-/** However fast the law runs, a receiver that is down is not flooded. */
-const SHORTEST_PAUSE_MS = 20
-const RETRIED_STATUSES: ReadonlySet<number> = new Set([429, 500, 502, 503, 504])
-const MOST_CONNECTIONS = 50
+export function createWebhooks<S extends string, M extends Sent<S>, T extends WebhookTarget>(
+  options: WebhookOptions<S, M, T>,
+): Webhooks<M> {
+  const { knobs, agenda, timeScale, format, random: noiseRandom } = options
+  const timeoutMs = () => knobs().webhookTimeoutMs
+  const courier = createCourier({ timeoutMs, agenda, timeScale, policy: format.policy })
+  const stats = createWebhookStats()
+  const noiseStats = createWebhookStats()
+  const heldBack = new Map<M, HeldBack[]>()
 
-export function createWebhooks({ knobs, agenda, timeScale }: WebhookOptions): Webhooks {
-  // The agent queues what exceeds its connections, and counts time-outs from the moment a request is on its way.
-  const agent = new Agent({ connections: MOST_CONNECTIONS, pipelining: 1 })
-  const stats: WebhookStats = { sent: 0, accepted: 0, lost: 0, retried: 0, refused: 0, exhausted: 0 }
-  const heldBack = new Map<SandboxMessage, Receipt>()
-  /** Histories that have not run out, and receipts that have not ended. */
-  let open = 0
-  let waiting: (() => void)[] = []
-  let closed = false
-
-  const end = () => {
-    open -= 1
-    if (open === 0) release()
-  }
-  const release = () => {
-    for (const resolve of waiting) resolve()
-    waiting = []
-  }
-
-  const follow = (message: SandboxMessage, step = 0) => {
-    const transition = message.history[step]
-    if (!transition) return end()
-    agenda.add(transition.at.getTime(), () => {
-      announce(message, transition, step === message.history.length - 1)
-      follow(message, step + 1)
+  const follow = (message: M, end: () => void, index = 0) => {
+    const step = message.history[index]
+    if (!step) return end()
+    agenda.add(step.at.getTime(), () => {
+      if (format.isTold?.(step) ?? true) announce(message, step, index === message.history.length - 1)
+      follow(message, end, index + 1)
     })
   }
 
-  const announce = (message: SandboxMessage, transition: Transition, isLast: boolean) => {
-    const { webhookUrl, webhookLoss, webhookLossPerMessage, webhookReorder, webhookDuplicates } = knobs()
-    const { random } = message
-    const held = heldBack.get(message)
+  const announce = (message: M, step: Step<S>, isLast: boolean) => {
+    const held = heldBack.get(message) ?? []
     heldBack.delete(message)
-    const isLost = random() < webhookLoss || message.luck < webhookLossPerMessage
-    if (webhookUrl === null || isLost) {
-      if (webhookUrl !== null) stats.lost += 1
-      if (held) schedule(held)
-      return
+    const targets = format.targets()
+    // The fate of a message must not depend on whether somebody listened.
+    if (targets.length === 0) message.random()
+    for (const target of targets) {
+      makeNoise(target)
+      const index = held.findIndex(({ url }) => url === target.url)
+      announceTo(target, message, step, isLast, index === -1 ? undefined : held.splice(index, 1)[0])
     }
-    const receipt = { message, transition, url: webhookUrl, lagMs: drawLag(message) }
-    if (random() < webhookReorder && !held && !isLast) {
-      heldBack.set(message, receipt)
-      return
-    }
-    schedule({ ...receipt, heldBack: held })
-    if (random() < webhookDuplicates) schedule({ ...receipt, lagMs: drawLag(message) })
+    for (const { deliver } of held) deliver()
   }
 
-  const drawLag = ({ random }: SandboxMessage) => {
+  const announceTo = (target: T, message: M, step: Step<S>, isLast: boolean, held: HeldBack | undefined) => {
+    const { webhookLoss, webhookLossPerMessage, webhookReorder, webhookDuplicates } = knobs()
+    const { random } = message
+    if (random() < webhookLoss || message.luck < webhookLossPerMessage) {
+      stats.lost += 1
+      return held?.deliver()
+    }
+    const delivery: Delivery = {
+      lagMs: drawLag(random),
+      stats,
+      write: () => format.write(message, step, target),
+      rewrite: format.rewrite,
+      onAccepted: () => message.receipts.push({ status: step.status, acknowledgedAt: Date.now() }),
+    }
+    if (random() < webhookReorder && !held && !isLast) {
+      heldBack.set(message, [
+        ...(heldBack.get(message) ?? []),
+        { url: target.url, deliver: () => courier.deliver(delivery) },
+      ])
+      return
+    }
+    courier.deliver({ ...delivery, onTried: held?.deliver })
+    if (random() < webhookDuplicates) courier.deliver({ ...delivery, lagMs: drawLag(random) })
+  }
+
+  const makeNoise = (target: T) => {
+    if (noiseRandom() >= knobs().webhookNoise) return
+    const write = () => format.writeNoise(target, noiseRandom)
+    courier.deliver({ lagMs: drawLag(noiseRandom), stats: noiseStats, write, rewrite: format.rewrite })
+  }
+
+  const drawLag = (random: Random) => {
     const { medianMs, sigma } = knobs().webhookDelay
     return drawLognormal(random, medianMs, sigma) / timeScale
   }
 
-  const schedule = (receipt: Receipt) => {
-    open += 1
-    agenda.add(Date.now() + receipt.lagMs, () => void attempt(receipt, 1))
-  }
-
-  const attempt = async (receipt: Receipt, number: number): Promise<void> => {
-    stats.sent += 1
-    if (number > 1) stats.retried += 1
-    receipt.body ??= receiptBody(receipt)
-    const status = await post(agent, receipt.url, receipt.body, knobs().webhookTimeoutMs)
-    if (closed) return
-    if (receipt.heldBack && number === 1) schedule(receipt.heldBack)
-    if (status === undefined || RETRIED_STATUSES.has(status)) {
-      const pauseMin = PAUSES_MIN[number]
-      if (pauseMin !== undefined) {
-        const pauseMs = Math.max((pauseMin * 60_000) / timeScale, SHORTEST_PAUSE_MS)
-        return agenda.add(Date.now() + pauseMs, () => void attempt(receipt, number + 1))
-      }
-      stats.exhausted += 1
-    } else if (status < 400) {
-      stats.accepted += 1
-      receipt.message.receipts.push({ status: receipt.transition.status, acknowledgedAt: Date.now() })
-    } else {
-      stats.refused += 1
-    }
-    end()
-  }
-
   return {
-    follow(message) {
-      open += 1
-      follow(message)
-    },
+    follow: (message) => follow(message, courier.begin()),
     stats: () => ({ ...stats }),
-    settled: () => new Promise((resolve) => (open === 0 || closed ? resolve() : waiting.push(resolve))),
-    async close() {
-      closed = true
-      release()
-      await agent.destroy()
-    },
+    noiseStats: () => ({ ...noiseStats }),
+    settled: courier.settled,
+    close: courier.close,
   }
-}
-
-/** The status of the answer, or undefined when there is none: no connection, or not in time. */
-async function post(agent: Agent, url: string, body: string, timeoutMs: number): Promise<number | undefined> {
-  try {
-    const headers = { 'content-type': 'application/json' }
-    const limits = { headersTimeout: timeoutMs, bodyTimeout: timeoutMs }
-    const answer = await request(url, { method: 'POST', headers, body, dispatcher: agent, ...limits })
-    await answer.body.dump()
-    return answer.statusCode
-  } catch {
-    return undefined
-  }
-}
-
-function receiptBody({ message, transition }: Receipt): string {
-  return JSON.stringify({
-    data: {
-      msg_id: message.messageId,
-      status: transition.status,
-      timestamp: formatBerlinTime(transition.at, 6),
-      ...(message.foreignId === null ? {} : { foreign_id: message.foreignId }),
-    },
-    webhook_event: 'dlr',
-    webhook_timestamp: formatBerlinTimeWithOffset(new Date()),
-  })
 }

@@ -1,11 +1,15 @@
 /** A receiver of webhooks: keeps every request, and answers each as it is told. */
-import { createServer } from 'node:http'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-interface Received {
+export interface Received {
   method: string | undefined
+  /** Path and query, as in the request. */
+  path: string
+  headers: IncomingHttpHeaders
   type: string | undefined
   text: string
+  /** The parsed text, where it is JSON. */
   body: { data: { msg_id: string; status: string; timestamp: string; foreign_id?: string }; webhook_timestamp: string }
 }
 
@@ -23,7 +27,9 @@ export async function createReceiver(answer: (index: number) => number | 'hang' 
     for await (const chunk of request) chunks.push(chunk)
     const text = Buffer.concat(chunks).toString('utf8')
     const status = answer(received.length)
-    received.push({ method: request.method, type: request.headers['content-type'], text, body: JSON.parse(text) })
+    const { method, url: path = '', headers } = request
+    const body = text.startsWith('{') ? JSON.parse(text) : undefined
+    received.push({ method, path, headers, type: headers['content-type'], text, body })
     if (status !== 'hang') response.writeHead(status).end()
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
