@@ -2,12 +2,14 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
+import type { CmSandbox } from './cm.ts'
 import type { Knobs } from './knobs.ts'
 import { type MessageStore, type SendOptions, truthOf } from './messages.ts'
 
 export interface ControlRoutes {
   messages: MessageStore
   send: (what: number | readonly string[], options: SendOptions) => string[]
+  cm: CmSandbox
   stats: () => object
   knobs: () => Knobs
   set: (patch: unknown) => void
@@ -23,6 +25,15 @@ const sendSchema = z
   })
   .refine(({ count, recipients }) => (count === undefined) !== (recipients === undefined), 'give count or recipients')
 
+const cmSendingSchema = z.strictObject({
+  reference: z.string().optional(),
+  recipients: z.array(z.string().min(1)).min(1).max(MOST_MESSAGES),
+})
+const cmSendSchema = z.union([
+  z.strictObject({ count: z.int().min(1).max(MOST_MESSAGES), sentAt: z.coerce.date().optional() }),
+  z.strictObject({ messages: z.array(cmSendingSchema).min(1).max(MOST_MESSAGES), sentAt: z.coerce.date().optional() }),
+])
+
 const pageSchema = z.object({
   after: z.string().optional(),
   limit: z.coerce.number().int().min(1).max(10_000).default(1_000),
@@ -34,10 +45,13 @@ const pageSchema = z.object({
  * | `POST /sandbox/messages` `{"count":n}` or `{"recipients":[…]}`, `sentAt?`, `foreignId?` | `{"messageIds":[…]}` |
  * | `GET /sandbox/truth?after&limit` | `{"messages":[…],"next":…or null}`, in the order of sending |
  * | `GET /sandbox/truth/{messageId}` | one of them |
+ * | `POST /sandbox/cm/messages` `{"count":n}` or `{"messages":[CmSending, …]}`, `sentAt?` | `{"messages":[CmKey, …]}` |
+ * | `GET /sandbox/cm/truth?after&limit`, `GET /sandbox/cm/truth/{reference}?recipient` | as above |
  * | `GET /sandbox/stats` | what was asked and what was sent |
  * | `GET /sandbox/knobs`, `PUT /sandbox/knobs` | all knobs; turns those in the body |
  */
-export function addControlRoutes(app: FastifyInstance, { messages, send, stats, knobs, set }: ControlRoutes): void {
+export function addControlRoutes(app: FastifyInstance, routes: ControlRoutes): void {
+  const { messages, send, cm, stats, knobs, set } = routes
   app.post('/sandbox/messages', async (request) => {
     const { count, recipients, ...options } = check(sendSchema, request.body)
     return { messageIds: send(recipients ?? count ?? 0, options) }
@@ -54,11 +68,34 @@ export function addControlRoutes(app: FastifyInstance, { messages, send, stats, 
     if (!message) throw new LastwordError('NOT_FOUND', 'The sandbox has sent no message with this ID.')
     return truthOf(message, Date.now())
   })
+  addCmControlRoutes(app, cm)
   app.get('/sandbox/stats', async () => stats())
   app.get('/sandbox/knobs', async () => knobs())
   app.put('/sandbox/knobs', async (request) => {
     set(request.body)
     return knobs()
+  })
+}
+
+function addCmControlRoutes(app: FastifyInstance, cm: CmSandbox): void {
+  app.post('/sandbox/cm/messages', async (request) => {
+    const wanted = check(cmSendSchema, request.body)
+    return { messages: cm.send('count' in wanted ? wanted.count : wanted.messages, { sentAt: wanted.sentAt }) }
+  })
+  app.get('/sandbox/cm/truth', async (request) => {
+    const { after, limit } = check(
+      pageSchema.extend({ after: z.coerce.number().int().min(0).default(0) }),
+      request.query,
+    )
+    const messages = cm.truths(after, limit)
+    const next = after + messages.length
+    return { messages, next: next < cm.stats().messages ? String(next) : null }
+  })
+  app.get<{ Params: { reference: string } }>('/sandbox/cm/truth/:reference', async (request) => {
+    const { recipient } = check(z.object({ recipient: z.string().optional() }), request.query)
+    const truth = cm.truth(request.params.reference, recipient)
+    if (!truth) throw new LastwordError('NOT_FOUND', 'The sandbox has sent no message with this reference.')
+    return truth
   })
 }
 

@@ -1,8 +1,20 @@
 /**
- * The knobs: what goes wrong at the sandbox provider, changeable while it runs. Shares are numbers from 0 to 1.
+ * The knobs: what goes wrong at the sandbox provider, changeable while it runs. Shares are numbers from 0 to 1. Those
+ * of webhooks and faults hold for both providers, those that begin with `cm` for CM.com alone.
  */
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
+
+const CM_WEBHOOK_FORMS = [
+  'json',
+  'jsonArray',
+  'xml',
+  'xmlSeveral',
+  'getUpper',
+  'getLower',
+  'formUpper',
+  'formLower',
+] as const
 
 const share = z.number().min(0).max(1)
 
@@ -17,6 +29,14 @@ const knobsSchema = z.strictObject({
   signatureUrl: z.enum(['full', 'path']),
   /** A retry gets a new time, nonce and signature; without this, it repeats them. */
   signRetriesAnew: z.boolean(),
+  /** Where CM.com's delivery receipts go; null sends none. */
+  cmWebhookUrl: z.url({ protocol: /^https?$/ }).nullable(),
+  /** How CM.com's delivery receipts are written; `jsonArray` and `xmlSeveral` repeat all of the message so far. */
+  cmWebhookForm: z.enum(CM_WEBHOOK_FORMS),
+  /** The share of CM.com's delivered messages that fail after all; counts when they are sent. */
+  failedAfterDelivered: share,
+  /** The `status` of CM.com's answer that there are no transactions, which is not known. */
+  cmEmptyStatus: z.int(),
   /** How often, beside a delivery receipt, another event or an empty body is sent. */
   webhookNoise: share,
   /** The share of single delivery receipts that are never sent. */
@@ -69,6 +89,10 @@ export const DEFAULT_KNOBS: Knobs = {
   signingKey: null,
   signatureUrl: 'full',
   signRetriesAnew: false,
+  cmWebhookUrl: null,
+  cmWebhookForm: 'json',
+  failedAfterDelivered: 0,
+  cmEmptyStatus: 1,
   webhookNoise: 0,
   webhookLoss: 0,
   webhookLossPerMessage: 0,

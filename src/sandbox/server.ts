@@ -1,5 +1,5 @@
 /**
- * The sandbox provider: a real HTTP server on 127.0.0.1 that speaks the wire format of seven.io, for
+ * The sandbox provider: a real HTTP server on 127.0.0.1 that speaks the wire formats of seven.io and CM.com, for
  * demos, tests and benchmarks. Every message has a truth, drawn from a seeded law when it is sent, against which a run
  * can be judged.
  *
@@ -14,6 +14,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { LastwordError } from '../core/errors.ts'
 import { createAgenda } from './agenda.ts'
+import { type CmSandbox, type CmStats, createCm } from './cm.ts'
 import { addControlRoutes } from './control.ts'
 import type { WebhookStats } from './delivery.ts'
 import { createResponder } from './faults.ts'
@@ -38,13 +39,15 @@ export interface SandboxOptions {
   /** 0, the default, takes a free one. */
   port?: number
   apiKey?: string
+  /** CM.com's. */
+  productToken?: string
   /** Histories, faults and the fate of webhooks follow from it. */
   seed?: number
   /** What differs from the default law, `timeScale` above all. */
   law?: Partial<Law>
   knobs?: KnobsPatch
   /**
-   * IDs count up from here; eleven digits. Two runs against one database
+   * IDs count up from here, and CM.com's references (`R77100000001`); eleven digits. Two runs against one database
    * should not share IDs.
    */
   firstMessageId?: number
@@ -57,12 +60,15 @@ interface SandboxStats extends QueryStats {
   webhooks: WebhookStats
   /** Requests that were no delivery receipts: other events, empty bodies. */
   webhookNoise: WebhookStats
+  cm: CmStats
 }
 
 export interface Sandbox {
   /** The base URL of seven.io's API, for `baseUrl` of an account. */
   url: string
   apiKey: string
+  /** CM.com, with the base URL of its API. */
+  cm: CmSandbox & { url: string }
   /** Sends so many messages, or one to each recipient, and returns their IDs. */
   send(what: number | readonly string[], options?: SendOptions): string[]
   truth(messageId: string): Truth | undefined
@@ -80,11 +86,17 @@ export interface Sandbox {
 }
 
 const FIRST_MESSAGE_ID = 77_100_000_001
-/** Stream 0 is that of faults, those above are the messages'. */
+/** Stream 0 is that of faults, those above are the messages'; CM.com's are below zero. */
 const NOISE_STREAM = -3
 
 export async function createSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
-  const { port = 0, apiKey = 'sandbox', seed = 1, firstMessageId = FIRST_MESSAGE_ID } = options
+  const {
+    port = 0,
+    apiKey = 'sandbox',
+    productToken = 'sandbox',
+    seed = 1,
+    firstMessageId = FIRST_MESSAGE_ID,
+  } = options
   const law: Law = { ...DEFAULT_LAW, ...options.law }
   let knobs = turnKnobs(DEFAULT_KNOBS, options.knobs ?? {})
   const agenda = createAgenda()
@@ -115,21 +127,24 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
   }
 
   const app = createApp()
+  const cmOptions = { app, seed, law, knobs: currentKnobs, agenda, productToken, firstReference: firstMessageId }
+  const { cm, ...cmWebhooks } = createCm(cmOptions)
   const stats = () => ({
     messages: messages.size,
     ...structuredClone(queryStats),
     logbook: structuredClone(logbookStats),
     webhooks: webhooks.stats(),
     webhookNoise: webhooks.noiseStats(),
+    cm: cm.stats(),
   })
   const respond = createResponder({ knobs: currentKnobs, random: createRandom(seed), agenda })
   addSevenRoutes(app, { apiKey, messages, send: sendTo, knobs: currentKnobs, stats: queryStats, respond })
   addLogbookRoute(app, { apiKey, messages, stats: logbookStats, respond })
   addHookRoutes(app, { apiKey, hooks })
-  addControlRoutes(app, { messages, send, stats, knobs: currentKnobs, set })
+  addControlRoutes(app, { messages, send, cm, stats, knobs: currentKnobs, set })
   const close = async () => {
     agenda.close()
-    await webhooks.close()
+    await Promise.all([webhooks.close(), cmWebhooks.close()])
     await app.close()
   }
 
@@ -138,6 +153,7 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
     return {
       url: `${origin}/api`,
       apiKey,
+      cm: { ...cm, url: `${origin}/cm/v1.2` },
       send,
       truth(messageId) {
         const message = messages.find(messageId)
@@ -148,7 +164,9 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
       hooks: () => structuredClone(hooks),
       knobs: currentKnobs,
       set,
-      settled: webhooks.settled,
+      settled: async () => {
+        await Promise.all([webhooks.settled(), cmWebhooks.settled()])
+      },
       close,
     }
   } catch (error) {
