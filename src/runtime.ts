@@ -49,14 +49,17 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     const metrics = createMetrics()
     const shared = { db: database.db, queues, accounts, log, metrics }
 
+    // Closed together: while the API answers what it has in hand, the workers must take nothing new.
+    const running: (() => Promise<void>)[] = []
+    releasers.push(() => Promise.all(running.map((stop) => stop())))
     if (parts.workers) {
-      const opened = await openWorkers({ ...shared, backend, leaseMs: config.leaseMs })
-      releasers.push(() => opened.close())
+      const workers = await openWorkers({ ...shared, backend, leaseMs: config.leaseMs })
+      running.push(() => workers.close())
     }
     if (!parts.api) return { url: undefined, log, close }
     const { apiKeys, host, port, publicUrl } = config
     const server = await createServer({ ...shared, pingQueues: () => backend.ping(), apiKeys, host, publicUrl })
-    releasers.push(() => closeServer(server))
+    running.push(() => closeServer(server))
     const url = await server.listen({ host, port }).catch((error: unknown) => {
       throw cannotListen(host, port, error)
     })
@@ -67,7 +70,7 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
   }
 }
 
-/** Longer than a webhook waits for its commit; together with the workers' grace period it stays within a stop's time. */
+/** Longer than a webhook waits for its commit, and well within the time of a stop. */
 const REQUESTS_END_WITHIN_MS = 5_000
 const IDLE_CHECK_MS = 50
 

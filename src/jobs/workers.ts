@@ -37,8 +37,8 @@ const DISPATCH_EVERY_MS = 1_000
 const EXPIRE_EVERY_MS = 5_000
 /** A flushed Redis forgets the schedulers, a killed worker may lose a tick; how long either goes unnoticed at most. */
 const SCHEDULERS_EVERY_MS = 5_000
-/** Together with the API's own closing this stays under the 15 seconds a stop may take. */
-const GRACE_MS = 6_000
+/** What is left of the 15 seconds a stop may take is for giving back and for closing the connections. */
+const GRACE_MS = 8_000
 const LONGEST_WINDOW_MS = 30 * 86_400_000
 
 /** How many workers one process opens, dispatch, expire and track included. */
