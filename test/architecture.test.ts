@@ -158,7 +158,7 @@ const rules: [string, (sources: Sources) => string[], Record<string, string>[]][
       { 'runtime.ts': "import { b } from './sandbox/server.ts'" },
       { 'index.ts': "export { b } from './sandbox/server.ts'" },
       { 'jobs/a.ts': "import { b } from '../sandbox/server.ts'" },
-      { 'sandbox/a.ts': "import { b } from '../providers/seven.ts'" },
+      { 'sandbox/a.ts': "import { b } from '../providers/seven/seven.ts'" },
       { 'config.ts': "import { b } from './db/client.ts'" },
     ],
   ],
@@ -237,9 +237,11 @@ const rules: [string, (sources: Sources) => string[], Record<string, string>[]][
 describe('the structure of the source', () => {
   it('is read whole', () => {
     const read = [...sources.keys()]
-    expect(read).toEqual(expect.arrayContaining(['config.ts', 'core/settle.ts', 'providers/seven.ts', 'index.ts']))
+    expect(read).toEqual(
+      expect.arrayContaining(['config.ts', 'core/settle.ts', 'providers/seven/seven.ts', 'index.ts']),
+    )
     const imported = read.flatMap((path) => filesImportedBy(path, sources.get(path) ?? ''))
-    expect(imported).toEqual(expect.arrayContaining(['core/status.ts', 'core/errors.ts', 'providers/seven.ts']))
+    expect(imported).toEqual(expect.arrayContaining(['core/status.ts', 'core/errors.ts', 'providers/seven/seven.ts']))
   })
 
   it.each(rules)('%s', (_, rule) => {

@@ -1,7 +1,7 @@
 /** Every provider Lastword speaks to. A new one is added here and nowhere else. */
-import { cm } from './cm.ts'
+import { cm } from './cm/cm.ts'
 import type { Account, Provider, StatusLookup } from './provider.ts'
-import { seven } from './seven.ts'
+import { seven } from './seven/seven.ts'
 
 export const providers: readonly Provider<never>[] = [seven as Provider<never>, cm as Provider<never>]
 

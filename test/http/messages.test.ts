@@ -1,8 +1,8 @@
 import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
-import { claimDue } from '../../src/db/schedule.ts'
 import { applyReports } from '../../src/db/reports.ts'
+import { claimDue } from '../../src/db/schedule.ts'
 import { messages } from '../../src/db/schema.ts'
 import { type Api, anyTime, expectProblem, startApi } from '../support/api.ts'
 

@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LastwordError } from '../../src/core/errors.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
-import { cm } from '../../src/providers/cm.ts'
-import type { CmAccount } from '../../src/providers/cm-account.ts'
+import type { CmAccount } from '../../src/providers/cm/account.ts'
+import { cm } from '../../src/providers/cm/cm.ts'
 import type { WebhookRequest } from '../../src/providers/provider.ts'
 
 const account: CmAccount = cm.accountSchema.parse({ name: 'cm', provider: 'cm', productToken: 'token-of-cm' })

@@ -1,8 +1,8 @@
 /** What the conformance suite needs of each provider: samples in its own words. */
 import type { Status } from '../../src/core/status.ts'
-import { cm } from '../../src/providers/cm.ts'
+import { cm } from '../../src/providers/cm/cm.ts'
 import type { Provider, WebhookRequest } from '../../src/providers/provider.ts'
-import { seven } from '../../src/providers/seven.ts'
+import { seven } from '../../src/providers/seven/seven.ts'
 import type { ProviderFixture } from '../support/provider-conformance.ts'
 
 function post(path: string, body: Buffer, receivedAt: Date): WebhookRequest {

@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { LastwordError } from '../../src/core/errors.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import type { WebhookRequest } from '../../src/providers/provider.ts'
-import { seven } from '../../src/providers/seven.ts'
-import type { SevenAccount } from '../../src/providers/seven-account.ts'
+import type { SevenAccount } from '../../src/providers/seven/account.ts'
+import { seven } from '../../src/providers/seven/seven.ts'
 
 const GIVEN = { name: 'main', provider: 'seven', apiKey: 'sEcReT-api-key' }
 const account: SevenAccount = seven.accountSchema.parse(GIVEN)

@@ -8,10 +8,10 @@
  */
 import { Temporal } from 'temporal-polyfill'
 import { z } from 'zod'
-import type { StatusReport } from '../core/status.ts'
-import type { StatusAnswer, StatusLookup, WindowAnswer } from './provider.ts'
-import { type SevenAccount, sevenHeaders } from './seven-account.ts'
-import { parseAnswer, readRows } from './seven-answers.ts'
+import type { StatusReport } from '../../core/status.ts'
+import type { StatusAnswer, StatusLookup, WindowAnswer } from '../provider.ts'
+import { type SevenAccount, sevenHeaders } from './account.ts'
+import { parseAnswer, readRows } from './answers.ts'
 import {
   foreignIdSchema,
   idSchema,
@@ -22,7 +22,7 @@ import {
   readTime,
   SEVEN_TIME_ZONE,
   statusSchema,
-} from './seven-reports.ts'
+} from './reports.ts'
 
 /** The most rows the logbook gives at once. */
 const PAGE_SIZE = 100

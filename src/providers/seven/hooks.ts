@@ -4,11 +4,11 @@
  * Source: https://docs.seven.io/en/rest-api/endpoints/hooks.
  */
 import { z } from 'zod'
-import { ProviderError } from '../core/errors.ts'
-import type { HookApi, HookSubscription } from './provider.ts'
-import { type SevenAccount, sevenHeaders } from './seven-account.ts'
-import { isObject, parseJson, readRows, throwIfErrorCode } from './seven-answers.ts'
-import { idSchema } from './seven-reports.ts'
+import { ProviderError } from '../../core/errors.ts'
+import type { HookApi, HookSubscription } from '../provider.ts'
+import { type SevenAccount, sevenHeaders } from './account.ts'
+import { isObject, parseJson, readRows, throwIfErrorCode } from './answers.ts'
+import { idSchema } from './reports.ts'
 
 export function sevenHooks(account: SevenAccount): HookApi {
   return {

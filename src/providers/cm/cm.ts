@@ -4,15 +4,16 @@
  * Sending at CM returns no message ID: the key is the sender's own reference together with the recipient. Receipts are
  * not signed; what protects them is the token at the end of the webhook URL.
  *
- *   cm-account.ts       the account, references, the time zone
- *   cm-webhook.ts       receipts as JSON, XML, form or query (cm-xml.ts, json-text.ts)
- *   cm-transactions.ts  the transactions API
+ *   account.ts       the account, references, the time zone
+ *   webhook.ts       receipts as JSON, XML, form or query (xml.ts, json-text.ts)
+ *   transactions.ts  the transactions API
  */
-import { CM_REFERENCE_RULE, type CmAccount, cmAccountSchema, normalizeReference } from './cm-account.ts'
-import { transactionsOf } from './cm-transactions.ts'
-import { readCmWebhook } from './cm-webhook.ts'
-import { normalizePhoneNumber } from './phone-number.ts'
-import type { Provider } from './provider.ts'
+
+import { normalizePhoneNumber } from '../phone-number.ts'
+import type { Provider } from '../provider.ts'
+import { CM_REFERENCE_RULE, type CmAccount, cmAccountSchema, normalizeReference } from './account.ts'
+import { transactionsOf } from './transactions.ts'
+import { readCmWebhook } from './webhook.ts'
 
 export const cm: Provider<CmAccount> = {
   name: 'cm',

@@ -5,8 +5,8 @@
  * number, or an object with `code` or `error_code`.
  */
 import type { z } from 'zod'
-import { ProviderError } from '../core/errors.ts'
-import { readJson } from './json-text.ts'
+import { ProviderError } from '../../core/errors.ts'
+import { readJson } from '../json-text.ts'
 
 /** Codes that say more than "it did not work". */
 const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request', string]> = new Map([

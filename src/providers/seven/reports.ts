@@ -5,8 +5,8 @@
  * as numbers, statuses in odd case, times that are missing or not in any clock.
  */
 import { z } from 'zod'
-import type { Status, StatusReport } from '../core/status.ts'
-import { parseLocalTime } from './local-time.ts'
+import type { Status, StatusReport } from '../../core/status.ts'
+import { parseLocalTime } from '../local-time.ts'
 
 /** Times come without an offset, in the vendor's own time; recordings prove it, the documents do not say it. */
 export const SEVEN_TIME_ZONE = 'Europe/Berlin'

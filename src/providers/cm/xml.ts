@@ -4,7 +4,7 @@
  * nothing that CM sends needs them, and they are the way to make a parser read files or grow without end.
  */
 import { XMLParser, XMLValidator } from 'fast-xml-parser'
-import { LastwordError } from '../core/errors.ts'
+import { LastwordError } from '../../core/errors.ts'
 
 const parser = new XMLParser({
   ignoreAttributes: false,

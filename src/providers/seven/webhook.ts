@@ -9,12 +9,12 @@
  */
 import { parse } from 'node:querystring'
 import { z } from 'zod'
-import { LastwordError } from '../core/errors.ts'
-import type { StatusReport } from '../core/status.ts'
-import { readJson } from './json-text.ts'
-import type { WebhookReading, WebhookRequest } from './provider.ts'
-import type { SevenAccount } from './seven-account.ts'
-import { isObject } from './seven-answers.ts'
+import { LastwordError } from '../../core/errors.ts'
+import type { StatusReport } from '../../core/status.ts'
+import { readJson } from '../json-text.ts'
+import type { WebhookReading, WebhookRequest } from '../provider.ts'
+import type { SevenAccount } from './account.ts'
+import { isObject } from './answers.ts'
 import {
   foreignIdSchema,
   idSchema,
@@ -23,8 +23,8 @@ import {
   readForeignId,
   readStatus,
   readTime,
-} from './seven-reports.ts'
-import { checkSignature } from './seven-signature.ts'
+} from './reports.ts'
+import { checkSignature } from './signature.ts'
 
 /** A receipt before it is checked, and how the places of its data are named in complaints. */
 interface Receipt {

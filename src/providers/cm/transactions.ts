@@ -7,14 +7,14 @@
  */
 import { Temporal } from 'temporal-polyfill'
 import { z } from 'zod'
-import { ProviderError } from '../core/errors.ts'
-import { isFinal, type Status, type StatusReport } from '../core/status.ts'
-import { CM_TIME_ZONE, type CmAccount, normalizeReference } from './cm-account.ts'
-import type { ProviderHttp } from './http.ts'
-import { readJson } from './json-text.ts'
-import { parseLocalTime } from './local-time.ts'
-import { normalizePhoneNumber } from './phone-number.ts'
-import type { LookupByWindow, WindowAnswer } from './provider.ts'
+import { ProviderError } from '../../core/errors.ts'
+import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
+import type { ProviderHttp } from '../http.ts'
+import { readJson } from '../json-text.ts'
+import { parseLocalTime } from '../local-time.ts'
+import { normalizePhoneNumber } from '../phone-number.ts'
+import type { LookupByWindow, WindowAnswer } from '../provider.ts'
+import { CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
 
 /** Another scale than the webhook's. That 22 is a refusal and 40 a failed delivery is unconfirmed; both are final. */
 const STATUSES: Readonly<Record<string, Status>> = {

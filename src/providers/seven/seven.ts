@@ -4,14 +4,14 @@
  *
  * Source: https://docs.seven.io/en/rest-api.
  */
-import { normalizePhoneNumber } from './phone-number.ts'
-import type { Provider, StatusLookup } from './provider.ts'
-import { type SevenAccount, sevenAccountSchema } from './seven-account.ts'
-import { sevenHooks } from './seven-hooks.ts'
-import { sevenLogbook } from './seven-logbook.ts'
-import { isMessageId } from './seven-reports.ts'
-import { sevenStatusQuery } from './seven-status-query.ts'
-import { readSevenWebhook } from './seven-webhook.ts'
+import { normalizePhoneNumber } from '../phone-number.ts'
+import type { Provider, StatusLookup } from '../provider.ts'
+import { type SevenAccount, sevenAccountSchema } from './account.ts'
+import { sevenHooks } from './hooks.ts'
+import { sevenLogbook } from './logbook.ts'
+import { isMessageId } from './reports.ts'
+import { sevenStatusQuery } from './status-query.ts'
+import { readSevenWebhook } from './webhook.ts'
 
 /** What each setting of `query` asks, in order. */
 const LOOKUPS = {

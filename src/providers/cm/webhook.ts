@@ -9,14 +9,14 @@
  * A request is therefore refused only when no message in it can be read: refusing it for one bad message would hold the
  * reports of the others back for seven days, and then lose them.
  */
-import { type Issue, LastwordError } from '../core/errors.ts'
-import { isFinal, type Status, type StatusReport } from '../core/status.ts'
-import { CM_REFERENCE_RULE, CM_TIME_ZONE, type CmAccount, normalizeReference } from './cm-account.ts'
-import { parseXml } from './cm-xml.ts'
-import { readJson } from './json-text.ts'
-import { parseLocalTime } from './local-time.ts'
-import { normalizePhoneNumber } from './phone-number.ts'
-import type { WebhookReading, WebhookRequest } from './provider.ts'
+import { type Issue, LastwordError } from '../../core/errors.ts'
+import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
+import { readJson } from '../json-text.ts'
+import { parseLocalTime } from '../local-time.ts'
+import { normalizePhoneNumber } from '../phone-number.ts'
+import type { WebhookReading, WebhookRequest } from '../provider.ts'
+import { CM_REFERENCE_RULE, CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
+import { parseXml } from './xml.ts'
 
 /** Every code of `status.code`; the texts beside it do not decide. */
 const STATUSES: Readonly<Record<string, Status>> = {

@@ -10,8 +10,8 @@
  * the report for good, so it is given only for what is truly wrong, and what cannot be checked here is UNAVAILABLE.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
-import { LastwordError } from '../core/errors.ts'
-import type { WebhookReading, WebhookRequest } from './provider.ts'
+import { LastwordError } from '../../core/errors.ts'
+import type { WebhookReading, WebhookRequest } from '../provider.ts'
 
 export interface SignatureRule {
   signingKey: string

@@ -1,7 +1,7 @@
 /** What the parts of CM.com's module share: the account, the key of a message, the time zone. */
 import { z } from 'zod'
-import { commonAccountFields, credentialSchema, durationSchema } from './account.ts'
-import type { Account } from './provider.ts'
+import { commonAccountFields, credentialSchema, durationSchema } from '../account.ts'
+import type { Account } from '../provider.ts'
 
 export interface CmAccount extends Account {
   provider: 'cm'

@@ -6,12 +6,12 @@
  * row, a null row, an error for the whole request), and in which words the end of the interface will be announced.
  */
 import { z } from 'zod'
-import { ProviderError } from '../core/errors.ts'
-import type { StatusReport } from '../core/status.ts'
-import type { StatusAnswer, StatusLookup } from './provider.ts'
-import { type SevenAccount, sevenHeaders } from './seven-account.ts'
-import { parseAnswer, readRows } from './seven-answers.ts'
-import { idSchema, optionalTextSchema, readStatus, readTime, statusSchema } from './seven-reports.ts'
+import { ProviderError } from '../../core/errors.ts'
+import type { StatusReport } from '../../core/status.ts'
+import type { StatusAnswer, StatusLookup } from '../provider.ts'
+import { type SevenAccount, sevenHeaders } from './account.ts'
+import { parseAnswer, readRows } from './answers.ts'
+import { idSchema, optionalTextSchema, readStatus, readTime, statusSchema } from './reports.ts'
 
 /** The most characters of IDs in one URL: the whole URL stays under 4,000. */
 const MAX_ID_CHARS = 3_700

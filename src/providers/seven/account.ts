@@ -1,7 +1,7 @@
 /** An account at seven.io: what the configuration says about it, and the defaults. */
 import { z } from 'zod'
-import { commonAccountFields, credentialSchema, durationSchema } from './account.ts'
-import type { Account } from './provider.ts'
+import { commonAccountFields, credentialSchema, durationSchema } from '../account.ts'
+import type { Account } from '../provider.ts'
 
 export interface SevenAccount extends Account {
   provider: 'seven'
