@@ -50,7 +50,7 @@ async function receive(options: WebhookRoutesOptions, request: FastifyRequest<{ 
   if (!account) throw new LastwordError('NOT_FOUND', 'No such account is configured here; correct the webhook URL.')
   try {
     authorize(account, request.params.token, options.host)
-    const { reports, ignored, nonce } = providerOf(account).readWebhook(account, {
+    const { reports, ignored, skipped, nonce } = providerOf(account).readWebhook(account, {
       method: request.method,
       publicUrl: publicUrl && publicUrl + request.raw.url,
       path: request.raw.url ?? '',
@@ -64,6 +64,10 @@ async function receive(options: WebhookRoutesOptions, request: FastifyRequest<{ 
     }
     const applied = await withinPatience(writer.write(reports))
     metrics.observeReports(applied, request.log)
+    if (skipped) {
+      metrics.webhooks.inc({ account: account.name, result: 'skipped a message' }, skipped.length)
+      request.log.warn({ account: account.name, skipped }, 'a webhook holds messages that cannot be read')
+    }
     metrics.webhooks.inc({ account: account.name, result: ignored ? 'ignored' : 'accepted' })
     return ignored ? { reports: 0, ignored } : { reports: reports.length }
   } catch (error) {

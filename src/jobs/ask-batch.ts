@@ -1,5 +1,5 @@
 /** Asks about a batch of message IDs: those that still carry its claim, and no others. */
-import type { Queue } from 'bullmq'
+import type { Job, Queue } from 'bullmq'
 import { nextPollAt } from '../core/polling.ts'
 import { isFinal, type StatusReport } from '../core/status.ts'
 import type { Db } from '../db/client.ts'
@@ -27,20 +27,41 @@ export interface StatusQuerierOptions {
 
 export async function askBatch(
   options: StatusQuerierOptions,
-  { byIds }: StatusLookup,
+  lookup: StatusLookup,
+  job: Job,
   batch: BatchJob,
 ): Promise<StatusQueryResult> {
   const { db, account, http, leaseMs, shutdown } = options
+  const { byIds } = lookup
   const { held, settled } = await checkClaim(db, { ...batch, marginMs: account.timeoutMs, leaseMs })
   const messageIds = [...new Set(held.map(({ messageId }) => messageId))]
   const givenBack = Math.max(0, batch.messageIds.length - settled - held.length)
   const checked = { ...NOTHING_FOUND, asked: messageIds.length, alreadySettled: settled, givenBack }
-  if (messageIds.length === 0 || !byIds) return checked
-  const { reports, missing } = await byIds.ask(http, messageIds, shutdown)
+  if (!byIds || (messageIds.length === 0 && !job.data.answer)) return checked
+  const { reports, missing } = await askKeeping(job, lookup, () => byIds.ask(http, messageIds, shutdown))
   await applyAnswer(options, batch.claim, held, reports)
   const final = reports.filter(({ status }) => isFinal(status)).length
   const noStatusYet = Math.max(0, held.length - reports.length - missing.length)
   return { ...checked, final, intermediate: reports.length - final, noStatusYet, missing: missing.length }
+}
+
+/**
+ * Asks, and where the provider hands each report out once, keeps the answer with the job before anything is done with
+ * it, so that a later attempt of the job finds it there.
+ */
+export async function askKeeping<A extends { reports: StatusReport[] }>(
+  job: Job,
+  { readsOnce }: StatusLookup,
+  ask: () => Promise<A>,
+): Promise<A> {
+  const kept: A | undefined = job.data.answer
+  if (kept) {
+    // Times are text in a job's data.
+    return { ...kept, reports: kept.reports.map((report) => ({ ...report, occurredAt: new Date(report.occurredAt) })) }
+  }
+  const answer = await ask()
+  if (readsOnce) await job.updateData({ ...job.data, answer })
+  return answer
 }
 
 /** Writes what an answer said, and when the messages it answers for are due next. */

@@ -6,10 +6,11 @@
  * Where the provider can be asked by ID as well, a sweep whose next page would cost as much as asking for the rest
  * one by one is ended, and they are: never more than twice the requests of the better way, known only afterwards.
  */
+import type { Job } from 'bullmq'
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
 import { findClaimed, renewClaim } from '../db/schedule.ts'
 import type { LookupByWindow, StatusLookup } from '../providers/provider.ts'
-import { applyAnswer, type StatusQuerierOptions } from './ask-batch.ts'
+import { applyAnswer, askKeeping, type StatusQuerierOptions } from './ask-batch.ts'
 import { batchJobs, NOTHING_FOUND, type StatusQueryResult, type SweepJob, sweepJob } from './queues.ts'
 
 /** How many messages are written at once when a sweep ends without having met them. */
@@ -18,11 +19,13 @@ const CHUNK = 1_000
 export async function askSweepPage(
   options: StatusQuerierOptions,
   lookup: StatusLookup,
+  job: Job,
   { v: _version, sweep, ...claim }: SweepJob,
 ): Promise<StatusQueryResult> {
   const { db, queue, leaseMs } = options
   const left = await renewClaim(db, { ...claim, leaseMs })
-  if (left === 0 || !lookup.byWindow) return { ...NOTHING_FOUND, next: 'nothing is left to be found' }
+  if (!lookup.byWindow || (left === 0 && !job.data.answer))
+    return { ...NOTHING_FOUND, next: 'nothing is left to be found' }
   if (lookup.byIds && left <= sweep.page + 1) {
     const messages = await findClaimed(db, { ...claim, limit: left })
     await queue.addBulk(
@@ -34,7 +37,7 @@ export async function askSweepPage(
     )
     return { ...NOTHING_FOUND, next: `${left} left, asked one by one` }
   }
-  const { hasMore, ...found } = await askPage(options, lookup.byWindow, claim.claim, sweep)
+  const { hasMore, ...found } = await askPage(options, lookup, lookup.byWindow, job, claim.claim, sweep)
   const result = { ...NOTHING_FOUND, asked: left, ...found }
   const answered = found.final + found.intermediate + found.noStatusYet
   if (hasMore && answered < left) {
@@ -47,12 +50,16 @@ export async function askSweepPage(
 
 async function askPage(
   options: StatusQuerierOptions,
+  lookup: StatusLookup,
   byWindow: LookupByWindow,
+  job: Job,
   claim: string,
   { from, to, page }: SweepJob['sweep'],
 ) {
   const window = { from: new Date(from), to: new Date(to), page }
-  const { reports, noStatusYet, hasMore } = await byWindow.ask(options.http, window, options.shutdown)
+  const { reports, noStatusYet, hasMore } = await askKeeping(job, lookup, () =>
+    byWindow.ask(options.http, window, options.shutdown),
+  )
   const rows = rowsOf(reports, noStatusYet)
   const messageIds = [...new Set([...reports.map(({ messageId }) => messageId), ...noStatusYet])]
   const claimed = await findClaimed(options.db, { claim, messageIds, limit: MOST_MESSAGES_A_PAGE })
@@ -60,8 +67,8 @@ async function askPage(
     const row = rows.get(rowKey(message.messageId, message.recipientKey))
     return row ? [{ ...message, ...row }] : []
   })
-  // A page tells of everything that was sent, most of which may not be tracked here.
-  await applyAnswer(options, claim, met, reports, false)
+  // A page tells of everything that was sent, most of which may not be tracked here; what is handed out once is kept.
+  await applyAnswer(options, claim, met, reports, lookup.readsOnce ?? false)
   const final = met.filter(({ status }) => isFinal(status)).length
   const intermediate = met.filter(({ status }) => status !== null).length - final
   return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore }

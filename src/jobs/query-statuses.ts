@@ -11,12 +11,14 @@
  *                               ├─ look-up gone ── account moves on ─────── completed, given back at once
  *                               ├─ account refused ── account pauses ────── failed, given back for later
  *                               ├─ attempts used up ── given back for later, failed
- *                               └─ shutdown ── given back at once ───────── completed
+ *                               ├─ shutdown ── given back at once ───────── completed
+ *                               └─ database away ────────────────────────── delayed, no attempt used
  */
 import { type Job, RateLimitError, UnrecoverableError } from 'bullmq'
 import { ProviderError } from '../core/errors.ts'
 import { intervalAfter } from '../core/polling.ts'
 import { clearTrouble, recordLookup, recordTrouble } from '../db/accounts.ts'
+import { isDatabaseUnavailable } from '../db/client.ts'
 import { extendClaim, refuseMessage, releaseClaim } from '../db/schedule.ts'
 import { askBatch, type StatusQuerierOptions } from './ask-batch.ts'
 import { askSweepPage } from './ask-sweep.ts'
@@ -29,6 +31,7 @@ import {
   type StatusQueryResult,
   type SweepJob,
   statusQueryJobSchema,
+  waitForDatabase,
 } from './queues.ts'
 
 const FIRST_RETRY_MS = 1_000
@@ -49,13 +52,15 @@ export function retryDelay(attempt: number, random = Math.random()): number {
 
 export function createStatusQuerier(options: StatusQuerierOptions) {
   const { db, account, lookups, metrics, shutdown } = options
-  return async function queryStatuses(job: Job): Promise<StatusQueryResult> {
+  return async function queryStatuses(job: Job, token?: string): Promise<StatusQueryResult> {
     const claimed = readJob(job, statusQueryJobSchema)
     try {
       const lookup = lookups.find(({ name }) => name === claimed.lookup)
       if (!lookup) throw new ProviderError('gone', `the look-up "${claimed.lookup}" is not configured any more`)
       const result =
-        'sweep' in claimed ? await askSweepPage(options, lookup, claimed) : await askBatch(options, lookup, claimed)
+        'sweep' in claimed
+          ? await askSweepPage(options, lookup, job, claimed)
+          : await askBatch(options, lookup, job, claimed)
       if (result.asked > 0) metrics.statusQueries.inc({ account: account.name, result: 'answered' })
       if (claimed.probe && result.asked > 0 && (await clearTrouble(db, account.name))) {
         options.log.info({ account: account.name }, 'the provider answers again')
@@ -66,6 +71,7 @@ export function createStatusQuerier(options: StatusQuerierOptions) {
         await releaseClaim(db, { ...claimed, delayMs: 0 })
         return { ...NOTHING_FOUND, next: 'given back at shutdown' }
       }
+      if (isDatabaseUnavailable(error)) return waitForDatabase(job, token)
       if (!(error instanceof ProviderError)) throw error
       metrics.statusQueries.inc({ account: account.name, result: error.kind })
       return recover(options, job, claimed, error)

@@ -7,7 +7,7 @@
  * status-query.<account>  one batch a job: ask the provider, apply what it says
  * expire                  every few seconds: close the messages whose look-up window has ended
  */
-import { type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq'
+import { DelayedError, type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import type { QueueBackend } from './backend.ts'
@@ -124,6 +124,14 @@ export function readJob<T>(job: Job, schema: z.ZodType<T>): T {
   if (payload.success) return payload.data
   const issues = payload.error.issues.map(({ path, message }) => `${path.join('.') || 'data'}: ${message}`)
   throw new UnrecoverableError(`The job is not what its version says. ${issues.slice(0, 5).join('; ')}`)
+}
+
+const DATABASE_RETRY_MS = 5_000
+
+/** While the database is away a job waits; it never fails for that. Throws what makes BullMQ delay it. */
+export async function waitForDatabase(job: Job, token: string | undefined): Promise<never> {
+  await job.moveToDelayed(Date.now() + DATABASE_RETRY_MS, token)
+  throw new DelayedError()
 }
 
 /** Every queue of this installation, for those who look into them and for those who add to them. */

@@ -2,16 +2,14 @@
  * Tracks what apps add to the queue `track`. A malformed order fails with its reason in Bull Board and nothing else is
  * affected; while the database is away an order waits, it never fails for that.
  */
-import { DelayedError, type Job, UnrecoverableError } from 'bullmq'
+import { type Job, UnrecoverableError } from 'bullmq'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import { type Db, isDatabaseUnavailable } from '../db/client.ts'
 import { type Accounts, type Tracked, track, trackingOrderSchema } from '../tracking.ts'
-import { JOB_VERSION, readJob } from './queues.ts'
+import { JOB_VERSION, readJob, waitForDatabase } from './queues.ts'
 
 const trackJobSchema = trackingOrderSchema.extend({ v: z.literal(JOB_VERSION) })
-
-const DATABASE_RETRY_MS = 5_000
 
 export function createTracker(db: Db, accounts: Accounts) {
   return async function trackOrder(job: Job, token?: string): Promise<Tracked> {
@@ -21,8 +19,7 @@ export function createTracker(db: Db, accounts: Accounts) {
     } catch (error) {
       if (error instanceof LastwordError) throw new UnrecoverableError(error.message)
       if (!isDatabaseUnavailable(error)) throw error
-      await job.moveToDelayed(Date.now() + DATABASE_RETRY_MS, token)
-      throw new DelayedError()
+      return waitForDatabase(job, token)
     }
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { z } from 'zod'
 import type { BatchLimits } from '../core/batching.ts'
+import type { Issue } from '../core/errors.ts'
 import type { PollingPolicy } from '../core/polling.ts'
 import type { StatusReport } from '../core/status.ts'
 import type { ProviderHttp } from './http.ts'
@@ -71,6 +72,11 @@ export interface StatusLookup {
   name: string
   byIds?: LookupByIds
   byWindow?: LookupByWindow
+  /**
+   * The provider hands each report out once. Its answers are kept with the job before anything is done with them, and
+   * reports of messages that are not tracked (yet) are kept too.
+   */
+  readsOnce?: true
 }
 
 /** A webhook subscription at the provider. */
@@ -106,6 +112,8 @@ export interface WebhookReading {
   reports: StatusReport[]
   /** Why a request without reports is accepted all the same: another event, an empty test request. */
   ignored?: string
+  /** Messages of the request that could not be read, beside others that could. */
+  skipped?: Issue[]
   /** The nonce of a signed request: a request that repeats it with another digest is refused. */
   nonce?: { value: string; bodyDigest: string; validForMs: number }
 }

@@ -105,6 +105,7 @@ export const pollsAndForgets: Provider<ForgetfulAccount> = {
     return [
       {
         name: 'inbox',
+        readsOnce: true,
         byWindow: {
           maxSpanMs: account.polling.windowMs,
           slackMs: 0,

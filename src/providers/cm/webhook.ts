@@ -66,7 +66,7 @@ export function readCmWebhook(account: CmAccount, request: WebhookRequest): Webh
   if (found.length === 0) return { reports: [], ignored: 'the request carries no message' }
   const issues: Issue[] = []
   const reports = found.flatMap((message) => readMessage(account, message, request.receivedAt, issues) ?? [])
-  if (reports.length > 0) return { reports }
+  if (reports.length > 0) return issues.length > 0 ? { reports, skipped: issues.slice(0, MOST_ISSUES) } : { reports }
   throw new LastwordError('INPUT_INVALID', 'Expected a delivery receipt with a reference and a status code.', {
     issues: issues.slice(0, MOST_ISSUES),
   })

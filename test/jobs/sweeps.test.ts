@@ -1,0 +1,147 @@
+/** Polling by time window: CM.com, and an invented provider that hands each report out once. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { Provider } from '../../src/providers/provider.ts'
+import { providers } from '../../src/providers/registry.ts'
+import type { CmKey } from '../../src/sandbox/cm-messages.ts'
+import { pollsAndForgets, pollsAndForgetsFixture } from '../support/polls-and-forgets.ts'
+import { openProxy } from '../support/proxy.ts'
+import {
+  allSettled,
+  BACKENDS,
+  closeAll,
+  closeLater,
+  createInstallation,
+  messageStates,
+  minutesAgo,
+  openSandbox,
+  startService,
+  trackOver,
+  until,
+} from '../support/service.ts'
+
+afterEach(closeAll)
+
+const registry = providers as Provider<never>[]
+registry.push(pollsAndForgets as Provider<never>)
+
+const LAW = {
+  components: [{ share: 0.98, medianMs: 3_000, sigma: 0.5 }],
+  expiredShare: 0.02,
+  neverShare: 0,
+  validityMs: 9_000,
+}
+const POLLING = { firstAfter: '3s', factor: 1.2, maxInterval: '4s', window: '90s' }
+
+async function trackCm(url: string, keys: readonly CmKey[]): Promise<void> {
+  const severalRecipients = new Set(keys.map(({ messageId }) => messageId)).size < keys.length
+  const messages = keys.map(({ messageId, recipient }) =>
+    severalRecipients ? { messageId, recipient } : { messageId },
+  )
+  const response = await fetch(`${url}/v1/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ account: 'cm', messages }),
+  })
+  expect([response.status, await response.json()]).toEqual([202, { tracked: keys.length, alreadyTracked: 0 }])
+}
+
+describe.each(BACKENDS)('with the queues in %s', (backend) => {
+  it('settles 5,000 CM.com messages, 30 % of whose webhooks are lost, by sweeps', { timeout: 90_000 }, async () => {
+    const sandbox = await openSandbox({
+      seed: 8,
+      law: LAW,
+      knobs: { webhookLossPerMessage: 0.3, cmWebhookForm: 'xml' },
+    })
+    const account = {
+      name: 'cm',
+      provider: 'cm',
+      productToken: sandbox.cm.productToken,
+      webhookToken: 'a-token',
+      baseUrl: sandbox.cm.url,
+      requestsPerSecond: 5,
+      timeout: '5s',
+      polling: POLLING,
+    }
+    const service = await startService({ backend, accounts: [account] })
+    sandbox.set({ cmWebhookUrl: `${service.url}/webhooks/cm/a-token` })
+    // Single recipients are tracked without naming them, the others by recipient.
+    const single = Array.from({ length: 3_000 }, (_, index) => ({
+      recipients: [`4479460${String(index).padStart(5, '0')}`],
+    }))
+    for (let sent = 0; sent < single.length; sent += 1_000) {
+      await trackCm(service.url, sandbox.cm.send(single.slice(sent, sent + 1_000)))
+    }
+    let left = 2_000
+    while (left > 0) {
+      const recipients = ['31612345601', '31612345602']
+      const keys = sandbox.cm.send(Array.from({ length: Math.min(left, 1_000) / 2 }, () => ({ recipients })))
+      await trackCm(service.url, keys)
+      left -= keys.length
+    }
+
+    await allSettled(service, 'cm', 60_000)
+    const rows = await service.sql<{ messageId: string; recipient: string; status: string; settledBy: string }[]>`
+      SELECT message_id AS "messageId", recipient_key AS recipient, status, settled_by AS "settledBy" FROM lastword.messages`
+    expect(rows).toHaveLength(5_000)
+    const wrong = rows.filter(({ messageId, recipient, status }) => {
+      const truth = sandbox.cm.truth(messageId, recipient)
+      return !truth?.finalStatuses.some((final) => final === status)
+    })
+    expect(wrong).toEqual([])
+    const polled = rows.filter(({ settledBy }) => settledBy === 'poll').length
+    expect(polled).toBeGreaterThan(1_000)
+    const { requests, pages } = sandbox.stats().cm
+    const polls = (await messageStates(service, 'cm')).reduce((sum, state) => sum + state.polls, 0)
+    console.log(
+      `${backend}: ${requests} requests (${pages} pages) for ${polls} polls; one request a poll would be ${polls}`,
+    )
+    expect(requests).toBeLessThan(polls / 20)
+  })
+})
+
+it('loses nothing that is handed out only once, though the database goes away with the answer in hand', async () => {
+  const installation = await createInstallation('redis')
+  const databaseUrl = new URL(installation.databaseUrl)
+  const proxy = await openProxy({ host: databaseUrl.hostname, port: Number(databaseUrl.port) })
+  closeLater(() => proxy.close())
+  databaseUrl.port = String(proxy.port)
+  const inbox = [
+    { id: 'm-1', state: 'arrived', at: Date.now() },
+    { id: 'm-2', state: 'lost', at: Date.now() },
+  ]
+  let handedOut = 0
+  const provider = createServer((_request, response) => {
+    const reports = inbox.splice(0)
+    if (reports.length > 0) {
+      handedOut++
+      void proxy.cut().then(() => response.end(JSON.stringify({ reports, waiting: 0 })))
+    } else {
+      response.end(JSON.stringify({ reports, waiting: 0 }))
+    }
+  }).listen(0, '127.0.0.1')
+  await once(provider, 'listening')
+  closeLater(async () => provider.close())
+  const { port } = provider.address() as AddressInfo
+
+  const account = { ...pollsAndForgetsFixture.entry, name: 'third', baseUrl: `http://127.0.0.1:${port}` }
+  const environment = { DATABASE_URL: databaseUrl.href, PUBLIC_URL: 'https://example.com' }
+  const service = await startService({ installation, accounts: [account], environment })
+  await trackOver(service.url, ['m-1', 'm-3'], { account: 'third', sentAt: minutesAgo(10) })
+  await until(() => expect(handedOut).toBe(1))
+  await until(async () => expect(await service.queue('status-query.third').getJobCountByTypes('delayed')).toBe(1))
+  await proxy.restore()
+  await until(async () => {
+    const states = await messageStates(service, 'third')
+    expect(states.map(({ messageId, status }) => [messageId, status])).toEqual([
+      ['m-1', 'delivered'],
+      ['m-2', 'undelivered'],
+      ['m-3', null],
+    ])
+  })
+  // The second message was not tracked yet: its report is kept for when it is.
+  const late = await fetch(`${service.url}/v1/messages/third/m-2`)
+  expect(late.status).toBe(404)
+})
