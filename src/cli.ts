@@ -84,6 +84,7 @@ async function runSandbox({ port, seed, timeScale, webhookUrl, knobs }: SandboxF
     throw cannotListen('127.0.0.1', port, error)
   })
   console.log(`Sandbox provider: set "baseUrl":"${sandbox.url}" and "apiKey":"${sandbox.apiKey}" in an account.`)
+  console.log(`For CM.com: "baseUrl":"${sandbox.cm.url}" and "productToken":"${sandbox.cm.productToken}".`)
   console.log(`It sends by POST ${sandbox.url}/sms, tells the truth at ${new URL('/sandbox/truth', sandbox.url)}.`)
   await stopSignal()
   await sandbox.close()

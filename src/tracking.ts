@@ -10,7 +10,7 @@ import { providerOf } from './providers/registry.ts'
 export type Accounts = ReadonlyMap<string, Account>
 
 /** The most messages in one order. */
-export const MOST_MESSAGES = 10_000
+const MOST_MESSAGES = 10_000
 /** Clocks differ: `sentAt` may be this far ahead. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000
 
@@ -66,7 +66,7 @@ export async function track(db: Db, accounts: Accounts, order: TrackingOrder): P
 }
 
 /** Puts messages in normal form and into the schedule. Throws INPUT_INVALID with every message that is wrong, by index. */
-export function scheduleMessages(
+function scheduleMessages(
   account: Account,
   messages: TrackingOrder['messages'],
   now: number,
@@ -114,7 +114,7 @@ function days({ polling }: Account): string {
 const MOST_ISSUES = 20
 
 /** INPUT_INVALID for an order, with the first of its issues. */
-export function invalidOrder(issues: readonly Issue[]): LastwordError {
+function invalidOrder(issues: readonly Issue[]): LastwordError {
   const [first] = issues
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
   return new LastwordError('INPUT_INVALID', `Nothing was tracked. ${first?.path}: ${first?.message}${more}.`, {

@@ -56,7 +56,7 @@ const WEIGHTS = {
 const intermediates: ReadonlySet<Status> = new Set<Status>(INTERMEDIATE_STATUSES)
 
 /** True for the two statuses that say the message reached the handset. */
-export function isReached(status: Status): boolean {
+function isReached(status: Status): boolean {
   return status === 'delivered' || status === 'read'
 }
 

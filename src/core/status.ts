@@ -13,13 +13,12 @@ export const INTERMEDIATE_STATUSES = ['accepted', 'transmitted', 'buffered'] as 
 export const FINAL_STATUSES = ['unknown', 'rejected', 'failed', 'undelivered', 'expired', 'delivered', 'read'] as const
 export const STATUSES = [...INTERMEDIATE_STATUSES, ...FINAL_STATUSES] as const
 
-export type IntermediateStatus = (typeof INTERMEDIATE_STATUSES)[number]
 export type FinalStatus = (typeof FINAL_STATUSES)[number]
 export type Status = (typeof STATUSES)[number]
 
 /** Who found a status: the provider told us, we asked, or the look-up window closed. */
 export const SOURCES = ['webhook', 'poll', 'window'] as const
-export type Source = (typeof SOURCES)[number]
+type Source = (typeof SOURCES)[number]
 
 /** Why a message was not delivered, in the provider's own words. */
 export interface StatusError {

@@ -3,7 +3,7 @@
  * account. Kept in the database, so that every process knows and a restart forgets nothing. Nonces of signed webhooks
  * are kept here too, for as long as their signatures are fresh.
  */
-import { eq, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { accountStates, webhookNonces } from './schema.ts'
 
@@ -76,10 +76,4 @@ export async function rememberNonce(db: Db, { account, value, bodyDigest, validF
 
 export async function deleteExpiredNonces(db: Db): Promise<void> {
   await db.delete(webhookNonces).where(sql`${webhookNonces.expiresAt} < now()`)
-}
-
-/** The state of one account, where there is any. */
-export async function findAccountState(db: Db, account: string): Promise<AccountState | undefined> {
-  const [row] = await db.select().from(accountStates).where(eq(accountStates.account, account))
-  return row
 }

@@ -10,7 +10,7 @@ export const durationSchema = z.string().transform((text, context) => {
   return z.NEVER
 })
 
-export const accountNameSchema = z
+const accountNameSchema = z
   .string()
   .regex(/^[a-z0-9-]{1,40}$/, 'expected 1 to 40 lower-case letters, digits and hyphens')
 

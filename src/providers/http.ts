@@ -14,7 +14,7 @@ export interface ProviderHttpOptions {
   connections: number
 }
 
-export interface ProviderResponse {
+interface ProviderResponse {
   status: number
   headers: Record<string, string | string[] | undefined>
   text: string

@@ -4,7 +4,7 @@
  */
 
 /** Where JSON breaks off, counted from 1, and what should have been there. */
-export interface JsonMistake {
+interface JsonMistake {
   line: number
   column: number
   expected: string

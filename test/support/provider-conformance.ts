@@ -12,7 +12,7 @@ import type { ProviderHttp } from '../../src/providers/http.ts'
 import type { Account, Provider, StatusLookup, WebhookRequest } from '../../src/providers/provider.ts'
 
 /** One message in a provider's own words. */
-export interface Sample {
+interface Sample {
   messageId: string
   recipient: string
   status: string
@@ -20,7 +20,7 @@ export interface Sample {
 }
 
 /** How a local or exact time reads, with the moment the report arrived. */
-export interface TimeSample {
+interface TimeSample {
   text: string
   receivedAt: string
   occurredAt: string
