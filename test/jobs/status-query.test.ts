@@ -292,7 +292,7 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     expect(await sendReceipt(service.url, String(settled[0]), 'DELIVERED', 'counts')).toBe(200)
 
     const queue = service.queue(statusQueryQueue('counts'))
-    const data = { v: 1, account: 'counts', claim, messageIds }
+    const data = { v: 1, account: 'counts', lookup: 'status', claim, messageIds }
     const { id = '' } = await queue.add('by hand', data, statusQueryJobOptions)
     const job = await until(async () => {
       const found = await queue.getJob(id)
@@ -327,8 +327,8 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     const stage = stageOf()
     const messageIds = await until(async () => {
       const [job] = await finishedJobs(stage, 'servererrors')
-      expect(Object.keys(job?.data ?? {}).sort()).toEqual(['account', 'claim', 'messageIds', 'v'])
-      expect(job?.data).toMatchObject({ v: 1, account: 'servererrors', claim: expect.any(String) })
+      expect(Object.keys(job?.data ?? {}).sort()).toEqual(['account', 'claim', 'lookup', 'messageIds', 'v'])
+      expect(job?.data).toMatchObject({ v: 1, account: 'servererrors', lookup: 'status', claim: expect.any(String) })
       return job?.data.messageIds as string[]
     })
     expect(messageIds.toSorted()).toEqual(
