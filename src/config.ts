@@ -25,6 +25,8 @@ export interface Config {
   logLevel: string
   /** How long a claimed batch may take before its messages come due again. */
   leaseMs: number
+  /** How long changes are kept for readers of the feed. */
+  changesRetentionMs: number
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -45,6 +47,7 @@ export function readConfig(environment: Environment = process.env, defaults: Env
     callbackAllowPrivate: readBoolean(env, 'CALLBACK_ALLOW_PRIVATE', false),
     logLevel: readChoice(env, 'LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info'),
     leaseMs: readDuration(env, 'LEASE', '60s'),
+    changesRetentionMs: readDuration(env, 'CHANGES_RETENTION', '30d'),
   }
   checkTogether(config)
   return config

@@ -5,6 +5,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import { LastwordError } from './core/errors.ts'
+import { openChangeListener } from './db/change-listener.ts'
 import { openDatabase } from './db/client.ts'
 import { openEmbedded } from './db/embedded.ts'
 import { migrateDatabase } from './db/migrate.ts'
@@ -53,13 +54,31 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     const running: (() => Promise<void>)[] = []
     releasers.push(() => Promise.all(running.map((stop) => stop())))
     if (parts.workers) {
-      const workers = await openWorkers({ ...shared, backend, leaseMs: config.leaseMs })
+      const workers = await openWorkers({
+        ...shared,
+        backend,
+        leaseMs: config.leaseMs,
+        changesForMs: config.changesRetentionMs,
+      })
       running.push(() => workers.close())
     }
     if (!parts.api) return { url: undefined, log, close }
     const { apiKeys, host, port, publicUrl } = config
-    const server = await createServer({ ...shared, pingQueues: () => backend.ping(), apiKeys, host, publicUrl })
-    running.push(() => closeServer(server))
+    const listener = await openChangeListener(database)
+    const { nextChange } = listener
+    const server = await createServer({
+      ...shared,
+      pingQueues: () => backend.ping(),
+      nextChange,
+      apiKeys,
+      host,
+      publicUrl,
+    })
+    // Those who wait for changes are answered first.
+    running.push(async () => {
+      await listener.close()
+      await closeServer(server)
+    })
     const url = await server.listen({ host, port }).catch((error: unknown) => {
       throw cannotListen(host, port, error)
     })

@@ -25,6 +25,7 @@ const byDefault: Config = {
   callbackAllowPrivate: false,
   logLevel: 'info',
   leaseMs: MINUTE,
+  changesRetentionMs: 30 * DAY,
 }
 
 const sevenByDefault = {

@@ -12,6 +12,8 @@ const CODES = {
   UNAUTHORIZED: { status: 401, title: 'Unauthorized', retryable: false },
   FORBIDDEN: { status: 403, title: 'Forbidden', retryable: false },
   NOT_FOUND: { status: 404, title: 'Not found', retryable: false },
+  /** What was asked for existed and has been deleted for its age. */
+  GONE: { status: 410, title: 'Gone', retryable: false },
   AMBIGUOUS: { status: 409, title: 'Several recipients', retryable: false },
   CONFLICT: { status: 409, title: 'Conflict', retryable: false },
   /** A job of a version this worker does not know, or that is not what its version says. */

@@ -18,7 +18,7 @@ export type Status = (typeof STATUSES)[number]
 
 /** Who found a status: the provider told us, we asked, or the look-up window closed. */
 export const SOURCES = ['webhook', 'poll', 'window'] as const
-type Source = (typeof SOURCES)[number]
+export type Source = (typeof SOURCES)[number]
 
 /** Why a message was not delivered, in the provider's own words. */
 export interface StatusError {

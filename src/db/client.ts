@@ -13,6 +13,8 @@ export type Db = PgDatabase<PostgresJsQueryResultHKT, typeof schema>
 
 export interface Database {
   db: Db
+  /** Listens to a channel of NOTIFY on a connection of its own, also after that was lost. Returns how to stop. */
+  listen(channel: string, onNotify: () => void): Promise<() => Promise<void>>
   /** Ends all connections; queries under way get `seconds` to finish. */
   close(seconds?: number): Promise<void>
 }
@@ -44,7 +46,11 @@ export async function openDatabase(url: string, maxConnections = 10): Promise<Da
       `DATABASE_URL: ${hostname}:${port || 5432} does not answer (${found}); ${remedy}.`,
     )
   }
-  return { db, close }
+  const listen: Database['listen'] = async (channel, onNotify) => {
+    const { unlisten } = await client.listen(channel, onNotify, onNotify)
+    return unlisten
+  }
+  return { db, listen, close }
 }
 
 /** One column of many rows as an array parameter, for `unnest`: a statement for any number of rows, prepared once. */

@@ -184,7 +184,7 @@ function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQ
         status_at = CASE WHEN s.new_status = 'read' THEN s.new_read_at WHEN s.newer THEN s.occurred_at ELSE m.status_at END,
         status_rank = greatest(m.status_rank, s.rank),
         read_at = s.new_read_at,
-        settled_by = CASE WHEN s.new_final AND s.changed THEN s.source ELSE m.settled_by END,
+        settled_by = CASE WHEN s.changed THEN s.source ELSE m.settled_by END,
         polls = m.polls + (s.claim IS NOT NULL)::int,
         next_poll_at = CASE WHEN s.new_final THEN NULL WHEN s.held THEN s.next_poll_at ELSE m.next_poll_at END,
         claim = CASE WHEN s.new_final OR s.held THEN NULL ELSE m.claim END,
@@ -197,7 +197,7 @@ function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQ
         status, final, status_at, status_rank, read_at, settled_by
       )
       SELECT account, message_id, recipient_key, now(), now(), status, final, occurred_at, rank,
-        CASE WHEN status = 'read' THEN occurred_at END, CASE WHEN final THEN source END
+        CASE WHEN status = 'read' THEN occurred_at END, source
       FROM incoming
       WHERE status IS NOT NULL AND ${keepUntracked} AND ordinal NOT IN (SELECT ordinal FROM matched)
       ORDER BY account, message_id, recipient_key

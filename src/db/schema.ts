@@ -5,7 +5,11 @@
  *                 A row with `tracked_at` null holds the status of a message that reports told of before the app did;
  *                 tracking it later keeps what is known already.
  * status_reports  every report as it came, append-only.
- * account_states  what was learned about accounts: the look-up in use, and trouble with the credentials.
+ * changes         every change of a tracked message's status, in the order of their commits (see changes.ts).
+ * feed_readers    how far each reader inside the service has come in the changes.
+ * callbacks       one row for each change that is to be sent to a URL and has not been taken yet.
+ * account_states  what was learned about accounts: the look-up in use, and trouble with the credentials; and what
+ *                 tracking must know of them where their configuration is not at hand.
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
@@ -22,6 +26,7 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
+import type { PollingPolicy } from '../core/polling.ts'
 import { SOURCES, STATUSES, type StatusError } from '../core/status.ts'
 
 export const lastword = pgSchema('lastword')
@@ -51,12 +56,15 @@ export const messages = lastword.table(
     /** The rank of the latest news (core/settle.ts), and when the message was read: the two maxima of the law of order. */
     statusRank: bigint('status_rank', { mode: 'number' }).notNull().default(-1),
     readAt: instant('read_at'),
+    /** Who brought the status that stands. */
     settledBy: sourceEnum('settled_by'),
     polls: integer('polls').notNull().default(0),
     /** When the message is next due, or until when its batch holds it; null when nothing is to be asked any more. */
     nextPollAt: instant('next_poll_at'),
     /** The claim that holds the message until `next_poll_at`; only its batch may ask. */
     claim: uuid('claim'),
+    /** Where the app wants the changes of this message sent, instead of the account's callback URL. */
+    callbackUrl: text('callback_url'),
     /** Why the provider refused to answer about this message; it is then asked about alone, and rarely. */
     queryError: text('query_error'),
   },
@@ -93,7 +101,52 @@ export const accountStates = lastword.table('account_states', {
   trouble: text('trouble'),
   troubleSince: instant('trouble_since'),
   pausedUntil: instant('paused_until'),
+  provider: text('provider'),
+  polling: jsonb('polling').$type<PollingPolicy>(),
+  isPolled: boolean('is_polled').notNull().default(false),
 })
+
+export const changes = lastword.table('changes', {
+  /** Drawn while the transaction commits, under a lock: what has a lower position was visible before. */
+  position: bigint('position', { mode: 'number' }).primaryKey(),
+  message: bigint('message', { mode: 'number' }).notNull(),
+  status: statusEnum('status').notNull(),
+  previousStatus: statusEnum('previous_status'),
+  source: sourceEnum('source').notNull(),
+  occurredAt: instant('occurred_at').notNull(),
+  changedAt: instant('changed_at').notNull(),
+})
+
+export const changePositions = lastword.sequence('change_positions')
+
+export const feedReaders = lastword.table('feed_readers', {
+  /** `callbacks`, `changes-queue.<account>`, or `retention`, whose position is the last one deleted. */
+  name: text('name').primaryKey(),
+  position: bigint('position', { mode: 'number' }).notNull(),
+})
+
+export const callbacks = lastword.table(
+  'callbacks',
+  {
+    /** The position of the change. */
+    change: bigint('change', { mode: 'number' }).primaryKey(),
+    message: bigint('message', { mode: 'number' }).notNull(),
+    account: text('account').notNull(),
+    url: text('url').notNull(),
+    /** What the change was when it was due, whatever becomes of the message and of the feed's retention. */
+    body: jsonb('body').notNull(),
+    attempts: integer('attempts').notNull().default(0),
+    firstDueAt: instant('first_due_at').notNull().default(sql`now()`),
+    /** When it is next due, or until when a job holds it; null when it has failed for good. */
+    nextAttemptAt: instant('next_attempt_at').default(sql`now()`),
+    claim: uuid('claim'),
+    lastError: text('last_error'),
+  },
+  (table) => [
+    index('callbacks_due').on(table.nextAttemptAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('callbacks_message').on(table.message, table.change).where(sql`${table.nextAttemptAt} IS NOT NULL`),
+  ],
+)
 
 export const webhookNonces = lastword.table(
   'webhook_nonces',

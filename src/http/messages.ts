@@ -121,7 +121,7 @@ function toMessage(row: MessageRow) {
     status: row.status,
     final: row.final,
     statusAt: row.statusAt,
-    settledBy: row.settledBy,
+    settledBy: row.final ? row.settledBy : null,
     sentAt: row.sentAt,
     polls: row.polls,
     nextPollAt: row.nextPollAt,

@@ -9,6 +9,7 @@ import type { Accounts } from '../tracking.ts'
 import { registerAccountRoutes } from './accounts.ts'
 import { createKeyCheck } from './auth.ts'
 import { registerBoard } from './board.ts'
+import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
@@ -19,6 +20,7 @@ export interface ServerOptions {
   queues: Queues
   accounts: Accounts
   pingQueues(): Promise<void>
+  nextChange: ChangeRoutesOptions['nextChange']
   log: Log
   metrics: Metrics
   apiKeys: readonly string[]
@@ -29,7 +31,7 @@ export interface ServerOptions {
 const REQUEST_WITHIN_MS = 30_000
 
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { db, queues, accounts, pingQueues, log, metrics, apiKeys, host, publicUrl } = options
+  const { db, queues, accounts, pingQueues, nextChange, log, metrics, apiKeys, host, publicUrl } = options
   const server = fastify({
     loggerInstance: log as FastifyBaseLogger,
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
@@ -52,6 +54,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   await server.register(async (guarded) => {
     guarded.addHook('onRequest', createKeyCheck(apiKeys))
     registerAccountRoutes(guarded, { db, accounts })
+    registerChangeRoutes(guarded, { db, nextChange })
     registerMessageRoutes(guarded, { db, accounts, queues, metrics })
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),

@@ -1,11 +1,12 @@
 /**
  * Ends what can't be found out any more: a message whose look-up window has closed becomes `unknown`, by the same write
  * path as every other status, so that a late webhook still corrects it. Reports that nobody tracked within the longest
- * look-up window, and nonces that are no longer fresh, are deleted here too.
+ * look-up window, changes older than their retention, and nonces that are no longer fresh, are deleted here too.
  */
 import type { Job } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
 import { deleteExpiredNonces } from '../db/accounts.ts'
+import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { applyReports } from '../db/reports.ts'
 import { deleteUntracked, findClosed } from '../db/schedule.ts'
@@ -18,6 +19,8 @@ export interface ExpirerOptions {
   metrics: Metrics
   /** How long untracked reports are kept. */
   untrackedForMs: number
+  /** How long changes are kept. */
+  changesForMs: number
 }
 
 const MOST_AT_ONCE = 1000
@@ -25,9 +28,10 @@ const MOST_AT_ONCE = 1000
 export interface ExpireResult {
   expired: number
   untrackedDeleted: number
+  changesDeleted: number
 }
 
-export function createExpirer({ db, log, metrics, untrackedForMs }: ExpirerOptions) {
+export function createExpirer({ db, log, metrics, untrackedForMs, changesForMs }: ExpirerOptions) {
   return async function expire(_job: Job): Promise<ExpireResult> {
     let expired = 0
     let closed = await findClosed(db, MOST_AT_ONCE)
@@ -38,8 +42,12 @@ export function createExpirer({ db, log, metrics, untrackedForMs }: ExpirerOptio
     }
     const olderThan = new Date(Date.now() - untrackedForMs)
     const untrackedDeleted = await deleteUntracked(db, { olderThan, limit: MOST_AT_ONCE })
+    const changesDeleted = await deleteChanges(db, {
+      olderThan: new Date(Date.now() - changesForMs),
+      limit: MOST_AT_ONCE,
+    })
     await deleteExpiredNonces(db)
-    return { expired, untrackedDeleted }
+    return { expired, untrackedDeleted, changesDeleted }
   }
 }
 

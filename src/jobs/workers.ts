@@ -25,6 +25,7 @@ export interface WorkersOptions {
   queues: Queues
   accounts: Accounts
   leaseMs: number
+  changesForMs: number
   log: Log
   metrics: Metrics
 }
@@ -47,7 +48,7 @@ export function countWorkers(accounts: Accounts): number {
 }
 
 export async function openWorkers(options: WorkersOptions): Promise<Workers> {
-  const { db, backend, queues, accounts, leaseMs, log, metrics } = options
+  const { db, backend, queues, accounts, leaseMs, changesForMs, log, metrics } = options
   const shutdown = new AbortController()
   const https: ProviderHttp[] = []
   const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
@@ -62,7 +63,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   }
 
   open(DISPATCH, createDispatcher({ db, queues, accounts, leaseMs }))
-  open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs }))
+  open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs, changesForMs }))
   open(TRACK, createTracker(db, accounts), trackWorkerOptions)
   for (const account of accounts.values()) {
     const lookups = providerOf(account).lookups(account)

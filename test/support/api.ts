@@ -20,7 +20,7 @@ export async function openTables(): Promise<Tables> {
   const database = await openDatabase(url)
   return {
     url,
-    db: database.db,
+    ...database,
     async close() {
       await database.close()
       await drop()

@@ -1,0 +1,133 @@
+/**
+ * The feed of changes: every change of a tracked message's status, in the order of the commits that made them.
+ *
+ * A trigger (drizzle/0002_add_changes_and_callbacks.sql) records the changes of a transaction while it commits, under a
+ * lock, so positions become visible in their order: whoever reads up to a position has missed nothing below it, also
+ * when transactions commit in another order than they began. Changes are told of by NOTIFY on `lastword_changes`.
+ */
+import { sql } from 'drizzle-orm'
+import type { Source, Status } from '../core/status.ts'
+import type { Db } from './client.ts'
+import { changes, feedReaders, messages } from './schema.ts'
+
+export const CHANGES_CHANNEL = 'lastword_changes'
+
+export interface Change {
+  position: number
+  messageRow: number
+  account: string
+  messageId: string
+  recipient: string | null
+  status: Status
+  previousStatus: Status | null
+  source: Source
+  occurredAt: Date
+  changedAt: Date
+  metadata: unknown
+  callbackUrl: string | null
+}
+
+interface ChangeRow extends Record<string, unknown> {
+  position: string
+  message: string
+  account: string
+  message_id: string
+  recipient: string | null
+  status: Status
+  previous_status: Status | null
+  source: Source
+  occurred_at: string
+  changed_at: string
+  metadata: unknown
+  callback_url: string | null
+}
+
+/** The changes after a position, oldest first. */
+export async function findChanges(db: Db, after: number, limit: number): Promise<Change[]> {
+  const rows = await db.execute<ChangeRow>(sql`
+    SELECT c.position, c.message, m.account, m.message_id, coalesce(m.recipient, nullif(m.recipient_key, '')) AS recipient,
+      c.status, c.previous_status, c.source, c.occurred_at, c.changed_at, m.metadata, m.callback_url
+    FROM ${changes} c JOIN ${messages} m ON m.id = c.message
+    WHERE c.position > ${after}
+    ORDER BY c.position
+    LIMIT ${limit}`)
+  return rows.map((row) => ({
+    position: Number(row.position),
+    messageRow: Number(row.message),
+    account: row.account,
+    messageId: row.message_id,
+    recipient: row.recipient,
+    status: row.status,
+    previousStatus: row.previous_status,
+    source: row.source,
+    occurredAt: new Date(row.occurred_at),
+    changedAt: new Date(row.changed_at),
+    metadata: row.metadata,
+    callbackUrl: row.callback_url,
+  }))
+}
+
+/** The position of the newest change; 0 when there is none. */
+export async function findLatestPosition(db: Db): Promise<number> {
+  const [row] = await db.execute<{ position: string }>(sql`
+    SELECT greatest(coalesce((SELECT max(position) FROM ${changes}), 0), ${readPosition('retention')}) AS position`)
+  return Number(row?.position ?? 0)
+}
+
+/** Up to which position changes have been deleted; a reader that has not come so far has missed some. */
+export async function findDeletedPosition(db: Db): Promise<number> {
+  const [row] = await db.execute<{ position: string }>(sql`SELECT ${readPosition('retention')} AS position`)
+  return Number(row?.position ?? 0)
+}
+
+function readPosition(reader: string) {
+  return sql`coalesce((SELECT position FROM ${feedReaders} WHERE name = ${reader}), 0)`
+}
+
+/** Deletes the oldest changes, no more than `limit`, that are older than `olderThan`; returns how many those were. */
+export async function deleteChanges(db: Db, { olderThan, limit }: { olderThan: Date; limit: number }): Promise<number> {
+  const [row] = await db.execute<{ deleted: number }>(sql`
+    WITH oldest AS (
+      SELECT position, changed_at FROM ${changes} ORDER BY position LIMIT ${limit}
+    ), deleted AS (
+      DELETE FROM ${changes} WHERE position IN (
+        SELECT position FROM oldest WHERE changed_at < ${olderThan.toISOString()}
+      ) RETURNING position
+    ), noted AS (
+      INSERT INTO ${feedReaders} AS r (name, position)
+      SELECT 'retention', max(position) FROM deleted HAVING count(*) > 0
+      ON CONFLICT (name) DO UPDATE SET position = greatest(r.position, excluded.position)
+    )
+    SELECT count(*)::int AS deleted FROM deleted`)
+  return row?.deleted ?? 0
+}
+
+/**
+ * Lets a reader inside the service take the next changes: `read` gets them, and when it resolves the reader's position
+ * moves past them, in one transaction. Only one process serves a reader at a time; the others return 0 at once. A reader
+ * that is new begins with what comes from now on. Returns how many changes were read.
+ */
+export async function readChanges(
+  db: Db,
+  { reader, limit }: { reader: string; limit: number },
+  read: (transaction: Db, changes: readonly Change[]) => Promise<void>,
+): Promise<number> {
+  return db.transaction(async (transaction) => {
+    const [row] = await transaction.execute<{ position: string }>(sql`
+      SELECT position FROM ${feedReaders} WHERE name = ${reader} FOR UPDATE SKIP LOCKED`)
+    if (!row) return 0
+    const found = await findChanges(transaction, Number(row.position), limit)
+    const last = found.at(-1)
+    if (!last) return 0
+    await read(transaction, found)
+    await transaction.execute(sql`UPDATE ${feedReaders} SET position = ${last.position} WHERE name = ${reader}`)
+    return found.length
+  })
+}
+
+/** Has a reader begin with what comes from now on, unless it has begun before. */
+export async function addReader(db: Db, reader: string): Promise<void> {
+  const latest = await findLatestPosition(db)
+  await db.execute(sql`
+    INSERT INTO ${feedReaders} (name, position) VALUES (${reader}, ${latest}) ON CONFLICT (name) DO NOTHING`)
+}
