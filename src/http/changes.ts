@@ -1,9 +1,9 @@
-/** The feed of changes over HTTP: pull with a cursor, or wait for what comes next. */
+/** The feed of changes over HTTP, to be pulled with a cursor or waited for; and the callbacks that nobody took. */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
-import { isFinal } from '../core/status.ts'
-import { type Change, findChanges, findDeletedPosition, findLatestPosition } from '../db/changes.ts'
+import { type CallbackRow, listFailedCallbacks, replayCallbacks } from '../db/callbacks.ts'
+import { describeChange, findChanges, findDeletedPosition, findLatestPosition } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from './errors.ts'
 
@@ -35,7 +35,7 @@ export function registerChangeRoutes(server: FastifyInstance, { db, nextChange }
       const next = mayWait ? nextChange(deadline - Date.now()) : undefined
       const found = await findChanges(db, position, limit)
       if (found.length > 0 || !next) {
-        return { changes: found.map(toChange), next: toCursor(found.at(-1)?.position ?? position) }
+        return { changes: found.map(describeChange), next: toCursor(found.at(-1)?.position ?? position) }
       }
       mayWait = (await next) && !reply.raw.destroyed && Date.now() < deadline
     }
@@ -59,18 +59,26 @@ function toCursor(position: number): string {
   return `c${position}`
 }
 
-/** One change, as the feed, callbacks and job queues tell it. */
-export function toChange(change: Change) {
-  return {
-    account: change.account,
-    messageId: change.messageId,
-    recipient: change.recipient,
-    status: change.status,
-    previousStatus: change.previousStatus,
-    final: isFinal(change.status),
-    source: change.source,
-    occurredAt: change.occurredAt.toISOString(),
-    changedAt: change.changedAt.toISOString(),
-    metadata: change.metadata ?? null,
-  }
+/** Callbacks that failed for good, and trying them again. */
+export function registerCallbackRoutes(server: FastifyInstance, { db }: Pick<ChangeRoutesOptions, 'db'>): void {
+  server.get('/v1/callbacks', async (request) => {
+    const { limit } = parseInput(callbacksQuerySchema, request.query, 'query')
+    const failed = await listFailedCallbacks(db, limit)
+    return { callbacks: failed.map(toFailedCallback) }
+  })
+
+  server.post('/v1/callbacks/replay', async (request, reply) => {
+    const { changes } = parseInput(replaySchema, request.body ?? {}, 'body')
+    return reply.code(202).send({ replayed: await replayCallbacks(db, changes) })
+  })
+}
+
+const callbacksQuerySchema = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).default(100) })
+
+/** Which callbacks to try again, by their `change`; all that failed for good when left out. */
+const replaySchema = z.strictObject({ changes: z.array(z.int().positive()).min(1).max(10_000).optional() })
+
+function toFailedCallback({ change, account, url, attempts, firstDueAt, lastError }: CallbackRow) {
+  // The path and query of a callback URL may hold the receiver's own secrets.
+  return { change, account, receiver: new URL(url).origin, attempts, firstDueAt, lastError }
 }
