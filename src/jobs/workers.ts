@@ -69,6 +69,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   const https: ProviderHttp[] = []
   const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
   await addSchedulers(queues)
+  const feeder = await openFeeder(options)
 
   const workers: Worker[] = []
   const open = (name: string, process: Processor, workerOptions?: Partial<WorkerOptions>) => {
@@ -81,7 +82,6 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   open(DISPATCH, createDispatcher({ db, queues, accounts, leaseMs }))
   open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs, changesForMs }))
   open(TRACK, createTracker(db, accounts), trackWorkerOptions)
-  const feeder = await openFeeder(options)
   const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate })
   const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })
   open(CALLBACKS, caller, { concurrency: MOST_CALLBACKS_AT_ONCE })
