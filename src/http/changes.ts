@@ -14,12 +14,12 @@ export interface ChangeRoutesOptions {
 }
 
 const LONGEST_WAIT_S = 60
+const CURSOR_RULE = 'expected the "next" of an earlier answer, or "latest"'
 
 export const changesQuerySchema = z.strictObject({
   after: z
-    .union([z.literal('latest'), z.string().regex(/^c[0-9]{1,15}$/)], {
-      error: 'expected the "next" of an earlier answer, or "latest"',
-    })
+    .string(CURSOR_RULE)
+    .regex(/^(latest|c[0-9]{1,15})$/, CURSOR_RULE)
     .optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   wait: z.coerce.number().min(0).max(LONGEST_WAIT_S).default(0),
