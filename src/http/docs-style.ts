@@ -19,8 +19,8 @@ p { margin: 0.5rem 0; }
 p code, li code, dd code, dt code, summary code { overflow-wrap: anywhere; }
 .lead { font-size: 1.2rem; color: var(--soft); }
 .note { color: var(--soft); font-style: italic; }
-main { padding: 2rem 1.25rem 6rem; max-width: 54rem; min-width: 0; }
-main > header { max-width: 44rem; }
+header { padding: 2rem 1.25rem 1.5rem; max-width: 46rem; }
+main { padding: 0 1.25rem 6rem; max-width: 54rem; min-width: 0; }
 article { margin: 1.5rem 0; padding: 1.5rem 0 0; border-top: 1px solid var(--line); }
 .route { font-size: 1.05rem; }
 .get, .post { font-size: 0.75em; letter-spacing: 0.04em; color: var(--good); }
@@ -40,7 +40,7 @@ summary b { font-variant-numeric: tabular-nums; }
 .good { color: var(--good); }
 .bad { color: var(--bad); }
 details > :not(summary) { margin-left: 1rem; }
-nav { padding: 1.25rem; background: var(--raised); border-bottom: 1px solid var(--line); font-size: 0.875rem; }
+nav { padding: 1.25rem; background: var(--raised); border: solid var(--line); border-width: 1px 0; font-size: 0.875rem; }
 nav h2 { margin: 1rem 0 0.25rem; font-size: 0.875rem; }
 nav h2:first-child { margin-top: 0; }
 nav h2 a { color: inherit; text-decoration: none; }
@@ -49,9 +49,10 @@ nav li a { display: block; padding: 0.15rem 0; color: var(--text); text-decorati
 nav a:hover { text-decoration: underline; }
 nav .names { display: flex; flex-wrap: wrap; gap: 0 0.9rem; }
 @media (min-width: 64rem) {
-  body { display: grid; grid-template-columns: 21rem minmax(0, 1fr); }
-  nav { position: sticky; top: 0; height: 100vh; overflow-y: auto; border: 0; border-right: 1px solid var(--line); }
-  main { padding: 2.5rem 3rem 6rem; }
+  body { display: grid; grid-template: auto 1fr / 22rem minmax(0, 1fr); }
+  nav { grid-area: 1 / 1 / 3; position: sticky; top: 0; height: 100vh; overflow-y: auto; border-width: 0 1px 0 0; }
+  header { padding: 2.5rem 3rem 0; }
+  main { padding: 0 3rem 6rem; }
 }
 @media print { nav { display: none; } }
 `

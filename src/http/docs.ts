@@ -1,13 +1,37 @@
-/** The page at /docs, made from the OpenAPI document: one file of HTML that loads nothing and runs no script. */
+/**
+ * The OpenAPI document at /openapi.json, and the page made from it at /docs: one file of HTML that loads nothing and runs
+ * no script.
+ */
+import type { FastifyInstance } from 'fastify'
 import { docsStyle } from './docs-style.ts'
-import type { MediaType, OpenApi, OpenApiOperation, OpenApiResponse, Schema } from './openapi.ts'
+import {
+  createOpenApi,
+  type MediaType,
+  type OpenApi,
+  type OpenApiOperation,
+  type OpenApiResponse,
+  type Schema,
+} from './openapi.ts'
+
+export function registerDocsRoutes(server: FastifyInstance, { hasApiKeys }: { hasApiKeys: boolean }): void {
+  const document = createOpenApi({ hasApiKeys })
+  const json = JSON.stringify(document)
+  const page = renderDocs(document)
+  server.get('/openapi.json', (_request, reply) => reply.type('application/json').send(json))
+  server.get('/docs', (_request, reply) =>
+    reply
+      .type('text/html; charset=utf-8')
+      .header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'")
+      .send(page),
+  )
+}
 
 interface Route extends OpenApiOperation {
   method: string
   path: string
 }
 
-export function renderDocs(document: OpenApi): string {
+function renderDocs(document: OpenApi): string {
   const { info, tags, components } = document
   const routes = Object.entries(document.paths).flatMap(([path, operations]) =>
     Object.entries(operations).map(([method, operation]): Route => ({ ...operation, method, path })),
@@ -24,12 +48,6 @@ export function renderDocs(document: OpenApi): string {
 <style>${docsStyle}</style>
 </head>
 <body>
-<nav aria-label="Contents">
-${sections.map(({ name, routes }) => `<h2><a href="#${name}">${name}</a></h2>${renderIndex(routes)}`).join('\n')}
-<h2><a href="#schemas">Schemas</a></h2>
-<ul class="names">${schemas.map(([name]) => `<li>${linkTo(name)}</li>`).join('')}</ul>
-</nav>
-<main>
 <header>
 <h1>${escapeHtml(info.title)}</h1>
 <p class="lead">${escapeHtml(info.summary)}</p>
@@ -37,6 +55,12 @@ ${renderText(info.description)}
 ${renderAccess(components.securitySchemes)}
 <p>The same as an OpenAPI document, for tools: <a href="openapi.json">openapi.json</a>.</p>
 </header>
+<nav aria-label="Contents">
+${sections.map(({ name, routes }) => `<h2><a href="#${name}">${name}</a></h2>${renderIndex(routes)}`).join('\n')}
+<h2><a href="#schemas">Schemas</a></h2>
+<ul class="names">${schemas.map(([name]) => `<li>${linkTo(name)}</li>`).join('')}</ul>
+</nav>
+<main>
 ${sections.map((section) => renderSection(section, components.schemas)).join('\n')}
 <section id="schemas">
 <h2>Schemas</h2>
@@ -79,7 +103,9 @@ ${routes.map((route) => renderOperation(route, schemas)).join('\n')}
 
 function renderOperation(route: Route, schemas: Record<string, Schema>): string {
   const { operationId, method, path, summary, description, parameters, requestBody, responses, security } = route
-  const fields = (parameters ?? []).map((one) => renderField(one.name, one.schema, one.required, one.description))
+  const fields = (parameters ?? []).map((one) =>
+    renderField(one.name, one.schema, one.required ? 'required' : '', one.description),
+  )
   const parts = [
     `<h3>${escapeHtml(summary)}</h3>`,
     `<p class="route">${renderRoute(method, path)}</p>`,
@@ -121,14 +147,16 @@ function renderSchema(name: string, schema: Schema): string {
   return `<article id="schema-${name}"><h3>${name}</h3>${renderText(schema.description ?? '')}${fields}</article>`
 }
 
-/** The properties of an object; with `schemas`, those of the named objects inside it too. */
+/** The properties of an object; of what is sent, with `schemas`, those of the named objects inside it too. */
 function renderFields(schema: Schema, schemas?: Record<string, Schema>): string {
   const rows = Object.entries(schema.properties ?? {}).map(([name, property]) => {
     if (typeof property === 'boolean') return ''
     const inner = innerObject(property, schemas)
     const nested = inner ? renderFields(inner, schemas) : ''
     const isRequired = schema.required?.includes(name) ?? false
-    return renderField(name, property, isRequired, property.description ?? '', nested)
+    // Most fields of what is sent are optional, most of what is answered are not: the exception is marked.
+    const mark = schemas ? isRequired && 'required' : !isRequired && 'optional'
+    return renderField(name, property, mark || '', property.description ?? '', nested)
   })
   return rows.length > 0 ? `<dl>${rows.join('')}</dl>` : ''
 }
@@ -142,9 +170,9 @@ function innerObject(property: Schema, schemas: Record<string, Schema> | undefin
   return first?.properties ? first : undefined
 }
 
-function renderField(name: string, schema: Schema, isRequired: boolean, description: string, nested = ''): string {
-  const required = isRequired ? ' <em>required</em>' : ''
-  return `<div><dt><code>${escapeHtml(name)}</code> <span class="type">${renderType(schema)}</span>${required}</dt><dd>${renderInline(description)}${nested}</dd></div>`
+function renderField(name: string, schema: Schema, mark: string, description: string, nested = ''): string {
+  const marked = mark ? ` <em>${mark}</em>` : ''
+  return `<div><dt><code>${escapeHtml(name)}</code> <span class="type">${renderType(schema)}</span>${marked}</dt><dd>${renderInline(description)}${nested}</dd></div>`
 }
 
 /** The type in words, with its limits, and named types as links. */
@@ -153,14 +181,14 @@ function renderType(schema: Schema): string {
   if (name) return linkTo(name)
   if (schema.anyOf) return schema.anyOf.map(renderType).join(' or ')
   if (schema.const !== undefined) return renderCode(schema.const)
-  if (schema.enum) return schema.enum.map(renderCode).join(' ')
+  if (schema.enum) return schema.enum.map(renderCode).join(', ')
   const { items } = schema
   if (typeof items === 'object' && !Array.isArray(items)) {
     return `array of ${limitsOf(schema.minItems, schema.maxItems)}${renderType(items)}`
   }
   const type = schema.format === 'date-time' ? 'time' : [schema.type ?? 'any'].flat().join(' or ')
   const limits = limitsOf(schema.minimum, schema.maximum)
-  const pattern = schema.pattern ? ` like ${renderCode(new RegExp(schema.pattern))}` : ''
+  const pattern = schema.pattern ? ` matching ${renderCode(new RegExp(schema.pattern))}` : ''
   const standard = schema.default === undefined ? '' : `, default ${renderCode(schema.default)}`
   return `${type} ${limits}`.trim() + pattern + standard
 }

@@ -1,30 +1,18 @@
 /** The examples of the OpenAPI document. A test validates each against its schema. */
 
-const sent = {
+const delivered = {
   account: 'seven',
   messageId: '77232007287',
   recipient: '+491700000000',
-  sentAt: '2026-01-31T10:00:00.000Z',
-  windowEndsAt: '2026-03-02T10:00:00.000Z',
-  metadata: { order: 4711 },
-}
-const outstanding = {
-  ...sent,
-  status: 'transmitted',
-  final: false,
-  statusAt: '2026-01-31T10:00:02.000Z',
-  settledBy: null,
-  polls: 1,
-  nextPollAt: '2026-01-31T10:03:00.000Z',
-}
-const delivered = {
-  ...sent,
   status: 'delivered',
   final: true,
   statusAt: '2026-01-31T10:00:05.000Z',
   settledBy: 'poll',
+  sentAt: '2026-01-31T10:00:00.000Z',
   polls: 1,
   nextPollAt: null,
+  windowEndsAt: '2026-03-02T10:00:00.000Z',
+  metadata: { order: 4711 },
 }
 
 export const trackingOrder = {
@@ -40,7 +28,14 @@ export const trackingOrder = {
   ],
 }
 export const tracked = { tracked: 2, alreadyTracked: 0 }
-export const dueMessage = { ...outstanding, nextPollAt: '2026-01-31T10:01:30.000Z' }
+export const dueMessage = {
+  ...delivered,
+  status: 'transmitted',
+  final: false,
+  statusAt: '2026-01-31T10:00:02.000Z',
+  settledBy: null,
+  nextPollAt: '2026-01-31T10:01:30.000Z',
+}
 export const messagePage = { messages: [delivered], nextCursor: 'm1' }
 export const messageDetails = {
   ...delivered,

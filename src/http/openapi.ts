@@ -1,12 +1,9 @@
 /**
- * The OpenAPI 3.1 document at /openapi.json, generated from the schemas that validate and those of the answers, and the
- * page made from it at /docs.
+ * The OpenAPI 3.1 document, generated from the schemas that validate and from those of the answers.
  */
-import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { trackingOrderSchema } from '../tracking.ts'
 import * as answers from './answers.ts'
-import { renderDocs } from './docs.ts'
 import { problems } from './examples.ts'
 import { type Answer, type Operation, operations, TAGS } from './operations.ts'
 
@@ -45,19 +42,6 @@ export interface OpenApi {
     schemas: Record<string, Schema>
     securitySchemes?: Record<string, { type: string; scheme: string; description: string }>
   }
-}
-
-export function registerOpenApiRoutes(server: FastifyInstance, { hasApiKeys }: { hasApiKeys: boolean }): void {
-  const document = createOpenApi({ hasApiKeys })
-  const json = JSON.stringify(document)
-  const page = renderDocs(document)
-  server.get('/openapi.json', (_request, reply) => reply.type('application/json').send(json))
-  server.get('/docs', (_request, reply) =>
-    reply
-      .type('text/html; charset=utf-8')
-      .header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'")
-      .send(page),
-  )
 }
 
 /** The document; only a service with API keys has security schemes. */

@@ -27,7 +27,7 @@ export const TAGS = {
   Operation: 'Liveness, readiness, metrics, and this description. Bull Board is at `/queues`.',
 } as const
 
-export interface Parameter {
+interface Parameter {
   in: 'path' | 'query'
   name: string
   schema: z.ZodType

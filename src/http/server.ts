@@ -10,10 +10,10 @@ import { registerAccountRoutes } from './accounts.ts'
 import { createKeyCheck } from './auth.ts'
 import { registerBoard } from './board.ts'
 import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
+import { registerDocsRoutes } from './docs.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
-import { registerOpenApiRoutes } from './openapi.ts'
 import { registerWebhookRoutes } from './webhooks.ts'
 
 export interface ServerOptions {
@@ -60,7 +60,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
     )
-    registerOpenApiRoutes(guarded, { hasApiKeys: apiKeys.length > 0 })
+    registerDocsRoutes(guarded, { hasApiKeys: apiKeys.length > 0 })
     await registerBoard(guarded, queues)
   })
   return server
