@@ -1,10 +1,15 @@
 #!/usr/bin/env node
-/** The command line. Errors for the operator are one sentence; exit codes: 0 done, 1 failed, 2 wrong configuration or usage. */
-import { Command, InvalidArgumentError } from 'commander'
+/**
+ * The command line. Errors for the operator are one sentence; exit codes: 0 done, 1 failed, 2 wrong configuration or
+ * usage, 3 no such message or account, 4 outstanding (`status`).
+ */
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { addClientCommands } from './cli/client-commands.ts'
 import { runDemo } from './cli/demo.ts'
 import { type HooksFlags, runHooks } from './cli/hooks.ts'
+import { describeRecipients } from './cli/messages.ts'
 import { readConfig } from './config.ts'
-import { LastwordError } from './core/errors.ts'
+import { type ErrorCode, LastwordError } from './core/errors.ts'
 import { cannotListen, migrate, type Parts, start } from './runtime.ts'
 import { firstMessageIdAt } from './sandbox/messages.ts'
 import { createSandbox } from './sandbox/server.ts'
@@ -15,6 +20,7 @@ const STOP_WITHIN_MS = 14_000
 const program = new Command('lastword')
   .description('Finds the final delivery status of every SMS you send, by webhook and by batched polling.')
   .showHelpAfterError()
+  .exitOverride()
 
 program
   .command('start')
@@ -67,6 +73,8 @@ program
   .action(async ({ stay }: { stay: boolean }) => {
     if (!(await runDemo({ stay, stopped: stopSignal() }))) process.exitCode = 1
   })
+
+addClientCommands(program, stopSignal)
 
 interface SandboxFlags {
   port: number
@@ -124,10 +132,30 @@ async function run(parts: Parts): Promise<void> {
   log.info('stopped')
 }
 
+const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
+  CONFIG_INVALID: 2,
+  INPUT_INVALID: 2,
+  UNAUTHORIZED: 2,
+  AMBIGUOUS: 2,
+  NOT_FOUND: 3,
+}
+
+// Whoever reads only the first lines (`| head`) has what they want.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
+
 try {
   await program.parseAsync()
 } catch (error) {
-  if (!(error instanceof LastwordError)) throw error
-  console.error(`lastword: ${error.message}`)
-  process.exitCode = error.code === 'CONFIG_INVALID' || error.code === 'INPUT_INVALID' ? 2 : 1
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2
+  } else if (error instanceof LastwordError) {
+    console.error(`lastword: ${error.message}`)
+    if (error.code === 'AMBIGUOUS') console.error(describeRecipients(error.extra?.recipients))
+    process.exitCode = EXIT_CODES[error.code] ?? 1
+  } else {
+    throw error
+  }
 }

@@ -53,6 +53,44 @@ export function readConfig(environment: Environment = process.env, defaults: Env
   return config
 }
 
+/** Where the commands that speak to a running service find it. */
+export interface ServiceLocation {
+  url: string
+  apiKey: string | undefined
+}
+
+/**
+ * The service's address: as the flags say, else LASTWORD_URL and LASTWORD_API_KEY, else that of a service configured by
+ * the same environment.
+ */
+export function readServiceLocation(
+  flags: { url?: string | undefined; apiKey?: string | undefined } = {},
+  environment: Environment = process.env,
+): ServiceLocation {
+  const set = Object.entries(environment).filter(([, value]) => value !== undefined && value !== '')
+  const env: Environment = { LASTWORD_URL: localUrl(Object.fromEntries(set)), ...Object.fromEntries(set) }
+  const url = readUrl({ ...env, '--url': flags.url }, flags.url === undefined ? 'LASTWORD_URL' : '--url', [
+    'http:',
+    'https:',
+  ])
+  if (url === undefined) throw invalid('LASTWORD_URL', 'nothing', 'the URL of the service, because PORT is 0')
+  const apiKey = flags.apiKey ?? env.LASTWORD_API_KEY ?? readApiKeys(env)[0]
+  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
+    const variable = flags.apiKey === undefined ? 'LASTWORD_API_KEY' : '--api-key'
+    throw invalid(variable, 'a key that is empty or holds a space', 'a key of printable characters')
+  }
+  return { url, apiKey }
+}
+
+/** Addresses that mean every interface are called by the loopback one. */
+function localUrl(env: Environment): string | undefined {
+  const port = readPort(env)
+  if (port === 0) return undefined
+  const host = env.HOST ?? '127.0.0.1'
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${isIP(reachable) === 6 ? `[${reachable}]` : reachable}:${port}`
+}
+
 /** True for hosts only this machine can reach. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))

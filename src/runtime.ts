@@ -5,6 +5,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import { LastwordError } from './core/errors.ts'
+import { recordAccounts } from './db/accounts.ts'
 import { openChangeListener } from './db/change-listener.ts'
 import { openDatabase } from './db/client.ts'
 import { openEmbedded } from './db/embedded.ts'
@@ -16,6 +17,7 @@ import { countWorkers, openWorkers } from './jobs/workers.ts'
 import { createLog, type Log } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import type { Account } from './providers/provider.ts'
+import { recordOf } from './tracking.ts'
 
 export interface Parts {
   api: boolean
@@ -41,6 +43,7 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     const database = await openDatabase(databaseUrl)
     releasers.push(() => database.close())
     await migrateDatabase(databaseUrl)
+    await recordAccounts(database.db, config.accounts.map(recordOf))
 
     const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
     const workers = parts.workers ? countWorkers(accounts) : 0

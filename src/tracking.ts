@@ -1,10 +1,13 @@
-/** What the sending app hands over, checked and put into the schedule: the same for HTTP and for the queue `track`. */
+/**
+ * What the sending app hands over, checked and put into the schedule: the same for HTTP, for the queue `track`, and for
+ * apps that track inside a transaction of their own.
+ */
 import { z } from 'zod'
 import { type Issue, LastwordError } from './core/errors.ts'
-import { nextPollAt, windowEnd } from './core/polling.ts'
+import { nextPollAt, type PollingPolicy, windowEnd } from './core/polling.ts'
 import type { Db } from './db/client.ts'
 import { type NewMessage, trackMessages } from './db/messages.ts'
-import type { Account } from './providers/provider.ts'
+import type { Account, Provider } from './providers/provider.ts'
 import { providerOf } from './providers/registry.ts'
 
 export type Accounts = ReadonlyMap<string, Account>
@@ -13,6 +16,7 @@ export type Accounts = ReadonlyMap<string, Account>
 const MOST_MESSAGES = 10_000
 /** Clocks differ: `sentAt` may be this far ahead. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000
+const LONGEST_URL = 2000
 
 /** A NUL as JSON writes it, and not the text of a backslash and `u0000`. */
 const nulCharacter = /(?<!\\)(?:\\\\)*\\u0000/
@@ -20,7 +24,15 @@ const metadataSchema = z
   .record(z.string(), z.json())
   .refine((value) => !nulCharacter.test(JSON.stringify(value)), 'expected no NUL characters')
 
-const messageSchema = z.strictObject({
+/** Whether the address may be called is decided when it is called. */
+const callbackUrlSchema = z
+  .string()
+  .refine(
+    (text) => text.length <= LONGEST_URL && /^https?:\/\/[^\s\p{Cc}]+$/iu.test(text) && URL.canParse(text),
+    `expected a URL that begins with https://, of at most ${LONGEST_URL} characters`,
+  )
+
+export const messageSchema = z.strictObject({
   messageId: z
     .union([z.string(), z.int().nonnegative()])
     .transform(String)
@@ -33,6 +45,7 @@ const messageSchema = z.strictObject({
     .regex(/^\+?[0-9 ()./-]{3,30}$/, 'expected a phone number of 3 to 30 characters, like +491700000000')
     .optional(),
   metadata: metadataSchema.optional(),
+  callbackUrl: callbackUrlSchema.optional(),
 })
 
 /** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */
@@ -60,20 +73,33 @@ export async function track(db: Db, accounts: Accounts, order: TrackingOrder): P
       `No account named ${JSON.stringify(order.account.slice(0, 50))} is configured; known are: ${known}.`,
     )
   }
-  const messages = scheduleMessages(account, order.messages, Date.now(), Math.random)
-  const tracked = await trackMessages(db, messages, providerOf(account).keyedByRecipient)
+  const provider = providerOf(account)
+  const messages = scheduleMessages(provider, recordOf(account), order.messages, Date.now(), Math.random)
+  const tracked = await trackMessages(db, messages, provider.keyedByRecipient)
   return { tracked, alreadyTracked: messages.length - tracked }
 }
 
+/** What tracking must know of an account; without its credentials, so that it can be kept in the database. */
+export interface AccountRecord {
+  account: string
+  provider: string
+  polling: PollingPolicy
+  isPolled: boolean
+}
+
+export function recordOf(account: Account): AccountRecord {
+  const { name, provider, polling } = account
+  return { account: name, provider, polling, isPolled: providerOf(account).lookups(account).length > 0 }
+}
+
 /** Puts messages in normal form and into the schedule. Throws INPUT_INVALID with every message that is wrong, by index. */
-function scheduleMessages(
-  account: Account,
+export function scheduleMessages(
+  provider: Provider,
+  { account, polling, isPolled }: AccountRecord,
   messages: TrackingOrder['messages'],
   now: number,
   random: () => number,
 ): NewMessage[] {
-  const provider = providerOf(account)
-  const isPolled = provider.lookups(account).length > 0
   const issues: Issue[] = []
   const seen = new Map<string, number>()
   const scheduled = messages.map((message, index): NewMessage => {
@@ -89,11 +115,11 @@ function scheduleMessages(
     seen.set(key, index)
     const sentAt = message.sentAt === undefined ? now : Date.parse(message.sentAt)
     if (sentAt > now + CLOCK_TOLERANCE_MS) wrong('sentAt', 'expected a time at most 5 minutes ahead')
-    const windowEndsAt = windowEnd(account.polling, sentAt)
-    if (windowEndsAt <= now) wrong('sentAt', `expected a time within the look-up window of ${days(account)} days`)
-    const due = isPolled ? nextPollAt(account.polling, { sentAt, now, polls: 0, random: random() }) : windowEndsAt
+    const windowEndsAt = windowEnd(polling, sentAt)
+    if (windowEndsAt <= now) wrong('sentAt', `expected a time within the look-up window of ${days(polling)} days`)
+    const due = isPolled ? nextPollAt(polling, { sentAt, now, polls: 0, random: random() }) : windowEndsAt
     return {
-      account: account.name,
+      account,
       messageId: messageId ?? '',
       recipientKey,
       recipient: message.recipient ?? null,
@@ -101,14 +127,15 @@ function scheduleMessages(
       windowEndsAt: new Date(windowEndsAt),
       nextPollAt: new Date(due),
       metadata: message.metadata,
+      callbackUrl: message.callbackUrl,
     }
   })
   if (issues.length > 0) throw invalidOrder(issues)
   return scheduled
 }
 
-function days({ polling }: Account): string {
-  return String(Number((polling.windowMs / 86_400_000).toPrecision(3)))
+function days({ windowMs }: PollingPolicy): string {
+  return String(Number((windowMs / 86_400_000).toPrecision(3)))
 }
 
 const MOST_ISSUES = 20

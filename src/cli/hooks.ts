@@ -11,6 +11,7 @@ import { LastwordError, ProviderError } from '../core/errors.ts'
 import { createProviderHttp } from '../providers/http.ts'
 import type { Account, HookApi, HookSubscription } from '../providers/provider.ts'
 import { providerOf } from '../providers/registry.ts'
+import { formatTable } from './table.ts'
 
 export interface HooksFlags {
   account: string
@@ -134,24 +135,14 @@ function textOf(overview: Overview, { create, check }: HooksFlags): string {
 
 function tableOf({ account, hooks }: Overview): string {
   if (hooks.length === 0) return `Account "${account}" has no webhook subscriptions.`
-  const rows = hooks.map(({ id, eventType, enabled, ours, targetUrl }) =>
-    [id, eventType, enabled ? 'yes' : 'no', ours ? 'yes' : 'no', targetUrl].map(printable),
-  )
-  const lines = [['ID', 'EVENT', 'ENABLED', 'OURS', 'URL'], ...rows]
-  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? []
-  return lines
-    .map((line) =>
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
-}
-
-/** What comes from outside must not move the cursor of a terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, '?')
+  const rows = hooks.map(({ id, eventType, enabled, ours, targetUrl }) => [
+    id,
+    eventType,
+    enabled ? 'yes' : 'no',
+    ours ? 'yes' : 'no',
+    targetUrl,
+  ])
+  return formatTable([['ID', 'EVENT', 'ENABLED', 'OURS', 'URL'], ...rows])
 }
 
 function verdictOf({ url, created, subscribed, enabled }: Overview, create = false): string {

@@ -4,7 +4,8 @@
  * are kept here too, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
-import type { Db } from './client.ts'
+import type { PollingPolicy } from '../core/polling.ts'
+import { arrayColumn, type Db } from './client.ts'
 import { accountStates, webhookNonces } from './schema.ts'
 
 export type AccountState = typeof accountStates.$inferSelect
@@ -12,6 +13,31 @@ export type AccountState = typeof accountStates.$inferSelect
 export async function findAccountStates(db: Db): Promise<Map<string, AccountState>> {
   const rows = await db.select().from(accountStates)
   return new Map(rows.map((row) => [row.account, row]))
+}
+
+interface AccountRecord {
+  account: string
+  provider: string
+  polling: PollingPolicy
+  isPolled: boolean
+}
+
+/** Records what tracking must know of accounts, for sending apps that track in their own transactions. */
+export async function recordAccounts(db: Db, accounts: readonly AccountRecord[]): Promise<void> {
+  const column = (type: string, pick: (record: AccountRecord) => unknown) => arrayColumn(accounts, type, pick)
+  await db.execute(sql`
+    INSERT INTO ${accountStates} AS s (account, provider, polling, is_polled)
+    SELECT * FROM unnest(
+      ${column('text', ({ account }) => account)},
+      ${column('text', ({ provider }) => provider)},
+      ${column('jsonb', ({ polling }) => JSON.stringify(polling))},
+      ${column('boolean', ({ isPolled }) => isPolled)}
+    ) AS n (account, provider, polling, is_polled)
+    ORDER BY account
+    ON CONFLICT (account) DO UPDATE SET
+      provider = excluded.provider, polling = excluded.polling, is_polled = excluded.is_polled
+    WHERE (s.provider, s.polling, s.is_polled)
+      IS DISTINCT FROM (excluded.provider, excluded.polling, excluded.is_polled)`)
 }
 
 /** Stops asking for an account until `pauseMs` from now. Returns false when the same trouble was known already. */

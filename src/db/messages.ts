@@ -15,6 +15,7 @@ export interface NewMessage extends MessageKey {
   windowEndsAt: Date
   nextPollAt: Date
   metadata: unknown
+  callbackUrl?: string | undefined
 }
 
 /**
@@ -23,6 +24,20 @@ export interface NewMessage extends MessageKey {
  */
 export async function trackMessages(db: Db, tracked: readonly NewMessage[], keyedByRecipient = false): Promise<number> {
   if (!keyedByRecipient) return retryLostRaces(() => insertMessages(db, tracked))
+  return insertWithRecipients(db, tracked)
+}
+
+/** As `trackMessages`, within a transaction of the caller, which is left as it was when this rejects. */
+export async function trackMessagesWithin(
+  transaction: Db,
+  tracked: readonly NewMessage[],
+  keyedByRecipient: boolean,
+): Promise<number> {
+  if (keyedByRecipient) return insertWithRecipients(transaction, tracked)
+  return transaction.transaction((savepoint) => insertMessages(savepoint, tracked))
+}
+
+function insertWithRecipients(db: Db, tracked: readonly NewMessage[]): Promise<number> {
   return withBoundRecipients(db, tracked, async (transaction) => {
     const recipients = await findRecipients(transaction, tracked)
     const resolved = tracked.map((message) => {
@@ -45,17 +60,19 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
       column('timestamptz', ({ windowEndsAt }) => windowEndsAt.toISOString()),
       column('timestamptz', ({ nextPollAt }) => nextPollAt.toISOString()),
       column('jsonb', ({ metadata }) => jsonText(metadata)),
+      column('text', ({ callbackUrl }) => callbackUrl),
     ],
     sql`, `,
   )
   // The order of the key keeps two bodies with the same IDs from locking each other out.
   const rows = await db.execute(sql`
     INSERT INTO ${messages} AS m (
-      account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, tracked_at
+      account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url,
+      tracked_at
     )
     SELECT n.*, now()
     FROM unnest(${columns}) AS n (
-      account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata
+      account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url
     )
     ORDER BY account, message_id, recipient_key
     ON CONFLICT (account, message_id, recipient_key) DO UPDATE SET
@@ -63,6 +80,7 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
       sent_at = excluded.sent_at,
       window_ends_at = excluded.window_ends_at,
       metadata = excluded.metadata,
+      callback_url = excluded.callback_url,
       tracked_at = excluded.tracked_at,
       next_poll_at = CASE WHEN m.final THEN NULL ELSE excluded.next_poll_at END
     WHERE m.tracked_at IS NULL

@@ -53,7 +53,7 @@ export function withBoundRecipients<T>(db: Db, keys: readonly MessageKey[], writ
 /** For keys without a recipient: that of a message held already, one that nobody tracks before others. */
 export async function findRecipients(db: Db, keys: readonly MessageKey[]): Promise<Map<string, string>> {
   const open = keys.filter(({ recipientKey }) => recipientKey === '')
-  const rows = await db.execute<{ account: string; message_id: string; recipient_key: string }>(sql`
+  const rows = await db.execute(sql`
     SELECT DISTINCT ON (account, message_id) account, message_id, recipient_key
     FROM ${messages}
     JOIN (
@@ -62,5 +62,11 @@ export async function findRecipients(db: Db, keys: readonly MessageKey[]): Promi
       ) AS k (account, message_id)
     ) k USING (account, message_id)
     ORDER BY account, message_id, tracked_at NULLS FIRST, id`)
-  return new Map(rows.map((row) => [`${row.account} ${row.message_id}`, row.recipient_key]))
+  // By position, because the client of a sending app may rename columns.
+  return new Map(
+    rows.map((row) => {
+      const [account, messageId, recipientKey] = Object.values(row)
+      return [`${account} ${messageId}`, String(recipientKey)]
+    }),
+  )
 }

@@ -25,9 +25,9 @@ const TRACKING_BODY_BYTES = 16 * 1024 * 1024
 
 /** Postgres cannot even compare a text with NUL in it. */
 const textSchema = z.string().refine((text) => !text.includes('\0'), 'expected no NUL characters')
-const pathSchema = z.object({ account: textSchema, messageId: textSchema })
-const recipientSchema = z.object({ recipient: z.string().optional() })
-const listSchema = z.strictObject({
+export const messagePathSchema = z.object({ account: textSchema, messageId: textSchema })
+export const recipientQuerySchema = z.object({ recipient: z.string().optional() })
+export const listQuerySchema = z.strictObject({
   account: textSchema.optional(),
   status: z.enum(STATUSES).optional(),
   outstanding: z.enum(['true', 'false']).optional(),
@@ -50,7 +50,7 @@ export function registerMessageRoutes(
   })
 
   server.get('/v1/messages', async (request) => {
-    const { cursor, outstanding, limit, ...filter } = parseInput(listSchema, request.query, 'query')
+    const { cursor, outstanding, limit, ...filter } = parseInput(listQuerySchema, request.query, 'query')
     const rows = await listMessages(db, {
       ...filter,
       outstanding: outstanding === undefined ? undefined : outstanding === 'true',
@@ -83,8 +83,8 @@ export function registerMessageRoutes(
   })
 
   async function findOne({ params, query }: { params: unknown; query: unknown }): Promise<MessageRow> {
-    const { account, messageId } = parseInput(pathSchema, params, 'path')
-    const { recipient } = parseInput(recipientSchema, query, 'query')
+    const { account, messageId } = parseInput(messagePathSchema, params, 'path')
+    const { recipient } = parseInput(recipientQuerySchema, query, 'query')
     const configured = accounts.get(account)
     const provider = configured && providerOf(configured)
     const id = provider?.normalizeMessageId(messageId) ?? messageId

@@ -9,7 +9,9 @@ import type { Accounts } from '../tracking.ts'
 import { registerAccountRoutes } from './accounts.ts'
 import { createKeyCheck } from './auth.ts'
 import { registerBoard } from './board.ts'
-import { type ChangeRoutesOptions, registerCallbackRoutes, registerChangeRoutes } from './changes.ts'
+import { registerCallbackRoutes } from './callbacks.ts'
+import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
+import { registerDocsRoutes } from './docs.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
@@ -60,6 +62,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
     )
+    registerDocsRoutes(guarded, { hasApiKeys: apiKeys.length > 0 })
     await registerBoard(guarded, queues)
   })
   return server

@@ -84,8 +84,12 @@ function whyForbidden(url: string): string | undefined {
 
 const NOT_PUBLIC = 'the address of the receiver is not a public one, and CALLBACK_ALLOW_PRIVATE is false'
 
-function isPublic(address: string): boolean {
-  return ipaddr.process(address).range() === 'unicast'
+/** All that is given out of IPv6 to the public so far; beside it lie forms that stand for IPv4 addresses of any kind. */
+const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3')
+
+export function isPublic(address: string): boolean {
+  const parsed = ipaddr.process(address)
+  return parsed.range() === 'unicast' && (parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_IPV6))
 }
 
 /** Resolves a name to its public addresses only. */

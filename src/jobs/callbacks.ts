@@ -47,19 +47,21 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     const callback = await findCallback(db, change, claim)
     if (!callback) return { taken: false, reason: 'it has been taken already, or is held by a newer claim' }
     const refusal = await send(callback)
+    if (refusal === 'given back') return { taken: false, reason: 'given back at a stop; it is due at once' }
     metrics.callbacks.inc({ account: callback.account, result: refusal ? 'refused' : 'taken' })
     if (refusal) return putOff(options, callback, refusal).finally(onLeft)
     await deleteCallback(db, change)
     onLeft()
     return { taken: true }
 
-    async function send({ account, url, body }: CallbackRow): Promise<Refusal | undefined> {
+    async function send({ account, url, body }: CallbackRow): Promise<Refusal | 'given back' | undefined> {
       const secret = accounts.get(account)?.callback?.secret
       if (secret === undefined) return { reason: `account "${account}" has no callback secret any more`, final: false }
       try {
         return await sender.send({ id: `change-${change}`, url, secret, body: JSON.stringify(body) }, shutdown)
       } catch (error) {
         await releaseCallbacks(db, claim)
+        if (shutdown.aborted) return 'given back'
         throw error
       }
     }

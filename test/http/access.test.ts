@@ -55,7 +55,7 @@ describe('every route', () => {
   it('is known to this test', () => {
     const urls = new Set(routes.map(({ url }) => url))
     const ours = ['/v1/messages', '/v1/messages/:account/:messageId', '/v1/messages/:account/:messageId/poll']
-    for (const url of [...PUBLIC, ...ours, '/metrics', '/queues']) expect(urls).toContain(url)
+    for (const url of [...PUBLIC, ...ours, '/metrics', '/openapi.json', '/docs', '/queues']) expect(urls).toContain(url)
     expect(routes.filter(({ url }) => url.startsWith('/queues/')).length).toBeGreaterThan(5)
   })
 

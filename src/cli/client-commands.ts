@@ -1,0 +1,82 @@
+/** The commands that speak to a running service: `track`, `status`, `changes` and `poll`. */
+import { type Command, Option } from 'commander'
+import { type ChangesFlags, runChanges } from './changes.ts'
+import { type MessageFlags, runPoll, runStatus } from './messages.ts'
+import { runTrack, type TrackFlags } from './track.ts'
+
+const OUTSTANDING = 4
+
+const TRACK_HELP = `
+Without IDs the messages are read from --file or from standard input:
+
+  CSV     a header with messageId and any of sentAt, recipient, metadata (JSON), callbackUrl
+  NDJSON  one object a line, with the same names
+
+They are sent 1,000 at a time. Lines that cannot be tracked are named by their number on standard error, and the
+others are tracked; repeating the whole input is harmless.
+
+Exit codes: 0 everything is tracked, 1 failed, or refused in part, 2 wrong usage or configuration, 3 no such account.`
+
+const STATUS_HELP = `
+Exit codes: 0 final, 1 failed, 2 wrong usage or configuration, 3 not tracked, 4 still outstanding.`
+
+const CHANGES_HELP = `
+Changes come in the order of their commits. With --json the last line of each page has a "cursor": give it to --after
+once everything up to that line is handled, and nothing is missed. Ctrl-C ends --follow.
+
+Exit codes: 0 done, 1 failed, or the cursor is older than what is kept, 2 wrong usage or configuration.`
+
+const POLL_HELP = `
+Exit codes: 0 it is being asked, 1 failed, or nothing is asked about it any more, 2 wrong usage or configuration,
+3 not tracked.`
+
+/** Adds the commands; `stopped` resolves with the first signal that asks the process to end. */
+export function addClientCommands(program: Command, stopped: () => Promise<unknown>): void {
+  withService(program.command('track'))
+    .description('hand over message IDs from arguments, a file or standard input')
+    .argument('[ids...]', 'message IDs')
+    .requiredOption('--account <name>', 'the account they were sent with')
+    .option('--file <path>', 'read CSV or NDJSON; - is standard input')
+    .addOption(new Option('--format <format>', 'by default NDJSON if it begins with {').choices(['csv', 'ndjson']))
+    .option('--all-or-nothing', 'track nothing if anything is refused; up to 10,000 messages', false)
+    .addHelpText('after', TRACK_HELP)
+    .action(async (messageIds: string[], flags: TrackFlags) => {
+      if (!(await runTrack(messageIds, flags))) process.exitCode = 1
+    })
+
+  withService(program.command('status'))
+    .description('show what is known of a message')
+    .argument('<account>')
+    .argument('<id>', 'the message ID')
+    .option('--recipient <number>', 'which one, where the ID covers several')
+    .addHelpText('after', STATUS_HELP)
+    .action(async (account: string, messageId: string, flags: MessageFlags) => {
+      if (!(await runStatus(account, messageId, flags))) process.exitCode = OUTSTANDING
+    })
+
+  withService(program.command('changes'))
+    .description('print the changes of statuses')
+    .option('--follow', 'wait for further changes', false)
+    .option('--after <cursor>', 'go on after this cursor; "latest" skips what there is; by default all that are kept')
+    .addHelpText('after', CHANGES_HELP)
+    .action(async (flags: ChangesFlags) => {
+      const controller = new AbortController()
+      if (flags.follow) void stopped().then(() => controller.abort())
+      await runChanges(flags, controller.signal)
+    })
+
+  withService(program.command('poll'))
+    .description('have the provider asked about a message now')
+    .argument('<account>')
+    .argument('<id>', 'the message ID')
+    .option('--recipient <number>', 'which one, where the ID covers several')
+    .addHelpText('after', POLL_HELP)
+    .action(runPoll)
+}
+
+function withService(command: Command): Command {
+  return command
+    .option('--json', 'print JSON, a line for each thing', false)
+    .option('--url <url>', 'where the service listens; else LASTWORD_URL, else by HOST and PORT')
+    .option('--api-key <key>', 'else LASTWORD_API_KEY, else the first of API_KEYS')
+}

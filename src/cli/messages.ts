@@ -1,0 +1,67 @@
+/** `lastword status` and `lastword poll`: one message, looked at or asked about. */
+import { createClient, type Message, type MessageWithReports } from '../client/client.ts'
+import { readServiceLocation } from '../config.ts'
+import { formatTable, printable } from './table.ts'
+
+export interface MessageFlags {
+  recipient?: string
+  json: boolean
+  url?: string
+  apiKey?: string
+}
+
+/** Prints a message with its reports; resolves with whether its status is final. */
+export async function runStatus(account: string, messageId: string, flags: MessageFlags): Promise<boolean> {
+  const client = createClient(readServiceLocation(flags))
+  const message = await client.get(account, messageId, { recipient: flags.recipient })
+  console.log(flags.json ? JSON.stringify(message) : `${describe(message)}${describeReports(message)}`)
+  return message.final
+}
+
+/** Has the provider asked about a message now. */
+export async function runPoll(account: string, messageId: string, flags: MessageFlags): Promise<void> {
+  const client = createClient(readServiceLocation(flags))
+  const message = await client.poll(account, messageId, { recipient: flags.recipient })
+  console.log(flags.json ? JSON.stringify(message) : `${describe(message)}\nThe provider is being asked.`)
+}
+
+function describe(message: Message): string {
+  const { status, final, statusAt, settledBy } = message
+  const known = status === null ? 'no report yet' : `${status}, ${final ? `final (${settledBy})` : 'outstanding'}`
+  const rows = [
+    ['Message', `${message.messageId} (${message.account})`],
+    ['Recipient', message.recipient],
+    ['Status', known],
+    ['Since', statusAt],
+    ['Sent', message.sentAt],
+    ['Asked', `${message.polls} ${message.polls === 1 ? 'time' : 'times'}`],
+    ['Next asked', message.nextPollAt],
+    ['Window ends', final ? null : message.windowEndsAt],
+    ['Refused', message.queryError],
+    ['Metadata', message.metadata && JSON.stringify(message.metadata)],
+  ]
+  return formatTable(
+    rows.flatMap(([name = '', value]) => (value === null || value === undefined ? [] : [[name ?? '', value]])),
+  )
+}
+
+function describeReports({ reports }: MessageWithReports): string {
+  if (reports.length === 0) return ''
+  const rows = reports.map(({ receivedAt, source, status, rawStatus, occurredAt, outcome, error }) => [
+    receivedAt,
+    source,
+    status,
+    rawStatus,
+    occurredAt,
+    outcome,
+    [error?.code, error?.description].filter(Boolean).join(' '),
+  ])
+  const header = ['RECEIVED', 'SOURCE', 'STATUS', 'RAW', 'OCCURRED', 'OUTCOME', 'ERROR']
+  return `\n\n${formatTable([header, ...rows])}`
+}
+
+/** What to say when an ID covers several recipients. */
+export function describeRecipients(recipients: unknown): string {
+  const list = Array.isArray(recipients) ? recipients.map(String).join(', ') : ''
+  return printable(`Name one by --recipient: ${list}`)
+}

@@ -1,0 +1,224 @@
+/**
+ * The service over HTTP, for sending apps and for the command line. A client holds no connection of its own and needs no
+ * closing.
+ *
+ *   const lastword = createClient({ url: 'http://127.0.0.1:3000', apiKey: '…' })
+ *   await lastword.track({ account: 'seven', messages: [{ messageId: '77232007287' }] })
+ *   const { status } = await lastword.get('seven', '77232007287')
+ *
+ * Every request is tried once, `changes` goes on until it is told to stop. Whatever fails throws a LastwordError whose
+ * `retryable` says whether the same request may succeed later; tracking twice is harmless.
+ */
+import type { Source, Status, StatusError } from '../core/status.ts'
+import type { Tracked } from '../tracking.ts'
+import type { Order } from '../transaction.ts'
+import { pause, withRetries } from './backoff.ts'
+import { ask, type ServiceAddress, type ServiceRequest } from './request.ts'
+
+export interface ClientOptions {
+  /** Where the service listens, as in `http://127.0.0.1:3000`. */
+  url: string
+  /** One of the service's API_KEYS. */
+  apiKey?: string | undefined
+  /** How long a request may take; 30,000 by default. Waiting for changes comes on top of it. */
+  timeoutMs?: number | undefined
+}
+
+/** A message and what is known of it. Times are ISO 8601 in UTC. */
+export interface Message {
+  account: string
+  messageId: string
+  recipient: string | null
+  /** Null as long as there is no report. */
+  status: Status | null
+  /** True when nothing more is asked. */
+  final: boolean
+  statusAt: string | null
+  /** Who brought the final status; null while there is none. */
+  settledBy: Source | null
+  sentAt: string
+  /** How often the provider was asked. */
+  polls: number
+  nextPollAt: string | null
+  windowEndsAt: string
+  metadata: Record<string, unknown> | null
+  /** Why the provider refuses to answer about this message. */
+  queryError?: string
+}
+
+export interface MessageReport {
+  status: Status
+  /** The provider's own word. */
+  rawStatus: string
+  source: Source
+  occurredAt: string
+  receivedAt: string
+  /** What it did to the status. */
+  outcome: 'applied' | 'stale' | 'duplicate' | 'contradicting'
+  error: StatusError | null
+}
+
+export interface MessageWithReports extends Message {
+  /** In the order of their arrival. */
+  reports: MessageReport[]
+}
+
+export interface MessageFilter {
+  account?: string | undefined
+  status?: Status | undefined
+  /** True for messages without a final status, false for those with one. */
+  outstanding?: boolean | undefined
+}
+
+export interface MessagePage {
+  messages: Message[]
+  /** What `cursor` is for the next page; null on the last. */
+  nextCursor: string | null
+}
+
+/** One change of a message's status. */
+export interface Change {
+  account: string
+  messageId: string
+  recipient: string | null
+  status: Status
+  previousStatus: Status | null
+  final: boolean
+  source: Source
+  /** When it happened at the provider. */
+  occurredAt: string
+  /** When Lastword knew. */
+  changedAt: string
+  metadata: Record<string, unknown> | null
+}
+
+export interface ChangePage {
+  changes: Change[]
+  /** Where to go on after these: store it once all of them are handled. */
+  cursor: string
+}
+
+export interface ChangesOptions {
+  /** A cursor of an earlier page; without one the oldest change that is kept is first; `latest` skips all there are. */
+  after?: string | undefined
+  /** False ends with what there is by now, instead of waiting for more. */
+  follow?: boolean | undefined
+  /** Seconds that one request waits for a change, 1 to 60; 30 by default. */
+  wait?: number | undefined
+  /** The most changes of a page, 1 to 1,000; 100 by default. */
+  limit?: number | undefined
+  /** Ends the iteration at once, without an error. */
+  signal?: AbortSignal | undefined
+}
+
+export interface RequestOptions {
+  signal?: AbortSignal | undefined
+}
+
+export interface Client {
+  /** Tracks 1 to 10,000 messages, all or none. Throws INPUT_INVALID with `issues`, or NOT_FOUND for the account. */
+  track(order: Order, options?: RequestOptions): Promise<Tracked>
+  /**
+   * One message with its reports. Throws NOT_FOUND if it is not tracked, AMBIGUOUS if the ID covers several recipients and
+   * none was named; `extra.recipients` lists them.
+   */
+  get(
+    account: string,
+    messageId: string,
+    options?: RequestOptions & { recipient?: string | undefined },
+  ): Promise<MessageWithReports>
+  /** Every message, newest first, fetched page by page while they are read. */
+  list(filter?: MessageFilter & RequestOptions): AsyncGenerator<Message, void, void>
+  /** One page of messages, newest first: for those who keep the cursor themselves. */
+  listPage(
+    filter?: MessageFilter & RequestOptions & { limit?: number | undefined; cursor?: string | undefined },
+  ): Promise<MessagePage>
+  /** Has the provider asked about a message now. Throws NOT_FOUND, AMBIGUOUS, or CONFLICT when nothing is asked any more. */
+  poll(
+    account: string,
+    messageId: string,
+    options?: RequestOptions & { recipient?: string | undefined },
+  ): Promise<Message>
+  /**
+   * Every change of a status in the order of the commits, page by page, for ever: it waits for what comes next, and goes
+   * on by itself after failures that pass. Whoever stores `cursor` when a page is handled, and begins with it the next
+   * time, gets every change at least once. No page is empty but the first after `latest`, which brings the cursor that
+   * the feed begins with.
+   *
+   *   for await (const { changes, cursor } of lastword.changes({ after: await loadCursor(), signal })) {
+   *     for (const change of changes) await handle(change)
+   *     await storeCursor(cursor)
+   *   }
+   *
+   * Throws GONE for a cursor older than what is kept, and whatever else does not pass by itself.
+   */
+  changes(options?: ChangesOptions): AsyncGenerator<ChangePage, void, void>
+}
+
+const TIMEOUT_MS = 30_000
+const PAGE_SIZE = 500
+const WAIT_S = 30
+const LEAST_WAIT_MS = 500
+
+/** A client of the service. Throws a TypeError for a URL that is none. */
+export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOptions): Client {
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new TypeError('Expected `url` to be a URL that begins with http:// or https://.')
+  }
+  const address: ServiceAddress = { url, apiKey, timeoutMs }
+  // The types say what the service's own tests hold it to.
+  const request = async <T>(what: ServiceRequest) => (await ask(address, what)) as T
+  const listPage: Client['listPage'] = ({ signal, ...query } = {}) =>
+    request<MessagePage>({ path: '/v1/messages', query: { ...query }, signal })
+
+  return {
+    track: (order, { signal } = {}) => request<Tracked>({ method: 'POST', path: '/v1/messages', body: order, signal }),
+    get: (account, messageId, { recipient, signal } = {}) =>
+      request<MessageWithReports>({ path: pathOf(account, messageId), query: { recipient }, signal }),
+    listPage,
+    async *list(filter = {}) {
+      let cursor: string | undefined
+      do {
+        const page = await listPage({ ...filter, limit: PAGE_SIZE, cursor })
+        yield* page.messages
+        cursor = page.nextCursor ?? undefined
+      } while (cursor !== undefined)
+    },
+    poll: (account, messageId, { recipient, signal } = {}) =>
+      request<Message>({ method: 'POST', path: `${pathOf(account, messageId)}/poll`, query: { recipient }, signal }),
+    changes: (options) => readChanges(address, options),
+  }
+}
+
+function pathOf(account: string, messageId: string): string {
+  return `/v1/messages/${encodeURIComponent(account)}/${encodeURIComponent(messageId)}`
+}
+
+async function* readChanges(
+  address: ServiceAddress,
+  { after, follow = true, wait = WAIT_S, limit, signal }: ChangesOptions = {},
+): AsyncGenerator<ChangePage, void, void> {
+  // Half-open connections would wait for ever, so each request ends some time after the service must have answered.
+  const patient = { ...address, timeoutMs: address.timeoutMs + wait * 1000 }
+  let cursor = after
+  try {
+    while (!signal?.aborted) {
+      const isLatest = cursor === 'latest'
+      const query = { after: cursor, limit, wait: follow && !isLatest ? wait : 0 }
+      const begun = Date.now()
+      const read = () => ask(patient, { path: '/v1/changes', query, signal })
+      const { changes, next } = (await withRetries(read, { attempts: Number.POSITIVE_INFINITY, signal })) as {
+        changes: Change[]
+        next: string
+      }
+      cursor = next
+      if (changes.length > 0 || isLatest) yield { changes, cursor }
+      if (changes.length > 0) continue
+      if (!follow) return
+      // A service that is stopping answers at once.
+      if (!isLatest && Date.now() - begun < LEAST_WAIT_MS) await pause(LEAST_WAIT_MS, signal)
+    }
+  } catch (error) {
+    if (!signal?.aborted) throw error
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * Tracking inside a transaction of the sending app, so that "sent" and "tracked" commit together.
+ *
+ * The app's database must be the one Lastword works in. Which accounts there are, the service has written down there when
+ * it started. Statements run in a savepoint: whatever goes wrong here, the app's transaction can go on.
+ */
+import { DrizzleQueryError, sql } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/postgres-js'
+import type { Sql } from 'postgres'
+import type { z } from 'zod'
+import { type Issue, LastwordError } from './core/errors.ts'
+import { type Db, describeDatabaseError, isDatabaseUnavailable } from './db/client.ts'
+import { trackMessagesWithin } from './db/messages.ts'
+import * as schema from './db/schema.ts'
+import { findProvider, providerNames } from './providers/registry.ts'
+import { type AccountRecord, scheduleMessages, type Tracked, trackingOrderSchema } from './tracking.ts'
+
+/** One message of an order. Only `messageId` is required. */
+export interface MessageToTrack {
+  /** The provider's ID; at CM.com the reference it was sent with. */
+  messageId: string | number
+  /** When it was sent: now by default, at most 5 minutes ahead, and within the account's look-up window. */
+  sentAt?: Date | string | undefined
+  recipient?: string | undefined
+  /** Comes back with the message and with each of its changes. */
+  metadata?: Record<string, unknown> | undefined
+  /** Where changes of this message are sent, instead of the account's callback URL. */
+  callbackUrl?: string | undefined
+}
+
+/** 1 to 10,000 messages of one account. */
+export interface Order {
+  account: string
+  messages: readonly MessageToTrack[]
+}
+
+/** What postgres.js hands to `sql.begin`; a `sql` without a transaction gets one of its own. */
+export interface PostgresTransaction {
+  unsafe(query: string): unknown
+  savepoint?: unknown
+  begin?: unknown
+}
+
+/** A database or a transaction of drizzle-orm/postgres-js. */
+export interface DrizzleTransaction {
+  execute(query: never): unknown
+  transaction(run: never): unknown
+}
+
+export type Transaction = PostgresTransaction | DrizzleTransaction
+
+/**
+ * Tracks messages inside a transaction: all or none, and only if it commits. Tracking one twice is harmless.
+ *
+ *   await sql.begin(async (tx) => {
+ *     await tx`INSERT INTO texts (message_id) VALUES (${messageId})`
+ *     await track(tx, { account: 'seven', messages: [{ messageId }] })
+ *   })
+ *
+ * Throws a LastwordError: INPUT_INVALID with `issues`, NOT_FOUND for an account the service has never been started with,
+ * CONFIG_INVALID for a database that Lastword's tables are not in, UNAVAILABLE when the database is away. Other errors of
+ * the database are those of postgres.js.
+ */
+export async function track(tx: Transaction, order: Order): Promise<Tracked> {
+  const { account, messages } = parseOrder(order)
+  const db = toDb(tx)
+  try {
+    return await db.transaction(async (savepoint) => {
+      const record = await findAccount(savepoint, account)
+      const provider = findProvider(record.provider)
+      if (!provider) throw unknownProvider(record)
+      const scheduled = scheduleMessages(provider, record, messages, Date.now(), Math.random)
+      const tracked = await trackMessagesWithin(savepoint, scheduled, provider.keyedByRecipient)
+      return { tracked, alreadyTracked: scheduled.length - tracked }
+    })
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+function parseOrder(order: Order): z.output<typeof trackingOrderSchema> {
+  const withTexts = {
+    ...order,
+    messages: order.messages.map((message) =>
+      message.sentAt instanceof Date ? { ...message, sentAt: message.sentAt.toJSON() } : message,
+    ),
+  }
+  const result = trackingOrderSchema.safeParse(withTexts)
+  if (result.success) return result.data
+  const issues = result.error.issues.map(({ path, message }): Issue => ({ path: formatPath(path), message }))
+  const [first] = issues
+  const message = `Nothing was tracked. ${first?.path}: ${first?.message}.`
+  throw new LastwordError('INPUT_INVALID', message, { issues: issues.slice(0, 20) })
+}
+
+function formatPath(path: readonly PropertyKey[]): string {
+  return path.map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index ? '.' : ''}${String(key)}`)).join('')
+}
+
+function toDb(tx: Transaction): Db {
+  if (typeof tx === 'function' && 'unsafe' in tx) return overPostgres(tx)
+  if (typeof tx === 'object' && tx !== null && 'execute' in tx && 'transaction' in tx) return tx as unknown as Db
+  throw notATransaction()
+}
+
+/**
+ * drizzle on the app's own transaction. The options are a stand-in: drizzle replaces the parsers of the client it is given,
+ * and the app's must stay as they are.
+ */
+function overPostgres({ unsafe, savepoint, begin }: PostgresTransaction): Db {
+  const client = { unsafe, savepoint, begin: savepoint ?? begin, options: { parsers: {}, serializers: {} } }
+  if (typeof client.begin !== 'function') throw notATransaction()
+  return drizzle({ client: client as unknown as Sql, schema })
+}
+
+function notATransaction(): TypeError {
+  return new TypeError('Expected a transaction of postgres.js or of drizzle-orm/postgres-js as first argument.')
+}
+
+async function findAccount(db: Db, account: string): Promise<AccountRecord> {
+  // One text, because the app's client may rename columns and transform values.
+  const rows: unknown = await db.execute(sql`
+    SELECT json_build_object('account', account, 'provider', provider, 'polling', polling, 'isPolled', is_polled)::text
+    FROM ${schema.accountStates} WHERE account = ${account} AND provider IS NOT NULL`)
+  if (!Array.isArray(rows)) throw notATransaction()
+  const [row] = rows
+  if (!row) {
+    throw new LastwordError(
+      'NOT_FOUND',
+      `The account ${JSON.stringify(account.slice(0, 50))} is not known in this database: start the service (or run "lastword migrate") with it in ACCOUNTS once.`,
+    )
+  }
+  const [text] = Object.values(row)
+  return JSON.parse(String(text))
+}
+
+function unknownProvider({ account, provider }: AccountRecord): LastwordError {
+  const known = providerNames().join(', ')
+  return new LastwordError(
+    'CONFIG_INVALID',
+    `The account "${account}" is of provider "${provider}", which this version does not know (${known}); use the version of the service.`,
+  )
+}
+
+const UNDEFINED_TABLE = '42P01'
+const UNDEFINED_COLUMN = '42703'
+const UNDEFINED_SCHEMA = '3F000'
+const LOST_RACE = /^40/
+
+/** A failed query's own message holds its parameters, which are message IDs and phone numbers. */
+function explain(error: unknown): unknown {
+  const cause = error instanceof DrizzleQueryError ? error.cause : error
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+  // The app repeats its whole transaction after a lost race, and knows that by Postgres's own code.
+  if (isDatabaseUnavailable(error) && !LOST_RACE.test(code)) {
+    const found = describeDatabaseError(error)
+    return new LastwordError('UNAVAILABLE', `Nothing was tracked: the database does not answer (${found}).`)
+  }
+  if (code === UNDEFINED_TABLE || code === UNDEFINED_COLUMN || code === UNDEFINED_SCHEMA) {
+    const message = `This database does not have Lastword's tables as this version needs them; run "lastword migrate" on it.`
+    return new LastwordError('CONFIG_INVALID', message, { cause })
+  }
+  return cause
+}
