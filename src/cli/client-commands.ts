@@ -1,5 +1,6 @@
-/** The commands that speak to a running service: `track`, `status`, `changes` and `poll`. */
-import { type Command, Option } from 'commander'
+/** The commands that speak to a running service: `track`, `status`, `changes`, `poll` and `callbacks`. */
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type CallbacksFlags, runCallbacks } from './callbacks.ts'
 import { type ChangesFlags, runChanges } from './changes.ts'
 import { type MessageFlags, runPoll, runStatus } from './messages.ts'
 import { runTrack, type TrackFlags } from './track.ts'
@@ -72,6 +73,17 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .option('--recipient <number>', 'which one, where the ID covers several')
     .addHelpText('after', POLL_HELP)
     .action(runPoll)
+
+  withService(program.command('callbacks'))
+    .description('list the callbacks that failed for good, or try them again')
+    .argument('[changes...]', 'the changes they tell of; by default all', wholeNumbers)
+    .option('--replay', 'make them due again, for another three days', false)
+    .action((changes: number[] | undefined, flags: CallbacksFlags) => runCallbacks(changes ?? [], flags))
+}
+
+function wholeNumbers(text: string, before: number[] | undefined): number[] {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('Expected the number of a change.')
+  return [...(before ?? []), Number(text)]
 }
 
 function withService(command: Command): Command {
