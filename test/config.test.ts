@@ -11,7 +11,10 @@ const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
 /** Values that stand for secrets: whatever goes wrong, they are never printed. */
-const SECRETS = ['sEcReT-one', 'sEcReT two', 'sEcReT-in-a-url', 'sEcReT.token', '4711081512']
+const SECRETS = ['sEcReT-one', 'sEcReT two', 'sEcReT-in-a-url', 'sEcReT.token', '4711081512', 'c0VjUmVU']
+
+/** "sEcReT" four times and a half, which makes 27 bytes, in base64. */
+const CALLBACK_SECRET = `whsec_${'c0VjUmVU'.repeat(4)}c0Vj`
 
 const byDefault: Config = {
   host: '127.0.0.1',
@@ -103,6 +106,8 @@ describe('a correct configuration', () => {
     [{ CALLBACK_ALLOW_PRIVATE: 'false' }, { callbackAllowPrivate: false }],
     [{ LOG_LEVEL: 'silent' }, { logLevel: 'silent' }],
     [{ LEASE: '5m' }, { leaseMs: 5 * MINUTE }],
+    [{ CHANGES_RETENTION: '7d' }, { changesRetentionMs: 7 * DAY }],
+    [{ CHANGES_RETENTION: '' }, { changesRetentionMs: 30 * DAY }],
     [{ UNRELATED: 'x' }, {}],
   ])('%j', (environment, changes) => {
     expect(readConfig(environment)).toEqual({ ...byDefault, ...changes })
@@ -144,6 +149,37 @@ describe('a correct configuration', () => {
       'polling said in part',
       accounts({ polling: { window: '72h' } }),
       [{ ...sevenByDefault, polling: { ...sevenByDefault.polling, windowMs: 72 * HOUR } }],
+    ],
+    [
+      'a callback, with its defaults',
+      accounts({ callback: { url: 'https://app.example.com/sms', secret: CALLBACK_SECRET } }),
+      [
+        {
+          ...sevenByDefault,
+          callback: { url: 'https://app.example.com/sms', secret: CALLBACK_SECRET, events: 'all' },
+        },
+      ],
+    ],
+    [
+      'a callback whose URL each message brings',
+      accounts({ callback: { secret: CALLBACK_SECRET, events: 'final' } }),
+      [{ ...sevenByDefault, callback: { secret: CALLBACK_SECRET, events: 'final' } }],
+    ],
+    [
+      'a queue for the changes',
+      accounts({ changesQueue: 'Sms_changes.main-1' }, { name: 'other', changesQueue: 'Sms_changes.main-1' }),
+      [
+        { ...sevenByDefault, changesQueue: 'Sms_changes.main-1' },
+        { ...sevenByDefault, name: 'other', changesQueue: 'Sms_changes.main-1' },
+      ],
+    ],
+    [
+      'queue names that only begin like one of ours',
+      accounts({ changesQueue: 'tracks' }, { name: 'other', changesQueue: 'status-query' }),
+      [
+        { ...sevenByDefault, changesQueue: 'tracks' },
+        { ...sevenByDefault, name: 'other', changesQueue: 'status-query' },
+      ],
     ],
     [
       'values of the environment',
@@ -192,6 +228,19 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL: found "loud", expected one of fatal, error, warn, info, debug, trace, silent.'],
     [{ LEASE: '60' }, 'LEASE: found "60", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
     [{ LEASE: '0s' }, 'LEASE: found "0s", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
+    [{ CHANGES_RETENTION: '30' }, 'CHANGES_RETENTION: found "30", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
+    [{ CHANGES_RETENTION: '0d' }, 'CHANGES_RETENTION: found "0d", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
+    [
+      { ACCOUNTS: accounts({ callback: { url: 'http://app.example.com/sEcReT-in-a-url', secret: CALLBACK_SECRET } }) },
+      'CALLBACK_ALLOW_PRIVATE: found false, expected true, because the callback URL of account "main" is not https; or an https URL there.',
+    ],
+    [
+      {
+        CALLBACK_ALLOW_PRIVATE: 'false',
+        ACCOUNTS: accounts({ callback: { url: 'http://127.0.0.1:4000/sEcReT-in-a-url', secret: CALLBACK_SECRET } }),
+      },
+      'CALLBACK_ALLOW_PRIVATE: found false, expected true, because the callback URL of account "main" is not https; or an https URL there.',
+    ],
     [
       { LEASE: '19s', ACCOUNTS: accounts({}) },
       'LEASE: found 19000 ms, expected at least twice the timeout of account "main" (10000 ms).',
@@ -287,6 +336,50 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
       accounts({ polling: { firstAfter: '2d', window: '1d' } }),
       '[0].polling: found an object, expected firstAfter to be shorter than window.',
     ],
+    [
+      accounts({ callback: { url: '//app/sEcReT-in-a-url', secret: CALLBACK_SECRET } }),
+      '[0].callback.url: found a text of 21 characters, expected a URL that begins with http:// or https://.',
+    ],
+    [
+      accounts({ callback: { url: 'ftp://app/sEcReT-in-a-url', secret: CALLBACK_SECRET } }),
+      '[0].callback.url: found a text of 25 characters, expected a URL that begins with http:// or https://.',
+    ],
+    [
+      accounts({ callback: { url: 'https://app.example.com' } }),
+      '[0].callback.secret: found nothing, expected string.',
+    ],
+    [
+      accounts({ callback: { secret: 'sEcReT-one' } }),
+      '[0].callback.secret: found a text of 10 characters, expected whsec_ and at least 24 bytes in base64.',
+    ],
+    [
+      accounts({ callback: { secret: 'whsec_c0VjUmVU' } }),
+      '[0].callback.secret: found a text of 14 characters, expected whsec_ and at least 24 bytes in base64.',
+    ],
+    [
+      accounts({ callback: { secret: CALLBACK_SECRET, events: 'none' } }),
+      '[0].callback.events: found "none", expected one of "all"|"final".',
+    ],
+    [
+      accounts({ callback: { secret: CALLBACK_SECRET, retries: 3 } }),
+      '[0].callback: found the unknown "retries", expected known fields only.',
+    ],
+    [
+      accounts({ callback: 'https://sEcReT-in-a-url' }),
+      '[0].callback: found a text of 23 characters, expected object.',
+    ],
+    [
+      accounts({ changesQueue: 'sms changes' }),
+      '[0].changesQueue: found a text of 11 characters, expected a queue name of letters, digits, dots, hyphens and underscores.',
+    ],
+    [
+      accounts({ changesQueue: '' }),
+      '[0].changesQueue: found a text of 0 characters, expected a queue name of letters, digits, dots, hyphens and underscores.',
+    ],
+    ...['track', 'dispatch', 'expire', 'callbacks', 'status-query.main'].map((name): [string, string] => [
+      accounts({ changesQueue: name }),
+      `[0].changesQueue: found a text of ${name.length} characters, expected a name Lastword does not use itself.`,
+    ]),
     [accounts({ apikey: 'sEcReT-one' }), '[0]: found the unknown "apikey", expected known fields only.'],
     [accounts({ a: 1, b: 2 }), '[0]: found the unknown "a", "b", expected known fields only.'],
     [accounts({ polling: { every: '5m' } }), '[0].polling: found the unknown "every", expected known fields only.'],
@@ -311,6 +404,12 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     for (const [variable, value] of [['ACCOUNTS', text] as const, ['ACCOUNTS_FILE', fileOf(text)] as const]) {
       expect(inGeneral(mistakeIn({ ...outside, [variable]: value }).message)).toBe(variable + expected)
     }
+  })
+
+  it('takes a callback URL that is not https where private ones are allowed', () => {
+    const text = accounts({ callback: { url: 'http://127.0.0.1:4000/sms', secret: CALLBACK_SECRET } })
+    const [account] = readConfig({ CALLBACK_ALLOW_PRIVATE: 'true', ACCOUNTS: text }).accounts
+    expect(account?.callback?.url).toBe('http://127.0.0.1:4000/sms')
   })
 
   it('names the file of accounts that cannot be read', () => {
