@@ -1,0 +1,626 @@
+/**
+ * Callbacks: a receiver of our own that fails in every way and then recovers has every change in the end, in order per
+ * message and signed; a slow one holds up nobody else; and none reaches inside.
+ */
+import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import { Webhook } from 'standardwebhooks'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Status, StatusReport } from '../../src/core/status.ts'
+import { openDatabase } from '../../src/db/client.ts'
+import { applyReports } from '../../src/db/reports.ts'
+import { type CallbackSender, createCallbackSender, isPublic } from '../../src/jobs/callback-sender.ts'
+import { callbackPause } from '../../src/jobs/callbacks.ts'
+import { anyTime } from '../support/api.ts'
+import {
+  BACKENDS,
+  type Backend,
+  closeAll,
+  closeLater,
+  type Service,
+  startService,
+  trackOver,
+  until,
+} from '../support/service.ts'
+
+afterEach(closeAll)
+
+const SECRET = `whsec_${Buffer.from('a secret of 32 bytes, not a word').toString('base64')}`
+const PHONE = '491701234567'
+const START = Date.parse('2026-03-01T12:00:00Z')
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+/** What a receiver does with a request: answers with a status, or ends the connection, or never answers. */
+type Behaviour = number | 'hang up' | 'hang'
+
+interface Attempt {
+  path: string
+  headers: IncomingHttpHeaders
+  text: string
+  at: number
+  behaviour: Behaviour
+  messageId: string
+  status: Status
+}
+
+interface Receiver {
+  url: string
+  attempts: Attempt[]
+  /** How it answers from now on, by path. */
+  behaviour: (path: string) => Behaviour
+  /** The most requests of a path that it had in hand at once. */
+  mostAtOnce(path: string): number
+  /** Lets those go that hang. */
+  letGo(): void
+}
+
+async function openReceiver(): Promise<Receiver> {
+  const hanging = new Set<ServerResponse>()
+  const inHand = new Map<string, number>()
+  const most = new Map<string, number>()
+  const server = createServer((request, response) => {
+    const path = request.url ?? ''
+    const count = (inHand.get(path) ?? 0) + 1
+    inHand.set(path, count)
+    most.set(path, Math.max(most.get(path) ?? 0, count))
+    response.on('close', () => {
+      inHand.set(path, (inHand.get(path) ?? 1) - 1)
+      hanging.delete(response)
+    })
+    let text = ''
+    request.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk
+    })
+    request.on('end', () => {
+      const behaviour = receiver.behaviour(path)
+      const { messageId, status } = JSON.parse(text).data
+      receiver.attempts.push({ path, headers: request.headers, text, at: Date.now(), behaviour, messageId, status })
+      if (behaviour === 'hang') hanging.add(response)
+      else if (behaviour === 'hang up') response.destroy()
+      else response.writeHead(behaviour, { location: '/elsewhere' }).end('{"password":"of the receiver"}')
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  closeLater(async () => {
+    server.closeAllConnections()
+    server.close()
+    await once(server, 'close')
+  })
+  const receiver: Receiver = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    attempts: [],
+    behaviour: () => 204,
+    mostAtOnce: (path) => most.get(path) ?? 0,
+    letGo() {
+      for (const response of hanging) response.writeHead(204).end()
+    },
+  }
+  return receiver
+}
+
+const isTaken = ({ behaviour }: Attempt) => typeof behaviour === 'number' && behaviour < 300
+const takenBy = (receiver: Receiver, path?: string) =>
+  receiver.attempts.filter((attempt) => isTaken(attempt) && (path === undefined || attempt.path === path))
+
+interface Setup {
+  service: Service
+  receiver: Receiver
+  /** Applies reports as webhooks and polls do, by the one write path. */
+  apply(messageIds: readonly string[], status: Status, ms: number): Promise<void>
+  /** Makes time pass for what waits for its next attempt. */
+  passTime(ms: number): Promise<void>
+}
+
+interface SetupOptions {
+  backend?: Backend
+  callback?: object
+  path?: string
+  lease?: string
+}
+
+async function setUp({
+  backend = 'redis',
+  callback = {},
+  path = '/sms?token=t0p',
+  lease,
+}: SetupOptions): Promise<Setup> {
+  const receiver = await openReceiver()
+  const account = {
+    name: 'seven',
+    provider: 'seven',
+    apiKey: 'key',
+    query: 'off',
+    callback: { url: receiver.url + path, secret: SECRET, ...callback },
+  }
+  const environment = { CALLBACK_ALLOW_PRIVATE: 'true' }
+  const service = await startService({ backend, accounts: [account], environment, ...(lease && { lease }) })
+  const { db, close } = await openDatabase(service.databaseUrl, 1)
+  closeLater(() => close())
+  return {
+    service,
+    receiver,
+    async apply(messageIds, status, ms) {
+      const occurredAt = new Date(START + ms)
+      const rest = { account: 'seven', status, rawStatus: status, occurredAt, source: 'poll' } as const
+      await applyReports(
+        db,
+        messageIds.map((messageId): StatusReport => ({ messageId, ...rest })),
+      )
+    },
+    async passTime(ms) {
+      await service.sql`
+        UPDATE lastword.callbacks SET
+          next_attempt_at = next_attempt_at - ${ms} * interval '1 millisecond',
+          first_due_at = first_due_at - ${ms} * interval '1 millisecond'
+        WHERE claim IS NULL AND next_attempt_at IS NOT NULL`
+    },
+  }
+}
+
+let ids = 0
+const newIds = (count: number) => Array.from({ length: count }, () => `id-${++ids}`)
+
+async function trackWithPhone({ url }: Service, messageIds: readonly string[]): Promise<void> {
+  const response = await fetch(`${url}/v1/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      account: 'seven',
+      messages: messageIds.map((messageId) => ({ messageId, recipient: `+${PHONE}`, metadata: { of: messageId } })),
+    }),
+  })
+  expect(response.status).toBe(202)
+}
+
+interface CallbackState {
+  message: string
+  attempts: number
+  lastError: string | null
+  isClaimed: boolean
+  isDue: boolean
+  isOver: boolean
+  url: string
+}
+
+function callbackStates({ sql }: Service): Promise<CallbackState[]> {
+  return sql<CallbackState[]>`
+    SELECT message, attempts, last_error AS "lastError", claim IS NOT NULL AS "isClaimed", url,
+      coalesce(next_attempt_at <= now(), false) AS "isDue", next_attempt_at IS NULL AS "isOver"
+    FROM lastword.callbacks ORDER BY change`
+}
+
+/** The earliest callback of each message, which is the one that is tried. */
+async function firstStates(service: Service): Promise<CallbackState[]> {
+  const firsts = new Map<string, CallbackState>()
+  for (const state of await callbackStates(service)) {
+    if (!firsts.has(state.message)) firsts.set(state.message, state)
+  }
+  return [...firsts.values()]
+}
+
+/** Resolves when everything that was due has been tried, and waits for a later time. */
+const allTried = (service: Service, attempts: (state: CallbackState) => boolean = () => true) =>
+  until(async () => {
+    const states = await firstStates(service)
+    for (const state of states) expect(state).toMatchObject({ isClaimed: false, isDue: false })
+    expect(states.every(attempts)).toBe(true)
+    return states
+  }, 40_000)
+
+const nothingLeft = (service: Service) => until(async () => expect(await callbackStates(service)).toEqual([]), 30_000)
+
+interface FailedCallback {
+  change: number
+  account: string
+  receiver: string
+  attempts: number
+  firstDueAt: string
+  lastError: string
+}
+
+async function failedCallbacks({ url }: Service): Promise<FailedCallback[]> {
+  const response = await fetch(`${url}/v1/callbacks`)
+  const text = await response.text()
+  expect(response.status).toBe(200)
+  for (const secret of ['/sms', 't0p', PHONE, SECRET]) expect(text).not.toContain(secret)
+  return JSON.parse(text).callbacks
+}
+
+async function replay({ url }: Service, body?: object): Promise<{ status: number; body: unknown }> {
+  const init = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+  const response = await fetch(`${url}/v1/callbacks/replay`, { method: 'POST', ...init })
+  return { status: response.status, body: await response.json() }
+}
+
+/** Every job says which change it tells of, and neither whom nor what. */
+async function expectDiscreetJobs({ queue }: Service): Promise<void> {
+  const jobs = await queue('callbacks').getJobs(['completed', 'failed', 'waiting', 'active', 'delayed'], 0, -1)
+  expect(jobs.length).toBeGreaterThan(0)
+  for (const { name, data, returnvalue, failedReason } of jobs) {
+    expect(data).toEqual({ v: 1, account: 'seven', change: expect.any(Number), claim: expect.any(String) })
+    expect(name).toBe(`change ${data.change}`)
+    const shown = JSON.stringify([name, data, returnvalue, failedReason])
+    for (const secret of ['http:', '/sms', 't0p', PHONE, SECRET, 'of the receiver']) expect(shown).not.toContain(secret)
+  }
+}
+
+/** Of each message every status was taken once and in order, and no later one was tried before an earlier one was taken. */
+function expectInOrder(receiver: Receiver, messageIds: readonly string[], statuses: readonly Status[]): void {
+  for (const messageId of messageIds) {
+    const attempts = receiver.attempts.filter((attempt) => attempt.messageId === messageId)
+    expect(attempts.filter(isTaken).map(({ status }) => status)).toEqual(statuses)
+    const tried = attempts.map(({ status }) => statuses.indexOf(status))
+    expect(tried).toEqual([...tried].sort((a, b) => a - b))
+  }
+}
+
+describe.each(BACKENDS)('with the queues in %s', (backend) => {
+  it('tells a receiver that failed in every way everything, in order and signed', { timeout: 120_000 }, async () => {
+    const { service, receiver, apply, passTime } = await setUp({ backend })
+    const messageIds = newIds(6)
+    await trackWithPhone(service, messageIds)
+
+    // What is told in the phase of one failure is told again in those of the others: nothing is taken until the last.
+    const failsWith = async (behaviour: Behaviour, reason: string) => {
+      receiver.behaviour = () => behaviour
+      await passTime(HOUR)
+      await allTried(service, ({ lastError }) => lastError === reason)
+    }
+    receiver.behaviour = () => 'hang up'
+    await apply(messageIds, 'transmitted', 1)
+    await allTried(service, ({ attempts }) => attempts > 0)
+    await failsWith('hang up', 'the receiver cannot be reached: UND_ERR_SOCKET')
+    await apply(messageIds, 'buffered', 2)
+    await failsWith('hang', 'the receiver did not answer within 15 s')
+    await failsWith(307, 'the receiver answered HTTP 307')
+    await apply(messageIds, 'delivered', 3)
+
+    receiver.behaviour = () => 500
+    const before = receiver.attempts.length
+    for (let minutes = 0; minutes < 60; minutes += 5) {
+      await passTime(5 * MINUTE)
+      await allTried(service)
+    }
+    expect(receiver.attempts.length - before).toBeGreaterThan(3 * messageIds.length)
+    expect(takenBy(receiver)).toEqual([])
+    await apply(messageIds, 'read', 4)
+
+    receiver.behaviour = () => 200
+    await passTime(2 * HOUR)
+    await nothingLeft(service)
+
+    expect(takenBy(receiver)).toHaveLength(4 * messageIds.length)
+    expectInOrder(receiver, messageIds, ['transmitted', 'buffered', 'delivered', 'read'])
+    expect(new Set(receiver.attempts.map(({ path }) => path))).toEqual(new Set(['/sms?token=t0p']))
+    expectSigned(receiver)
+    await expectDiscreetJobs(service)
+    expect(await failedCallbacks(service)).toEqual([])
+    expect(await service.queue('callbacks').getFailedCount()).toBe(0)
+  })
+
+  it('says what changed, in the shape of the standard', async () => {
+    const { service, receiver, apply } = await setUp({ backend })
+    const [messageId = ''] = newIds(1)
+    await trackWithPhone(service, [messageId])
+    await apply([messageId], 'delivered', 1)
+    await until(() => expect(receiver.attempts).toHaveLength(1))
+    const [attempt] = receiver.attempts
+    const body = JSON.parse(attempt?.text ?? '')
+    expect(body).toEqual({
+      type: 'message.status',
+      timestamp: body.data.changedAt,
+      data: {
+        account: 'seven',
+        messageId,
+        recipient: `+${PHONE}`,
+        status: 'delivered',
+        previousStatus: null,
+        final: true,
+        source: 'poll',
+        occurredAt: '2026-03-01T12:00:00.001Z',
+        changedAt: anyTime,
+        metadata: { of: messageId },
+      },
+    })
+    const page = await (await fetch(`${service.url}/v1/changes`)).json()
+    expect(page).toMatchObject({ changes: [body.data] })
+    expect(attempt?.headers).toMatchObject({ 'content-type': 'application/json', 'user-agent': 'Lastword' })
+    expectSigned(receiver)
+    await nothingLeft(service)
+  })
+
+  it('ends at 410, keeps what failed, and tells it when it is replayed or its job retried', async () => {
+    const { service, receiver, apply } = await setUp({ backend })
+    const messageIds = newIds(3)
+    const [replayed = '', retried = '', untouched = ''] = messageIds
+    await trackWithPhone(service, messageIds)
+    receiver.behaviour = () => 410
+    await apply(messageIds, 'delivered', 1)
+    const queue = service.queue('callbacks')
+    await until(async () => expect(await queue.getFailedCount()).toBe(3))
+    for (const { failedReason } of await queue.getFailed()) {
+      expect(failedReason).toBe('Given up after 1 attempts: the receiver answered HTTP 410.')
+    }
+    const failed = await failedCallbacks(service)
+    const changeOf = new Map(receiver.attempts.map(({ messageId, headers }) => [messageId, headers['webhook-id']]))
+    const change = (messageId: string) => Number(String(changeOf.get(messageId)).replace('change-', ''))
+    expect(failed).toEqual(
+      [...changeOf.values()]
+        .sort()
+        .toReversed()
+        .map((id) => ({
+          change: Number(String(id).replace('change-', '')),
+          account: 'seven',
+          receiver: receiver.url,
+          attempts: 1,
+          firstDueAt: anyTime,
+          lastError: 'the receiver answered HTTP 410',
+        })),
+    )
+
+    // What failed for good holds up nothing that comes later.
+    receiver.behaviour = () => 200
+    await apply([replayed], 'read', 2)
+    await until(() => expect(takenBy(receiver)).toMatchObject([{ messageId: replayed, status: 'read' }]))
+
+    expect(await replay(service, { changes: [change(replayed)] })).toEqual({ status: 202, body: { replayed: 1 } })
+    await until(() => expect(takenBy(receiver)).toHaveLength(2))
+    expect(takenBy(receiver)[1]).toMatchObject({ messageId: replayed, status: 'delivered' })
+    const jobs = await queue.getFailed()
+    await jobs.find(({ data }) => data.change === change(retried))?.retry()
+    await until(() => expect(takenBy(receiver)).toHaveLength(3))
+    expect(takenBy(receiver)[2]).toMatchObject({ messageId: retried, status: 'delivered' })
+    expect((await failedCallbacks(service)).map((one) => one.change)).toEqual([change(untouched)])
+
+    expect(await replay(service)).toEqual({ status: 202, body: { replayed: 1 } })
+    await nothingLeft(service)
+    expect(takenBy(receiver)).toHaveLength(4)
+    expect(await replay(service)).toEqual({ status: 202, body: { replayed: 0 } })
+    // Retrying the job of one that has been told since tells nothing twice.
+    await jobs.find(({ data }) => data.change === change(replayed))?.retry()
+    await until(async () => expect(await queue.getFailedCount()).toBe(1))
+    expect(takenBy(receiver)).toHaveLength(4)
+    expectSigned(receiver)
+    await expectDiscreetJobs(service)
+  })
+
+  it('gives up after three days, and begins anew when replayed', async () => {
+    const { service, receiver, apply, passTime } = await setUp({ backend })
+    const [messageId = ''] = newIds(1)
+    await trackWithPhone(service, [messageId])
+    receiver.behaviour = () => 503
+    await apply([messageId], 'delivered', 1)
+    await allTried(service, ({ attempts }) => attempts > 0)
+    for (const days of [1, 2]) {
+      const { length } = receiver.attempts
+      await passTime(DAY)
+      await until(() => expect(receiver.attempts.length).toBeGreaterThan(length))
+      const [state] = await allTried(service)
+      expect([days, state?.isOver]).toEqual([days, false])
+    }
+    await passTime(DAY)
+    const [over] = await allTried(service, ({ isOver }) => isOver)
+    const queue = service.queue('callbacks')
+    await until(async () => expect(await queue.getFailedCount()).toBe(1))
+    const [job] = await queue.getFailed()
+    const attempts = over?.attempts ?? 0
+    expect(attempts).toBe(receiver.attempts.length)
+    expect(job?.failedReason).toBe(`Given up after ${attempts} attempts: the receiver answered HTTP 503.`)
+    expect(await failedCallbacks(service)).toMatchObject([{ attempts, lastError: 'the receiver answered HTTP 503' }])
+
+    // A retry that fails is one more attempt, and again visible as failed.
+    await job?.retry()
+    await until(async () => expect(await failedCallbacks(service)).toMatchObject([{ attempts: attempts + 1 }]))
+    await until(async () => expect(await queue.getFailedCount()).toBe(1))
+
+    await replay(service)
+    await allTried(service, (state) => state.attempts === 1 && !state.isOver)
+    expect(await failedCallbacks(service)).toEqual([])
+    receiver.behaviour = () => 200
+    await passTime(HOUR)
+    await nothingLeft(service)
+    expect(takenBy(receiver)).toHaveLength(1)
+    expect(new Set(receiver.attempts.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
+  })
+})
+
+/** All attempts for a change have one ID and one body, and every one verifies with the published library. */
+function expectSigned({ attempts }: Receiver): void {
+  const bodies = new Map<string, string>()
+  for (const { headers, text, at } of attempts) {
+    const id = String(headers['webhook-id'])
+    expect(id).toMatch(/^change-\d+$/)
+    expect(bodies.get(id) ?? text).toBe(text)
+    bodies.set(id, text)
+    const signed = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
+    expect(new Webhook(SECRET).verify(text, signed)).toEqual(JSON.parse(text))
+    expect(() => new Webhook(SECRET).verify(`${text} `, signed)).toThrow()
+    expect(Math.abs(Number(signed['webhook-timestamp']) * 1000 - at)).toBeLessThan(5_000)
+  }
+  expect(new Set(bodies.values()).size).toBe(bodies.size)
+}
+
+it('tells only final statuses where the account wants no others', async () => {
+  const { service, receiver, apply } = await setUp({ callback: { events: 'final' } })
+  const messageIds = newIds(2)
+  await trackWithPhone(service, messageIds)
+  for (const [ms, status] of (['accepted', 'transmitted', 'delivered', 'read'] as const).entries()) {
+    await apply(messageIds, status, ms)
+  }
+  await until(() => expect(takenBy(receiver)).toHaveLength(4))
+  expectInOrder(receiver, messageIds, ['delivered', 'read'])
+  await nothingLeft(service)
+})
+
+it('tells nobody where neither account nor message has a URL', async () => {
+  const { service, receiver, apply } = await setUp({ callback: { url: undefined } })
+  const [silent = '', told = ''] = newIds(2)
+  await trackOver(service.url, [silent, told])
+  await service.sql`
+    UPDATE lastword.messages SET callback_url = ${`${receiver.url}/own`} WHERE message_id = ${told}`
+  await apply([silent], 'delivered', 1)
+  await apply([told], 'delivered', 1)
+  await until(() => expect(takenBy(receiver)).toHaveLength(1))
+  expect(takenBy(receiver)).toMatchObject([{ messageId: told, path: '/own' }])
+  await nothingLeft(service)
+})
+
+it('lets a slow receiver hold up nobody but itself', { timeout: 60_000 }, async () => {
+  const { service, receiver, apply } = await setUp({ path: '/quick' })
+  const slow = newIds(150)
+  const quick = newIds(50)
+  // The slow one's are first in every order.
+  await trackOver(service.url, [...slow, ...quick])
+  await service.sql`
+    UPDATE lastword.messages SET callback_url = ${`${receiver.url}/a-slow-one`} WHERE message_id = ANY(${slow})`
+  receiver.behaviour = (path) => (path === '/a-slow-one' ? 'hang' : 204)
+  await apply(slow, 'delivered', 1)
+  await until(() => expect(receiver.mostAtOnce('/a-slow-one')).toBe(10))
+
+  const begun = Date.now()
+  await apply(quick, 'delivered', 1)
+  await apply(quick, 'read', 2)
+  await until(() => expect(takenBy(receiver, '/quick')).toHaveLength(100), 10_000)
+  expect(Date.now() - begun).toBeLessThan(10_000)
+  expectInOrder(receiver, quick, ['delivered', 'read'])
+  expect(takenBy(receiver, '/a-slow-one')).toEqual([])
+  expect(receiver.mostAtOnce('/a-slow-one')).toBe(10)
+
+  receiver.behaviour = () => 204
+  receiver.letGo()
+  await nothingLeft(service)
+  const told = new Set(receiver.attempts.map(({ messageId }) => messageId))
+  expect([...told].sort()).toEqual([...slow, ...quick].sort())
+  // Those that hung were taken, too, when they were let go.
+  expect(receiver.attempts).toHaveLength(slow.length + 2 * quick.length)
+})
+
+it('gives back at a stop what a receiver does not answer, and fails nothing', { timeout: 60_000 }, async () => {
+  const { service, receiver, apply } = await setUp({})
+  const messageIds = newIds(3)
+  await trackOver(service.url, messageIds)
+  receiver.behaviour = () => 'hang'
+  await apply(messageIds, 'delivered', 1)
+  await until(() => expect(receiver.attempts).toHaveLength(3))
+  await service.close()
+  const states = await callbackStates(service)
+  expect(states).toHaveLength(3)
+  for (const state of states) expect(state).toMatchObject({ isClaimed: false, isDue: true, isOver: false, attempts: 0 })
+  expect(await service.queue('callbacks').getFailedCount()).toBe(0)
+})
+
+describe('the pause after an attempt', () => {
+  it('doubles up to an hour, with jitter over its upper half', () => {
+    const pauses = (random: number) => Array.from({ length: 12 }, (_, attempts) => callbackPause(attempts, random))
+    const longest = [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600].map((seconds) => seconds * 1000)
+    expect(pauses(1)).toEqual(longest)
+    expect(pauses(0)).toEqual(longest.map((ms) => ms / 2))
+    expect(new Set(Array.from({ length: 50 }, () => callbackPause(5))).size).toBeGreaterThan(25)
+    expect(callbackPause(10_000, 1)).toBe(HOUR)
+  })
+})
+
+describe('an address that is not public', () => {
+  const NOT_PUBLIC = 'the address of the receiver is not a public one, and CALLBACK_ALLOW_PRIVATE is false'
+  let connections: number
+  let port: number
+  let sender: CallbackSender
+
+  beforeEach(async () => {
+    connections = 0
+    const server = createTcpServer((socket) => {
+      connections++
+      socket.destroy()
+    })
+    server.listen(0)
+    await once(server, 'listening')
+    port = (server.address() as AddressInfo).port
+    sender = createCallbackSender({ allowPrivate: false })
+    closeLater(async () => {
+      await sender.close()
+      server.close()
+      await once(server, 'close')
+    })
+  })
+
+  const send = (url: string, signal = new AbortController().signal, by = sender) =>
+    by.send({ id: 'change-1', url: url.replace('PORT', String(port)), secret: SECRET, body: '{}' }, signal)
+
+  it.each([
+    'https://127.0.0.1:PORT/',
+    'https://127.1:PORT/',
+    'https://2130706433:PORT/',
+    'https://0x7f.0.0.1:PORT/',
+    'https://0.0.0.0:PORT/',
+    'https://[::1]:PORT/',
+    'https://[::]:PORT/',
+    'https://[::ffff:127.0.0.1]:PORT/',
+    'https://[::ffff:7f00:1]:PORT/',
+    'https://[::127.0.0.1]:PORT/',
+    'https://[64:ff9b::127.0.0.1]:PORT/',
+    'https://[2002:7f00:1::]:PORT/',
+    'https://10.0.0.1/',
+    'https://172.16.0.1/',
+    'https://192.168.1.1/',
+    'https://100.64.0.1/',
+    'https://169.254.169.254/latest/meta-data',
+    'https://[::ffff:169.254.169.254]/',
+    'https://[fe80::1]/',
+    'https://[fec0::1]/',
+    'https://[fd00::1]/',
+    'https://[fd00:ec2::254]/',
+    'https://[4000::1]/',
+    'https://224.0.0.1/',
+    'https://255.255.255.255/',
+    'https://user:password@127.0.0.1:PORT/',
+  ])('is refused for good: %s', async (url) => {
+    expect(await send(url)).toEqual({ reason: NOT_PUBLIC, final: true })
+    expect(connections).toBe(0)
+  })
+
+  it.each(['https://localhost:PORT/', 'https://LOCALHOST:PORT/'])(
+    'is refused after its name was resolved: %s',
+    async (url) => {
+      expect(await send(url)).toEqual({ reason: NOT_PUBLIC, final: false })
+      expect(connections).toBe(0)
+    },
+  )
+
+  it.each(['http://127.0.0.1:PORT/', 'http://localhost:PORT/', 'http://192.0.2.1/'])(
+    'is not reached without TLS either: %s',
+    async (url) => {
+      const reason = 'callback URLs must be https, unless CALLBACK_ALLOW_PRIVATE is true'
+      expect(await send(url)).toEqual({ reason, final: true })
+      expect(connections).toBe(0)
+    },
+  )
+
+  it.each(['1.1.1.1', '185.12.64.1', '2606:4700:4700::1111', '2a01:4f8::1', '::ffff:1.1.1.1'])(
+    'is not %s',
+    (address) => {
+      expect(isPublic(address)).toBe(true)
+    },
+  )
+
+  it('is called where the configuration allows it', async () => {
+    const allowing = createCallbackSender({ allowPrivate: true })
+    try {
+      for (const url of ['http://127.0.0.1:PORT/', 'https://localhost:PORT/']) {
+        expect(await send(url, undefined, allowing)).toMatchObject({ final: false })
+      }
+      expect(connections).toBeGreaterThanOrEqual(2)
+    } finally {
+      await allowing.close()
+    }
+  })
+
+  it('is told of with neither URL nor address', async () => {
+    const refusal = await send('https://nobody.invalid/secret-path?token=t0p')
+    expect(refusal).toMatchObject({ final: false, reason: expect.stringMatching(/^the receiver cannot be reached: E/) })
+    expect(JSON.stringify(refusal)).not.toMatch(/secret-path|t0p|nobody/)
+  })
+})
