@@ -4,7 +4,7 @@ CREATE TABLE "lastword"."callbacks" (
 	"message" bigint NOT NULL,
 	"account" text NOT NULL,
 	"url" text NOT NULL,
-	"body" jsonb NOT NULL,
+	"body" json NOT NULL,
 	"attempts" integer DEFAULT 0 NOT NULL,
 	"first_due_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"next_attempt_at" timestamp (3) with time zone DEFAULT now(),
@@ -31,8 +31,10 @@ ALTER TABLE "lastword"."account_states" ADD COLUMN "provider" text;--> statement
 ALTER TABLE "lastword"."account_states" ADD COLUMN "polling" jsonb;--> statement-breakpoint
 ALTER TABLE "lastword"."account_states" ADD COLUMN "is_polled" boolean DEFAULT false NOT NULL;--> statement-breakpoint
 ALTER TABLE "lastword"."messages" ADD COLUMN "callback_url" text;--> statement-breakpoint
-CREATE INDEX "callbacks_due" ON "lastword"."callbacks" USING btree ("next_attempt_at") WHERE "lastword"."callbacks"."next_attempt_at" IS NOT NULL;--> statement-breakpoint
-CREATE INDEX "callbacks_message" ON "lastword"."callbacks" USING btree ("message","change") WHERE "lastword"."callbacks"."next_attempt_at" IS NOT NULL;--> statement-breakpoint
+CREATE INDEX "callbacks_due" ON "lastword"."callbacks" USING btree ("url","next_attempt_at") WHERE "lastword"."callbacks"."next_attempt_at" IS NOT NULL;--> statement-breakpoint
+CREATE INDEX "callbacks_claimed" ON "lastword"."callbacks" USING btree ("url") WHERE "lastword"."callbacks"."claim" IS NOT NULL;--> statement-breakpoint
+CREATE INDEX "callbacks_message" ON "lastword"."callbacks" USING btree ("message","change") WHERE "lastword"."callbacks"."next_attempt_at" IS NOT NULL;
+--> statement-breakpoint
 -- Records a change of a tracked message's status while its transaction commits: the trigger is deferred, so the lock that
 -- puts changes in the order of their commits is held for the end of a transaction only, and never waited for by one that
 -- another needs a row of. Whoever sees a change sees all that come before it.

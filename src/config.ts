@@ -96,7 +96,7 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 
-function checkTogether({ host, apiKeys, accounts, publicUrl, leaseMs }: Config): void {
+function checkTogether({ host, apiKeys, accounts, publicUrl, leaseMs, callbackAllowPrivate }: Config): void {
   if (apiKeys.length === 0 && !isLoopback(host)) {
     throw invalid('API_KEYS', 'nothing', `at least one key, because HOST is ${host}; or set HOST to 127.0.0.1`)
   }
@@ -104,6 +104,10 @@ function checkTogether({ host, apiKeys, accounts, publicUrl, leaseMs }: Config):
     if (account.signingKey && !publicUrl) {
       const why = `the base URL that providers call, because webhook signatures of account "${account.name}" cover it`
       throw invalid('PUBLIC_URL', 'nothing', why)
+    }
+    if (account.callback?.url?.startsWith('http:') && !callbackAllowPrivate) {
+      const why = `true, because the callback URL of account "${account.name}" is not https; or an https URL there`
+      throw invalid('CALLBACK_ALLOW_PRIVATE', 'false', why)
     }
     if (account.timeoutMs * 2 > leaseMs) {
       const expected = `at least twice the timeout of account "${account.name}" (${account.timeoutMs} ms)`

@@ -8,6 +8,7 @@ export interface Metrics {
   statusQueries: Counter<'account' | 'result'>
   messagesTracked: Counter<'account'>
   webhooks: Counter<'account' | 'result'>
+  callbacks: Counter<'account' | 'result'>
   /** Counts reports by what they did, and logs a status outside the provider's table the first time it is seen. */
   observeReports(applied: readonly AppliedReport[], log: Pick<Log, 'warn'>): void
 }
@@ -26,6 +27,7 @@ export function createMetrics(): Metrics {
     statusQueries: counter('status_queries', 'Requests to the status API of a provider', ['account', 'result']),
     messagesTracked: counter('messages_tracked', 'Messages tracked for the first time', ['account']),
     webhooks: counter('webhooks', 'Webhook requests received', ['account', 'result']),
+    callbacks: counter('callbacks', 'Callbacks sent', ['account', 'result']),
     observeReports(applied, log) {
       for (const { report, changed, unmatched } of applied) {
         const { account, source, rawStatus } = report

@@ -49,8 +49,10 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     const workers = parts.workers ? countWorkers(accounts) : 0
     const backend = await openQueueBackend({ url: config.queueUrl ?? databaseUrl, log, workers })
     releasers.push(() => backend.close())
-    const queues = openQueues(backend, accounts.keys())
+    const queues = openQueues(backend, accounts.values())
     const metrics = createMetrics()
+    const listener = await openChangeListener(database)
+    releasers.push(() => listener.close())
     const shared = { db: database.db, queues, accounts, log, metrics }
 
     // Closed together: while the API answers what it has in hand, the workers must take nothing new.
@@ -60,14 +62,15 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
       const workers = await openWorkers({
         ...shared,
         backend,
+        listener,
         leaseMs: config.leaseMs,
         changesForMs: config.changesRetentionMs,
+        callbackAllowPrivate: config.callbackAllowPrivate,
       })
       running.push(() => workers.close())
     }
     if (!parts.api) return { url: undefined, log, close }
     const { apiKeys, host, port, publicUrl } = config
-    const listener = await openChangeListener(database)
     const { nextChange } = listener
     const server = await createServer({
       ...shared,

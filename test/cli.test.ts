@@ -2,6 +2,7 @@
 import { createServer } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, inject, it } from 'vitest'
+import { readConfig } from '../src/config.ts'
 import { openQueueBackend } from '../src/jobs/backend.ts'
 import { openQueues } from '../src/jobs/queues.ts'
 import { createLog } from '../src/log.ts'
@@ -209,8 +210,9 @@ describe.each(BACKENDS)('api and worker as two processes, with the queues in %s'
     const service = await startService({ backend, accounts })
     const queues = await openQueueBackend({ url: service.queueUrl, log: createLog('silent'), workers: 0 })
     closeLater(() => queues.close())
-    const { all } = openQueues(queues, ['seven', 'other'])
+    const { all } = openQueues(queues, readConfig({ ACCOUNTS: JSON.stringify(accounts) }).accounts)
     expect(all.map(({ name }) => name).sort()).toEqual([
+      'callbacks',
       'dispatch',
       'expire',
       'status-query.other',

@@ -33,6 +33,7 @@ export async function openChangeListener({ listen }: Pick<Database, 'listen'>): 
       })
     },
     async close() {
+      if (closed) return
       closed = true
       wakeAll(false)
       await unlisten()

@@ -6,7 +6,7 @@
  * when transactions commit in another order than they began. Changes are told of by NOTIFY on `lastword_changes`.
  */
 import { sql } from 'drizzle-orm'
-import type { Source, Status } from '../core/status.ts'
+import { isFinal, type Source, type Status } from '../core/status.ts'
 import type { Db } from './client.ts'
 import { changes, feedReaders, messages } from './schema.ts'
 
@@ -130,4 +130,20 @@ export async function addReader(db: Db, reader: string): Promise<void> {
   const latest = await findLatestPosition(db)
   await db.execute(sql`
     INSERT INTO ${feedReaders} (name, position) VALUES (${reader}, ${latest}) ON CONFLICT (name) DO NOTHING`)
+}
+
+/** One change, as the feed, callbacks and job queues tell it. */
+export function describeChange(change: Change) {
+  return {
+    account: change.account,
+    messageId: change.messageId,
+    recipient: change.recipient,
+    status: change.status,
+    previousStatus: change.previousStatus,
+    final: isFinal(change.status),
+    source: change.source,
+    occurredAt: change.occurredAt.toISOString(),
+    changedAt: change.changedAt.toISOString(),
+    metadata: change.metadata ?? null,
+  }
 }

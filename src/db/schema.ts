@@ -18,6 +18,7 @@ import {
   boolean,
   index,
   integer,
+  json,
   jsonb,
   pgSchema,
   primaryKey,
@@ -134,7 +135,7 @@ export const callbacks = lastword.table(
     account: text('account').notNull(),
     url: text('url').notNull(),
     /** What the change was when it was due, whatever becomes of the message and of the feed's retention. */
-    body: jsonb('body').notNull(),
+    body: json('body').notNull(),
     attempts: integer('attempts').notNull().default(0),
     firstDueAt: instant('first_due_at').notNull().default(sql`now()`),
     /** When it is next due, or until when a job holds it; null when it has failed for good. */
@@ -143,7 +144,8 @@ export const callbacks = lastword.table(
     lastError: text('last_error'),
   },
   (table) => [
-    index('callbacks_due').on(table.nextAttemptAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('callbacks_due').on(table.url, table.nextAttemptAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('callbacks_claimed').on(table.url).where(sql`${table.claim} IS NOT NULL`),
     index('callbacks_message').on(table.message, table.change).where(sql`${table.nextAttemptAt} IS NOT NULL`),
   ],
 )

@@ -107,6 +107,21 @@ export const changePageSchema = z.object({
   next: z.string().describe('Pass it as `after` to go on from here. It is told even when there are no changes.'),
 })
 
+const failedCallbackSchema = z.object({
+  change: z.int().describe('The change it tells of; name it to try again.'),
+  account: z.string().describe('The name of the account.'),
+  receiver: z.string().describe('Whom it is for: the origin of the URL.'),
+  attempts: countSchema.describe('How often it was tried.'),
+  firstDueAt: timeSchema.describe('When it was due first.'),
+  lastError: z.string().nullable().describe('Why the last attempt failed.'),
+})
+
+export const failedCallbacksSchema = z.object({
+  callbacks: z.array(failedCallbackSchema).describe('The latest change first.'),
+})
+
+export const replayedSchema = z.object({ replayed: countSchema.describe('How many are due again.') })
+
 export const accountSchema = z.object({
   account: z.string().describe('The name of the account.'),
   provider: z.string().describe('The provider, like `seven` or `cm`.'),

@@ -1,9 +1,8 @@
-/** The feed of changes over HTTP: pull with a cursor, or wait for what comes next. */
+/** The feed of changes over HTTP, to be pulled with a cursor or waited for. */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
-import { isFinal } from '../core/status.ts'
-import { type Change, findChanges, findDeletedPosition, findLatestPosition } from '../db/changes.ts'
+import { describeChange, findChanges, findDeletedPosition, findLatestPosition } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from './errors.ts'
 
@@ -14,12 +13,12 @@ export interface ChangeRoutesOptions {
 }
 
 const LONGEST_WAIT_S = 60
+const CURSOR_RULE = 'expected the "next" of an earlier answer, or "latest"'
 
 export const changesQuerySchema = z.strictObject({
   after: z
-    .union([z.literal('latest'), z.string().regex(/^c[0-9]{1,15}$/)], {
-      error: 'expected the "next" of an earlier answer, or "latest"',
-    })
+    .string(CURSOR_RULE)
+    .regex(/^(latest|c[0-9]{1,15})$/, CURSOR_RULE)
     .optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   wait: z.coerce.number().min(0).max(LONGEST_WAIT_S).default(0),
@@ -35,7 +34,7 @@ export function registerChangeRoutes(server: FastifyInstance, { db, nextChange }
       const next = mayWait ? nextChange(deadline - Date.now()) : undefined
       const found = await findChanges(db, position, limit)
       if (found.length > 0 || !next) {
-        return { changes: found.map(toChange), next: toCursor(found.at(-1)?.position ?? position) }
+        return { changes: found.map(describeChange), next: toCursor(found.at(-1)?.position ?? position) }
       }
       mayWait = (await next) && !reply.raw.destroyed && Date.now() < deadline
     }
@@ -57,20 +56,4 @@ async function readCursor(db: Db, after: string | undefined): Promise<number> {
 
 function toCursor(position: number): string {
   return `c${position}`
-}
-
-/** One change, as the feed, callbacks and job queues tell it. */
-export function toChange(change: Change) {
-  return {
-    account: change.account,
-    messageId: change.messageId,
-    recipient: change.recipient,
-    status: change.status,
-    previousStatus: change.previousStatus,
-    final: isFinal(change.status),
-    source: change.source,
-    occurredAt: change.occurredAt.toISOString(),
-    changedAt: change.changedAt.toISOString(),
-    metadata: change.metadata ?? null,
-  }
 }

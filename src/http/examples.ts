@@ -51,6 +51,19 @@ export const messageDetails = {
     },
   ],
 }
+export const failedCallbacks = {
+  callbacks: [
+    {
+      change: 4711,
+      account: 'seven',
+      receiver: 'https://example.com',
+      attempts: 80,
+      firstDueAt: '2026-01-31T10:01:00.412Z',
+      lastError: 'the receiver answered HTTP 500',
+    },
+  ],
+}
+
 export const changePage = {
   changes: [
     {

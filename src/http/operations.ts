@@ -7,14 +7,17 @@ import { trackingOrderSchema } from '../tracking.ts'
 import {
   accountListSchema,
   changePageSchema,
+  failedCallbacksSchema,
   livenessSchema,
   messageDetailsSchema,
   messagePageSchema,
   messageSchema,
   readinessSchema,
+  replayedSchema,
   trackedSchema,
   webhookAnswerSchema,
 } from './answers.ts'
+import { callbacksQuerySchema, replaySchema } from './callbacks.ts'
 import { changesQuerySchema } from './changes.ts'
 import * as examples from './examples.ts'
 import { listQuerySchema, messagePathSchema, recipientQuerySchema } from './messages.ts'
@@ -144,6 +147,31 @@ const changeOperations: Operation[] = [
     }),
     answers: { 200: { description: 'The next changes.', content: changePageSchema, example: examples.changePage } },
     problems: ['invalidQuery', 'cursorTooOld'],
+  },
+  {
+    id: 'listFailedCallbacks',
+    method: 'get',
+    path: '/v1/callbacks',
+    tag: 'Changes',
+    summary: 'Callbacks that failed for good',
+    description:
+      'A callback that is not taken with a 2xx is tried again with growing pauses for three days, unless the receiver says that it is gone (410). What has failed then is kept here.',
+    parameters: parametersOf('query', callbacksQuerySchema, { limit: 'The most callbacks of an answer.' }),
+    answers: {
+      200: { description: 'The failed ones.', content: failedCallbacksSchema, example: examples.failedCallbacks },
+    },
+    problems: ['invalidQuery'],
+  },
+  {
+    id: 'replayCallbacks',
+    method: 'post',
+    path: '/v1/callbacks/replay',
+    tag: 'Changes',
+    summary: 'Try failed callbacks again',
+    description: 'Makes callbacks that failed for good due again, for another three days.',
+    body: { description: 'Which ones.', content: replaySchema, example: { changes: [4711] } },
+    answers: { 202: { description: 'They are due.', content: replayedSchema, example: { replayed: 1 } } },
+    problems: ['invalidBody', 'notJson'],
   },
   {
     id: 'listAccounts',

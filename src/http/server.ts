@@ -9,6 +9,7 @@ import type { Accounts } from '../tracking.ts'
 import { registerAccountRoutes } from './accounts.ts'
 import { createKeyCheck } from './auth.ts'
 import { registerBoard } from './board.ts'
+import { registerCallbackRoutes } from './callbacks.ts'
 import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
 import { registerDocsRoutes } from './docs.ts'
 import { sendError, sendProblem } from './errors.ts'
@@ -56,6 +57,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     guarded.addHook('onRequest', createKeyCheck(apiKeys))
     registerAccountRoutes(guarded, { db, accounts })
     registerChangeRoutes(guarded, { db, nextChange })
+    registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, queues, metrics })
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),

@@ -6,15 +6,21 @@
  * dispatch                every second: claim what is due, cut it into batches, add them to status-query.<account>
  * status-query.<account>  one batch a job: ask the provider, apply what it says
  * expire                  every few seconds: close the messages whose look-up window has ended
+ * callbacks               one callback a job: tell a URL of a change
+ * (changesQueue)          the sending app's own: one job a change, for its own workers
  */
 import { DelayedError, type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
+import type { ClaimedCallback } from '../db/callbacks.ts'
+import { type Change, describeChange } from '../db/changes.ts'
+import type { Account } from '../providers/provider.ts'
 import type { QueueBackend } from './backend.ts'
 
 export const TRACK = 'track'
 export const DISPATCH = 'dispatch'
 export const EXPIRE = 'expire'
+export const CALLBACKS = 'callbacks'
 
 export function statusQueryQueue(account: string): string {
   return `status-query.${account}`
@@ -76,6 +82,7 @@ export const NOTHING_FOUND: StatusQueryResult = {
 
 const SETTLED_JOBS_KEPT = { age: 24 * 3600, count: 1000 }
 const FAILED_JOBS_KEPT = { age: 7 * 24 * 3600, count: 5000 }
+const FAILED_CALLBACKS_KEPT = { age: 30 * 24 * 3600, count: 10_000 }
 const TICKS_KEPT = { age: 3600, count: 60 }
 
 export const STATUS_QUERY_ATTEMPTS = 5
@@ -104,6 +111,33 @@ export function sweepJob(claim: Omit<SweepJob, 'v' | 'sweep'>, sweep: SweepJob['
     data,
     opts: { ...statusQueryJobOptions, jobId: `${claim.claim}-page-${sweep.page}` },
   }
+}
+
+/** A callback that is due. Its body stays in Postgres: it may hold a phone number. */
+export const callbackJobSchema = z.object({
+  v: z.literal(JOB_VERSION),
+  account: z.string(),
+  change: z.int(),
+  claim: z.uuid(),
+})
+
+export function callbackJobs(claim: string, claimed: readonly ClaimedCallback[]) {
+  return claimed.map(({ change, account }) => {
+    const data: z.infer<typeof callbackJobSchema> = { v: JOB_VERSION, account, change, claim }
+    return {
+      name: `change ${change}`,
+      data,
+      opts: { removeOnComplete: SETTLED_JOBS_KEPT, removeOnFail: FAILED_CALLBACKS_KEPT },
+    }
+  })
+}
+
+/** Jobs for the sending app, one a change; adding a change again adds nothing while its job is there. */
+export function changeJobs(changes: readonly Change[]) {
+  return changes.map((change) => {
+    const data = { v: JOB_VERSION, ...describeChange(change) }
+    return { name: change.status, data, opts: { jobId: `change-${change.position}` } }
+  })
 }
 
 /** Tracking orders are the app's: completed ones go by age and count, failed ones stay until somebody looks. */
@@ -140,20 +174,35 @@ export interface Queues {
   track: Queue
   dispatch: Queue
   expire: Queue
+  callbacks: Queue
+  /** The queue of that name that an account has named for its changes. */
+  changes(name: string): Queue
   /** Throws NOT_FOUND for an account that is not configured. */
   statusQuery(account: string): Queue
 }
 
-export function openQueues(backend: QueueBackend, accounts: Iterable<string>): Queues {
+export function openQueues(backend: QueueBackend, accounts: Iterable<Account>): Queues {
   const track = backend.openQueue(TRACK)
   const dispatch = backend.openQueue(DISPATCH)
   const expire = backend.openQueue(EXPIRE)
-  const statusQueries = new Map([...accounts].map((name) => [name, backend.openQueue(statusQueryQueue(name))]))
+  const callbacks = backend.openQueue(CALLBACKS)
+  const statusQueries = new Map<string, Queue>()
+  const changes = new Map<string, Queue>()
+  for (const { name, changesQueue } of accounts) {
+    statusQueries.set(name, backend.openQueue(statusQueryQueue(name)))
+    if (changesQueue && !changes.has(changesQueue)) changes.set(changesQueue, backend.openQueue(changesQueue))
+  }
   return {
-    all: [track, dispatch, ...statusQueries.values(), expire],
+    all: [track, dispatch, ...statusQueries.values(), expire, callbacks, ...changes.values()],
     track,
     dispatch,
     expire,
+    callbacks,
+    changes(name) {
+      const queue = changes.get(name)
+      if (!queue) throw new LastwordError('NOT_FOUND', `No account names a queue "${name}" for its changes.`)
+      return queue
+    },
     statusQuery(account) {
       const queue = statusQueries.get(account)
       if (!queue) throw new LastwordError('NOT_FOUND', `No account named "${account}" is configured.`)

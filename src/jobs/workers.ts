@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
 import { DrizzleQueryError } from 'drizzle-orm'
+import type { ChangeListener } from '../db/change-listener.ts'
 import { type Db, describeDatabaseError } from '../db/client.ts'
 import { createComplaint, type Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -13,10 +14,22 @@ import type { Account } from '../providers/provider.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
 import type { QueueBackend } from './backend.ts'
+import { createCallbackSender } from './callback-sender.ts'
+import { createCallbackCaller } from './callbacks.ts'
 import { concurrencyOf, createDispatcher } from './dispatch.ts'
 import { createExpirer } from './expire.ts'
+import { openFeeder } from './feeder.ts'
 import { createStatusQuerier, retryDelay } from './query-statuses.ts'
-import { DISPATCH, EXPIRE, type Queues, statusQueryQueue, TRACK, tickJobOptions, trackWorkerOptions } from './queues.ts'
+import {
+  CALLBACKS,
+  DISPATCH,
+  EXPIRE,
+  type Queues,
+  statusQueryQueue,
+  TRACK,
+  tickJobOptions,
+  trackWorkerOptions,
+} from './queues.ts'
 import { createTracker } from './track.ts'
 
 export interface WorkersOptions {
@@ -26,6 +39,8 @@ export interface WorkersOptions {
   accounts: Accounts
   leaseMs: number
   changesForMs: number
+  callbackAllowPrivate: boolean
+  listener: ChangeListener
   log: Log
   metrics: Metrics
 }
@@ -34,6 +49,7 @@ export interface Workers {
   close(): Promise<void>
 }
 
+const MOST_CALLBACKS_AT_ONCE = 100
 const DISPATCH_EVERY_MS = 1_000
 const EXPIRE_EVERY_MS = 5_000
 /** A flushed Redis forgets the schedulers, a killed worker may lose a tick; how long either goes unnoticed at most. */
@@ -42,9 +58,9 @@ const SCHEDULERS_EVERY_MS = 5_000
 const GRACE_MS = 8_000
 const LONGEST_WINDOW_MS = 30 * 86_400_000
 
-/** How many workers one process opens, dispatch, expire and track included. */
+/** How many workers one process opens: dispatch, expire, track, callbacks, and one for each account that is polled. */
 export function countWorkers(accounts: Accounts): number {
-  return [...accounts.values()].filter((account) => providerOf(account).lookups(account).length > 0).length + 3
+  return [...accounts.values()].filter((account) => providerOf(account).lookups(account).length > 0).length + 4
 }
 
 export async function openWorkers(options: WorkersOptions): Promise<Workers> {
@@ -53,6 +69,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   const https: ProviderHttp[] = []
   const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
   await addSchedulers(queues)
+  const feeder = await openFeeder(options)
 
   const workers: Worker[] = []
   const open = (name: string, process: Processor, workerOptions?: Partial<WorkerOptions>) => {
@@ -65,6 +82,9 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   open(DISPATCH, createDispatcher({ db, queues, accounts, leaseMs }))
   open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs, changesForMs }))
   open(TRACK, createTracker(db, accounts), trackWorkerOptions)
+  const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate })
+  const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })
+  open(CALLBACKS, caller, { concurrency: MOST_CALLBACKS_AT_ONCE })
   for (const account of accounts.values()) {
     const lookups = providerOf(account).lookups(account)
     if (lookups.length === 0) continue
@@ -84,6 +104,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   return {
     async close() {
       clearInterval(schedulers)
+      await feeder.close()
       const finished = Promise.all(workers.map((worker) => worker.close()))
       const graceful = await Promise.race([finished.then(() => true), delay(GRACE_MS, false, { ref: false })])
       if (!graceful) {
@@ -91,7 +112,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
         shutdown.abort()
         await finished
       }
-      await Promise.all(https.map((http) => http.close()))
+      await Promise.all([...https, sender].map((client) => client.close()))
     },
   }
 }

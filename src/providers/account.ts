@@ -42,4 +42,22 @@ export const commonAccountFields = {
   requestsPerSecond: z.number().min(0.01).max(1000).default(5),
   timeout: durationSchema.default(10_000),
   polling: pollingSchema.prefault({}),
+  callback: z
+    .strictObject({
+      url: z
+        .url({ protocol: /^https?$/ })
+        .max(2000)
+        .optional(),
+      secret: z.string().regex(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'expected whsec_ and at least 24 bytes in base64'),
+      events: z.enum(['all', 'final']).default('all'),
+    })
+    .optional(),
+  changesQueue: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,100}$/, 'expected a queue name of letters, digits, dots, hyphens and underscores')
+    .refine(
+      (name) => !/^(track|dispatch|expire|callbacks|status-query\..*)$/.test(name),
+      'expected a name Lastword does not use itself',
+    )
+    .optional(),
 }

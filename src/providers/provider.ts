@@ -28,6 +28,10 @@ export interface Account {
   webhookToken?: string | undefined
   /** The key webhooks are signed with. */
   signingKey?: string | undefined
+  /** Where changes are sent (a message may name another URL), and what their signatures are made with. */
+  callback?: { url?: string | undefined; secret: string; events: 'all' | 'final' } | undefined
+  /** The BullMQ queue that receives one job for each change. */
+  changesQueue?: string | undefined
 }
 
 /** What a status query found out about the messages it asked for. Those in neither list have no status yet. */

@@ -1,0 +1,112 @@
+/**
+ * Sends one callback: a POST signed by the Standard Webhooks scheme (https://www.standardwebhooks.com). A receiver takes
+ * it by any 2xx; redirects are not followed.
+ *
+ * A callback URL must not reach inside: addresses that are not public are refused unless the configuration allows them,
+ * after the name has been resolved and for the very address that is connected to.
+ */
+import { lookup } from 'node:dns'
+import { isIP, type LookupFunction } from 'node:net'
+import ipaddr from 'ipaddr.js'
+import { Webhook } from 'standardwebhooks'
+import { Agent, request } from 'undici'
+
+export interface Callback {
+  /** Stays the same over all attempts, so that the receiver recognises a repeat. */
+  id: string
+  url: string
+  /** `whsec_…` */
+  secret: string
+  body: string
+}
+
+export interface CallbackSender {
+  /** Resolves with undefined when the receiver has taken it, else with why not. */
+  send(callback: Callback, signal: AbortSignal): Promise<Refusal | undefined>
+  close(): Promise<void>
+}
+
+export interface Refusal {
+  reason: string
+  /** The receiver says that this URL is over (410), or it can never be called: trying again cannot help. */
+  final: boolean
+}
+
+const TIMEOUT_MS = 15_000
+/** Answers are not read for what they say. */
+const MOST_ANSWER_BYTES = 64 * 1024
+
+export function createCallbackSender({ allowPrivate }: { allowPrivate: boolean }): CallbackSender {
+  const agent = new Agent({
+    connect: { timeout: TIMEOUT_MS, ...(allowPrivate ? {} : { lookup: lookupPublic }) },
+    headersTimeout: TIMEOUT_MS,
+    bodyTimeout: TIMEOUT_MS,
+  })
+  return {
+    async send({ id, url, secret, body }, signal) {
+      const forbidden = allowPrivate ? undefined : whyForbidden(url)
+      if (forbidden) return { reason: forbidden, final: true }
+      const now = new Date()
+      try {
+        const response = await request(url, {
+          method: 'POST',
+          dispatcher: agent,
+          signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+          headers: {
+            'content-type': 'application/json',
+            'user-agent': 'Lastword',
+            'webhook-id': id,
+            'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
+            'webhook-signature': new Webhook(secret).sign(id, now, body),
+          },
+          body,
+        })
+        await response.body.dump({ limit: MOST_ANSWER_BYTES }).catch(() => {})
+        const { statusCode } = response
+        if (statusCode >= 200 && statusCode < 300) return undefined
+        return { reason: `the receiver answered HTTP ${statusCode}`, final: statusCode === 410 }
+      } catch (error) {
+        if (signal.aborted) throw error
+        return { reason: reasonOf(error), final: false }
+      }
+    },
+    close: () => agent.close(),
+  }
+}
+
+/** Why a URL may not be called, as far as it can be seen without resolving its name. */
+function whyForbidden(url: string): string | undefined {
+  const { protocol, hostname } = new URL(url)
+  if (protocol !== 'https:') return 'callback URLs must be https, unless CALLBACK_ALLOW_PRIVATE is true'
+  const address = hostname.replace(/^\[|\]$/g, '')
+  return isIP(address) && !isPublic(address) ? NOT_PUBLIC : undefined
+}
+
+const NOT_PUBLIC = 'the address of the receiver is not a public one, and CALLBACK_ALLOW_PRIVATE is false'
+
+/** All that is given out of IPv6 to the public so far; beside it lie forms that stand for IPv4 addresses of any kind. */
+const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3')
+
+export function isPublic(address: string): boolean {
+  const parsed = ipaddr.process(address)
+  return parsed.range() === 'unicast' && (parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_IPV6))
+}
+
+/** Resolves a name to its public addresses only. */
+const lookupPublic: LookupFunction = (hostname, options, done) => {
+  lookup(hostname, { ...options, all: true }, (error, addresses) => {
+    if (error) return done(error, [])
+    const allowed = addresses.filter(({ address }) => isPublic(address))
+    const [first] = allowed
+    if (!first) return done(Object.assign(new Error(NOT_PUBLIC), { code: 'ENOTPUBLIC' }), [])
+    if (options.all) done(null, allowed)
+    else done(null, first.address, first.family)
+  })
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.name === 'TimeoutError') return `the receiver did not answer within ${TIMEOUT_MS / 1000} s`
+  if ('code' in error && error.code === 'ENOTPUBLIC') return NOT_PUBLIC
+  return `the receiver cannot be reached: ${'code' in error ? String(error.code) : error.name}`
+}

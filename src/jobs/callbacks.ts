@@ -1,0 +1,82 @@
+/**
+ * Sends callbacks, one a job. What is due stands in Postgres; a job carries the change and its claim, never the body,
+ * which may hold a phone number.
+ *
+ * A callback that is not taken is tried again with growing pauses for three days; then its job fails, where Bull Board
+ * shows it, and retrying that job, or `lastword callbacks --replay`, tries once more.
+ */
+import { type Job, UnrecoverableError } from 'bullmq'
+import { type CallbackRow, deleteCallback, findCallback, releaseCallbacks, retryCallback } from '../db/callbacks.ts'
+import type { Db } from '../db/client.ts'
+import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Accounts } from '../tracking.ts'
+import type { CallbackSender, Refusal } from './callback-sender.ts'
+import { callbackJobSchema, readJob } from './queues.ts'
+
+export interface CallbackCallerOptions {
+  db: Db
+  accounts: Accounts
+  sender: CallbackSender
+  log: Log
+  metrics: Metrics
+  shutdown: AbortSignal
+  /** Told when a callback has left, so that the next of its message can be claimed. */
+  onLeft(): void
+}
+
+export interface CallbackResult {
+  taken: boolean
+  reason?: string
+}
+
+const FIRST_PAUSE_MS = 5_000
+const LONGEST_PAUSE_MS = 3_600_000
+const RETRY_FOR_MS = 3 * 86_400_000
+
+/** The pause after attempt `attempts`: doubling up to an hour, with jitter over its upper half. */
+export function callbackPause(attempts: number, random = Math.random()): number {
+  const longest = Math.min(FIRST_PAUSE_MS * 2 ** attempts, LONGEST_PAUSE_MS)
+  return Math.round(longest / 2 + (random * longest) / 2)
+}
+
+export function createCallbackCaller(options: CallbackCallerOptions) {
+  const { db, accounts, sender, metrics, shutdown, onLeft } = options
+  return async function callBack(job: Job): Promise<CallbackResult> {
+    const { change, claim } = readJob(job, callbackJobSchema)
+    const callback = await findCallback(db, change, claim)
+    if (!callback) return { taken: false, reason: 'it has been taken already, or is held by a newer claim' }
+    const refusal = await send(callback)
+    if (refusal === 'given back') return { taken: false, reason: 'given back at a stop; it is due at once' }
+    metrics.callbacks.inc({ account: callback.account, result: refusal ? 'refused' : 'taken' })
+    if (refusal) return putOff(options, callback, refusal).finally(onLeft)
+    await deleteCallback(db, change)
+    onLeft()
+    return { taken: true }
+
+    async function send({ account, url, body }: CallbackRow): Promise<Refusal | 'given back' | undefined> {
+      const secret = accounts.get(account)?.callback?.secret
+      if (secret === undefined) return { reason: `account "${account}" has no callback secret any more`, final: false }
+      try {
+        return await sender.send({ id: `change-${change}`, url, secret, body: JSON.stringify(body) }, shutdown)
+      } catch (error) {
+        await releaseCallbacks(db, claim)
+        if (shutdown.aborted) return 'given back'
+        throw error
+      }
+    }
+  }
+}
+
+async function putOff(
+  { db, log }: CallbackCallerOptions,
+  { change, account, attempts, firstDueAt }: CallbackRow,
+  { reason, final }: Refusal,
+): Promise<CallbackResult> {
+  const pauseMs = callbackPause(attempts)
+  const isOver = final || Date.now() + pauseMs > firstDueAt.getTime() + RETRY_FOR_MS
+  await retryCallback(db, { change, error: reason, delayMs: isOver ? undefined : pauseMs })
+  if (!isOver) return { taken: false, reason }
+  log.warn({ account, change, attempts: attempts + 1, reason }, 'a callback failed for good')
+  throw new UnrecoverableError(`Given up after ${attempts + 1} attempts: ${reason}.`)
+}

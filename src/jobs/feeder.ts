@@ -1,0 +1,119 @@
+/**
+ * Feeds changes to those who are told of them: as due callbacks, and as jobs in the queues that accounts name. Each is a
+ * reader of the feed with a position of its own in Postgres, moved on in the transaction that hands the changes over; so
+ * a crash in between hands them over again, under the same IDs, and none is left out.
+ *
+ * Woken by the database at every change, and looking by itself once a second.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Queue } from 'bullmq'
+import { isFinal } from '../core/status.ts'
+import { addCallbacks, claimCallbacks, type NewCallback, releaseCallbacks } from '../db/callbacks.ts'
+import type { ChangeListener } from '../db/change-listener.ts'
+import { addReader, type Change, describeChange, readChanges } from '../db/changes.ts'
+import type { Db } from '../db/client.ts'
+import { createComplaint, type Log } from '../log.ts'
+import type { Accounts } from '../tracking.ts'
+import { callbackJobs, changeJobs, type Queues } from './queues.ts'
+
+export interface FeederOptions {
+  db: Db
+  queues: Queues
+  accounts: Accounts
+  listener: ChangeListener
+  leaseMs: number
+  log: Log
+}
+
+export interface Feeder {
+  /** Has it look at once. */
+  wake(): void
+  close(): Promise<void>
+}
+
+const LOOK_EVERY_MS = 1_000
+const MOST_CHANGES = 500
+/** How many callbacks to one URL are under way at once. */
+const CALLBACKS_PER_URL = 10
+const CALLBACKS_READER = 'callbacks'
+
+export async function openFeeder(options: FeederOptions): Promise<Feeder> {
+  const { db, queues, accounts, listener, log } = options
+  const tellQueues = [...accounts.values()].flatMap(({ name, changesQueue }) =>
+    changesQueue ? [{ account: name, queue: queues.changes(changesQueue), reader: `changes-queue.${name}` }] : [],
+  )
+  const hasCallbacks = [...accounts.values()].some(({ callback }) => callback)
+  const readers = [...(hasCallbacks ? [CALLBACKS_READER] : []), ...tellQueues.map(({ reader }) => reader)]
+  for (const reader of readers) await addReader(db, reader)
+
+  const complain = createComplaint(log, 'feeding changes')
+  let closed = false
+  let wake = () => {}
+
+  async function feedOnce(): Promise<number> {
+    let fed = 0
+    for (const { account, queue, reader } of tellQueues) {
+      fed += await readChanges(db, { reader, limit: MOST_CHANGES }, (_transaction, changes) =>
+        addChangeJobs(queue, account, changes),
+      )
+    }
+    if (!hasCallbacks) return fed
+    fed += await readChanges(db, { reader: CALLBACKS_READER, limit: MOST_CHANGES }, (transaction, changes) =>
+      addCallbacks(transaction, callbacksOf(accounts, changes)),
+    )
+    return fed + (await dispatchCallbacks(options))
+  }
+
+  async function run(): Promise<void> {
+    while (!closed) {
+      const woken = new Promise<void>((resolve) => {
+        wake = resolve
+      })
+      const fed = await feedOnce().catch((error: unknown) => {
+        complain(error instanceof Error ? error : new Error(String(error)))
+        return 0
+      })
+      if (fed === 0 && !closed) await Promise.race([listener.nextChange(LOOK_EVERY_MS), woken])
+    }
+  }
+
+  const running = readers.length > 0 ? run() : Promise.resolve()
+  return {
+    wake: () => wake(),
+    async close() {
+      closed = true
+      wake()
+      await running
+    },
+  }
+}
+
+async function addChangeJobs(queue: Queue, account: string, changes: readonly Change[]): Promise<void> {
+  const own = changes.filter((change) => change.account === account)
+  if (own.length > 0) await queue.addBulk(changeJobs(own))
+}
+
+/** What is to be sent where: to the message's own URL, else to its account's. */
+function callbacksOf(accounts: Accounts, changes: readonly Change[]): NewCallback[] {
+  return changes.flatMap((change) => {
+    const callback = accounts.get(change.account)?.callback
+    const url = change.callbackUrl ?? callback?.url
+    if (!callback || !url || (callback.events === 'final' && !isFinal(change.status))) return []
+    const { position, messageRow: message, account } = change
+    const body = { type: 'message.status', timestamp: change.changedAt.toISOString(), data: describeChange(change) }
+    return [{ change: position, message, account, url, body }]
+  })
+}
+
+async function dispatchCallbacks({ db, queues, leaseMs }: FeederOptions): Promise<number> {
+  const claim = randomUUID()
+  const claimed = await claimCallbacks(db, { claim, perUrl: CALLBACKS_PER_URL, leaseMs })
+  if (claimed.length === 0) return 0
+  try {
+    await queues.callbacks.addBulk(callbackJobs(claim, claimed))
+  } catch (error) {
+    await releaseCallbacks(db, claim)
+    throw error
+  }
+  return claimed.length
+}
