@@ -32,7 +32,7 @@ const callbackUrlSchema = z
     `expected a URL that begins with https://, of at most ${LONGEST_URL} characters`,
   )
 
-export const messageSchema = z.strictObject({
+const messageSchema = z.strictObject({
   messageId: z
     .union([z.string(), z.int().nonnegative()])
     .transform(String)

@@ -99,7 +99,10 @@ async function* readCsv(chunks: AsyncIterable<string>): AsyncGenerator<Entry | R
     skip_records_with_error: true,
     on_skip: (error) => {
       const line = error && 'lines' in error ? error.lines : '?'
-      refused.push({ where: `line ${line}`, reason: error?.message ?? 'expected a CSV record' })
+      refused.push({
+        where: `line ${line}`,
+        reason: error?.message.replace(/ on line \d+$/, '') ?? 'expected a CSV record',
+      })
       return undefined
     },
   })

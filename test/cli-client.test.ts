@@ -1,0 +1,340 @@
+/** `lastword track`, `status`, `changes` and `poll`, as real processes against a real service. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { readServiceLocation } from '../src/config.ts'
+import { applyReports } from '../src/db/reports.ts'
+import { messages } from '../src/db/schema.ts'
+import { type Api, startApi } from './support/api.ts'
+import { closeAll, closeLater, until } from './support/service.ts'
+import { freePort } from './support/services.ts'
+
+const KEY = 'a-key'
+const ACCOUNTS = JSON.stringify([
+  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
+  { name: 'cm', provider: 'cm', productToken: 'product-token' },
+])
+
+let api: Api
+let folder: string
+beforeAll(async () => {
+  api = await startApi({ ACCOUNTS, API_KEYS: KEY })
+  folder = await mkdtemp(join(tmpdir(), 'lastword-cli-'))
+})
+afterAll(async () => {
+  await closeAll()
+  await rm(folder, { recursive: true, force: true })
+  await api.close()
+})
+beforeEach(async () => {
+  await api.db.delete(messages)
+})
+
+const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+
+function begin(args: readonly string[], environment: Record<string, string> = {}) {
+  const env = { PATH: process.env.PATH, LASTWORD_URL: api.url, LASTWORD_API_KEY: KEY, ...environment }
+  const child = spawn(process.execPath, [cli, ...args], { env, stdio: 'pipe' })
+  const written = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (chunk: string) => {
+      written[name] += chunk
+    })
+  }
+  // A process that ends before it has read everything is no concern of the test's.
+  child.stdin.on('error', () => {})
+  const ended = once(child, 'close').then(([code, signal]) => ({ code: code ?? signal, ...written }))
+  closeLater(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  return { child, written, ended }
+}
+
+/** Runs a command to its end. */
+async function run(args: readonly string[], input = '', environment: Record<string, string> = {}) {
+  const { child, ended } = begin(args, environment)
+  child.stdin.end(input)
+  const { code, stdout, stderr } = await ended
+  expect(stderr).not.toMatch(/\n\s+at /)
+  return { code, stdout, stderr }
+}
+
+const heldIds = async () => (await api.db.select().from(messages)).map(({ messageId }) => messageId).sort()
+
+const settle = (...messageIds: string[]) =>
+  applyReports(
+    api.db,
+    messageIds.map((messageId) => ({
+      account: 'seven',
+      messageId,
+      status: 'delivered',
+      rawStatus: 'DELIVERED',
+      occurredAt: new Date('2026-03-01T12:00:00Z'),
+      source: 'webhook',
+    })),
+  )
+
+const track = (...ids: string[]) => run(['track', '--account', 'seven', ...ids])
+
+describe('lastword track', () => {
+  it('tracks what stands in the arguments', async () => {
+    expect(await track('1', '2')).toEqual({ code: 0, stdout: '2 tracked, 0 already tracked.\n', stderr: '' })
+    const again = await run(['track', '--account', 'seven', '--json', '2', '3'])
+    expect(JSON.parse(again.stdout)).toEqual({ tracked: 1, alreadyTracked: 1, refused: [] })
+    expect(await heldIds()).toEqual(['1', '2', '3'])
+  })
+
+  it('reads CSV with every column, quotes and a mark at its beginning', async () => {
+    const sentAt = new Date(Date.now() - 60_000).toISOString()
+    const file = join(folder, 'sent.csv')
+    const lines = [
+      '\ufeffmessageId,sentAt,recipient,metadata,callbackUrl',
+      `1,${sentAt},+49 170 1234567,"{""order"":\n""a, b""}",https://a.example/b`,
+      '',
+      '2,,,,',
+    ]
+    await writeFile(file, lines.join('\r\n'))
+    expect(await run(['track', '--account', 'seven', '--file', file])).toMatchObject({ code: 0, stderr: '' })
+    const rows = await api.db.select().from(messages).orderBy(messages.messageId)
+    expect(rows).toMatchObject([
+      { messageId: '1', sentAt: new Date(sentAt), metadata: { order: 'a, b' }, callbackUrl: 'https://a.example/b' },
+      { messageId: '2', recipient: null, metadata: null, callbackUrl: null },
+    ])
+  })
+
+  it('names the lines that cannot be tracked, and tracks the others: NDJSON', async () => {
+    const lines = [
+      '{"messageId":"1"}',
+      '',
+      '{"messageId":',
+      '{"messageId":"x y"}',
+      '[1]',
+      '{"messageId":2,"to":3}',
+      '{"messageId":3}',
+    ]
+    const { code, stdout, stderr } = await run(['track', '--account', 'seven'], lines.join('\n'))
+    expect(code).toBe(1)
+    expect(stdout).toBe('2 tracked, 0 already tracked, 4 refused.\n')
+    expect(stderr.trim().split('\n').sort()).toEqual([
+      'lastword: line 3: expected a JSON object with a messageId',
+      expect.stringMatching(/^lastword: line 4: messageId: expected /),
+      'lastword: line 5: expected a JSON object with a messageId',
+      expect.stringMatching(/^lastword: line 6: .*"to"/),
+    ])
+    expect(await heldIds()).toEqual(['1', '3'])
+  })
+
+  it('names the lines that cannot be tracked, and tracks the others: CSV', async () => {
+    const lines = ['messageId,metadata', '1,', '2,[]', '3,{},4', ',', '5,{}']
+    const { code, stdout, stderr } = await run(
+      ['track', '--account', 'seven', '--json', '--file', '-'],
+      lines.join('\n'),
+    )
+    expect(code).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({ tracked: 2, alreadyTracked: 0 })
+    expect(stderr.match(/line \d+/g)?.sort()).toEqual(['line 3', 'line 4', 'line 5'])
+    expect(await heldIds()).toEqual(['1', '5'])
+  })
+
+  it('names the line of a quote that never ends', async () => {
+    const { code, stdout, stderr } = await run(['track', '--account', 'seven'], 'messageId\n1\n"2\n')
+    expect([code, stdout]).toEqual([1, '1 tracked, 0 already tracked, 1 refused.\n'])
+    expect(stderr).toMatch(/Quote Not Closed: .* at line 3/)
+  })
+
+  it('tracks nothing with --all-or-nothing when something is refused', async () => {
+    const lines = ['{"messageId":"1"}', '{"messageId":"x y"}']
+    const { code, stdout } = await run(['track', '--account', 'seven', '--all-or-nothing'], lines.join('\n'))
+    expect([code, stdout]).toEqual([1, '0 tracked, 0 already tracked, 1 refused.\n'])
+    expect(await heldIds()).toEqual([])
+    const good = await run(['track', '--account', 'seven', '--all-or-nothing'], lines[0])
+    expect([good.code, await heldIds()]).toEqual([0, ['1']])
+  })
+
+  it('takes long input, repeats included, and tells of its progress', async () => {
+    const ids = Array.from({ length: 60_000 }, (_, index) => 77_000_000_000 + index)
+    const { code, stdout, stderr } = await run(
+      ['track', '--account', 'seven'],
+      `messageId\n${[...ids, 77_000_059_999].join('\n')}\n`,
+    )
+    expect([code, stdout]).toEqual([0, '60000 tracked, 1 already tracked.\n'])
+    expect(stderr).toBe('50000 read, 50000 tracked, 0 already tracked.\n')
+  })
+
+  it.each<[string, string[], string, number, RegExp]>([
+    ['without an account', ['1'], '', 2, /required option '--account/],
+    ['with an account nobody configured', ['--account', 'nobody', '1'], '', 3, /No account named "nobody"/],
+    [
+      'without a header',
+      ['--account', 'seven'],
+      '1\n2\n',
+      2,
+      /The first line: found "1", expected the names of columns/,
+    ],
+    ['with a file that is not there', ['--account', 'seven', '--file', '/nowhere'], '', 2, /--file: found ENOENT/],
+    ['with a folder', ['--account', 'seven', '--file', '/tmp'], '', 2, /--file: found EISDIR/],
+    ['with IDs and a file', ['--account', 'seven', '--file', '-', '1'], '', 2, /expected one of them/],
+    ['with a format nobody knows', ['--account', 'seven', '--format', 'xml'], '', 2, /--format/],
+    ['with another key', ['--account', 'seven', '--api-key', 'x', '1'], '', 2, /Expected an API key/],
+    ['with a URL that is none', ['--account', 'seven', '--url', 'ftp://a', '1'], '', 2, /--url: found .*ftp:/],
+  ])('says what is wrong %s', async (_what, args, input, code, message) => {
+    const failed = await run(['track', ...args], input)
+    expect(failed).toMatchObject({ code, stdout: '' })
+    expect(failed.stderr).toMatch(message)
+    expect(await heldIds()).toEqual([])
+  })
+})
+
+describe('lastword status', () => {
+  it('shows a message for people and for programs, and says by its exit code whether it is final', async () => {
+    await track('1')
+    const outstanding = await run(['status', 'seven', '1'])
+    expect(outstanding.code).toBe(4)
+    expect(outstanding.stdout).toMatch(/^Message +1 \(seven\)\nStatus +no report yet\n/)
+    await settle('1')
+    const final = await run(['status', 'seven', '1'])
+    expect(final.code).toBe(0)
+    expect(final.stdout).toMatch(/\nStatus +delivered, final \(webhook\)\n/)
+    expect(final.stdout).toMatch(
+      /\nRECEIVED +SOURCE +STATUS +RAW +OCCURRED +OUTCOME +ERROR\n.* webhook +delivered +DELIVERED +2026-03-01T12:00:00.000Z +applied\n$/,
+    )
+    const json = await run(['status', 'seven', '1', '--json'])
+    expect(JSON.parse(json.stdout)).toEqual(
+      (await api.get('/v1/messages/seven/1', { headers: { authorization: `Bearer ${KEY}` } })).body,
+    )
+  })
+
+  it('says what is not tracked, and which recipients there are', async () => {
+    expect(await run(['status', 'seven', '404'])).toMatchObject({
+      code: 3,
+      stdout: '',
+      stderr: expect.stringMatching(/^lastword: No such message/),
+    })
+    const both = ['+31612345678', '+31698765432'].map((recipient) => JSON.stringify({ messageId: 'R1', recipient }))
+    await run(['track', '--account', 'cm'], both.join('\n'))
+    expect(await run(['status', 'cm', 'R1'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('Name one by --recipient: +31612345678, +31698765432'),
+    })
+    expect(await run(['status', 'cm', 'R1', '--recipient', '0031612345678'])).toMatchObject({ code: 4 })
+  })
+
+  it('says that nobody answers', async () => {
+    const url = `http://127.0.0.1:${await freePort()}`
+    const failed = await run(['status', 'seven', '1', '--url', url])
+    expect(failed).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `lastword: Lastword at ${url} does not answer (ECONNREFUSED).\n`,
+    })
+  })
+})
+
+it('lastword poll has the provider asked, and says when nothing is asked any more', async () => {
+  await track('1')
+  expect(await run(['poll', 'seven', '1'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/The provider is being asked\.\n$/),
+  })
+  const json = await run(['poll', 'seven', '1', '--json'])
+  expect(JSON.parse(json.stdout)).toMatchObject({ messageId: '1', final: false })
+  await settle('1')
+  expect(await run(['poll', 'seven', '1'])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('it is delivered'),
+  })
+  expect(await run(['poll', 'seven', '404'])).toMatchObject({ code: 3 })
+})
+
+describe('lastword changes', () => {
+  const latest = async () => {
+    const { stderr } = await run(['changes', '--after', 'latest'])
+    return /--after (c\d+)/.exec(stderr)?.[1] ?? ''
+  }
+
+  it('prints what there is, and where to go on', async () => {
+    const after = await latest()
+    await track('1', '2')
+    await settle('1')
+    await settle('2')
+    const text = await run(['changes', '--after', after])
+    expect(text.code).toBe(0)
+    expect(text.stdout).toMatch(/^\S+Z {2}seven\/1 +- → delivered \(final\) +webhook\n\S+Z {2}seven\/2 .*\n$/)
+    const json = await run(['changes', '--after', after, '--json'])
+    const lines = json.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(lines.map(({ messageId, cursor }) => [messageId, cursor])).toEqual([
+      ['1', undefined],
+      ['2', expect.stringMatching(/^c\d+$/)],
+    ])
+    expect(await run(['changes', '--after', lines[1].cursor])).toMatchObject({ code: 0, stdout: '' })
+    expect(await run(['changes', '--after', 'yesterday'])).toMatchObject({ code: 2, stdout: '' })
+  })
+
+  it('--follow prints them as they come, and Ctrl-C ends it with 0', async () => {
+    const after = await latest()
+    await track('1', '2')
+    const { child, written, ended } = begin(['changes', '--follow', '--after', after, '--json'])
+    await settle('1')
+    await until(() => expect(written.stdout).toMatch(/"messageId":"1"/))
+    await settle('2')
+    await until(() => expect(written.stdout).toMatch(/"messageId":"2"/))
+    child.kill('SIGINT')
+    expect(await ended).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  it('ends quietly when nobody reads any more', async () => {
+    const after = await latest()
+    const ids = Array.from({ length: 3000 }, (_, index) => String(index + 1))
+    await run(['track', '--account', 'seven'], `messageId\n${ids.join('\n')}`)
+    await settle(...ids)
+    const { child, ended } = begin(['changes', '--after', after, '--json'])
+    child.stdout.once('data', () => child.stdout.destroy())
+    expect(await ended).toMatchObject({ code: 0, stderr: '' })
+  })
+})
+
+it('explains exit codes in the help of each command', async () => {
+  for (const command of ['track', 'status', 'changes', 'poll']) {
+    const { code, stdout } = await run([command, '--help'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/\nExit codes: 0 /)
+  }
+})
+
+describe('where the service is', () => {
+  it.each<[object, Record<string, string>, object]>([
+    [{}, {}, { url: 'http://127.0.0.1:3000', apiKey: undefined }],
+    [{}, { HOST: '0.0.0.0', PORT: '80', API_KEYS: 'one,two' }, { url: 'http://127.0.0.1:80', apiKey: 'one' }],
+    [{}, { HOST: '::' }, { url: 'http://[::1]:3000', apiKey: undefined }],
+    [
+      {},
+      { LASTWORD_URL: 'https://a/b', PORT: '0', LASTWORD_API_KEY: 'x', API_KEYS: 'y' },
+      { url: 'https://a/b', apiKey: 'x' },
+    ],
+    [
+      { url: 'http://c', apiKey: 'z' },
+      { LASTWORD_URL: 'https://a', LASTWORD_API_KEY: 'x' },
+      { url: 'http://c', apiKey: 'z' },
+    ],
+  ])('is read from %j and %j', (flags, environment, location) => {
+    expect(readServiceLocation(flags, environment)).toEqual(location)
+  })
+
+  it.each<[object, Record<string, string>, RegExp]>([
+    [{}, { PORT: '0' }, /^LASTWORD_URL: found nothing, expected the URL of the service/],
+    [{}, { LASTWORD_URL: 'localhost' }, /^LASTWORD_URL: found text that is not a URL/],
+    [{ url: 'x' }, {}, /^--url: found text that is not a URL/],
+    [{}, { LASTWORD_API_KEY: 'a b' }, /^LASTWORD_API_KEY: found a key/],
+    [{ apiKey: '' }, {}, /^--api-key: found a key/],
+  ])('is refused in %j and %j', (flags, environment, message) => {
+    expect(() => readServiceLocation(flags, environment)).toThrow(message)
+  })
+})
