@@ -11,7 +11,7 @@ import ipaddr from 'ipaddr.js'
 import { Webhook } from 'standardwebhooks'
 import { Agent, request } from 'undici'
 
-export interface Callback {
+interface Callback {
   /** Stays the same over all attempts, so that the receiver recognises a repeat. */
   id: string
   url: string
@@ -32,15 +32,15 @@ export interface Refusal {
   final: boolean
 }
 
-const TIMEOUT_MS = 15_000
+export const CALLBACK_TIMEOUT_MS = 15_000
 /** Answers are not read for what they say. */
 const MOST_ANSWER_BYTES = 64 * 1024
 
 export function createCallbackSender({ allowPrivate }: { allowPrivate: boolean }): CallbackSender {
   const agent = new Agent({
-    connect: { timeout: TIMEOUT_MS, ...(allowPrivate ? {} : { lookup: lookupPublic }) },
-    headersTimeout: TIMEOUT_MS,
-    bodyTimeout: TIMEOUT_MS,
+    connect: { timeout: CALLBACK_TIMEOUT_MS, ...(allowPrivate ? {} : { lookup: lookupPublic }) },
+    headersTimeout: CALLBACK_TIMEOUT_MS,
+    bodyTimeout: CALLBACK_TIMEOUT_MS,
   })
   return {
     async send({ id, url, secret, body }, signal) {
@@ -51,7 +51,7 @@ export function createCallbackSender({ allowPrivate }: { allowPrivate: boolean }
         const response = await request(url, {
           method: 'POST',
           dispatcher: agent,
-          signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+          signal: AbortSignal.any([signal, AbortSignal.timeout(CALLBACK_TIMEOUT_MS)]),
           headers: {
             'content-type': 'application/json',
             'user-agent': 'Lastword',
@@ -106,7 +106,7 @@ const lookupPublic: LookupFunction = (hostname, options, done) => {
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  if (error.name === 'TimeoutError') return `the receiver did not answer within ${TIMEOUT_MS / 1000} s`
+  if (error.name === 'TimeoutError') return `the receiver did not answer within ${CALLBACK_TIMEOUT_MS / 1000} s`
   if ('code' in error && error.code === 'ENOTPUBLIC') return NOT_PUBLIC
   return `the receiver cannot be reached: ${'code' in error ? String(error.code) : error.name}`
 }
