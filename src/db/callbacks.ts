@@ -35,13 +35,23 @@ export interface ClaimedCallback {
   account: string
 }
 
+/** The scheme, host and port of a URL. */
+const RECEIVER = sql.raw("substring(url from '^[^/]*//[^/?#]*')")
+
+export interface CallbackLimits {
+  /** How many callbacks to one URL are under way at most. */
+  perUrl: number
+  /** And to one receiver, whatever the path: an app may give each message a URL of its own. */
+  perReceiver: number
+}
+
 /**
- * Claims due callbacks for `leaseMs`: of each message only the earliest, and of each URL so many that no more than
- * `perUrl` are under way, so that a slow receiver holds up nobody but itself.
+ * Claims due callbacks for `leaseMs`: of each message only the earliest, and of each URL and receiver only so many that
+ * the limits hold, so that a slow one holds up nobody but itself.
  */
 export async function claimCallbacks(
   db: Db,
-  { claim, perUrl, leaseMs }: { claim: string; perUrl: number; leaseMs: number },
+  { claim, perUrl, perReceiver, leaseMs }: CallbackLimits & { claim: string; leaseMs: number },
 ): Promise<ClaimedCallback[]> {
   const rows = await db.execute<{ change: string; account: string }>(sql`
     WITH RECURSIVE urls AS (
@@ -49,9 +59,14 @@ export async function claimCallbacks(
       UNION ALL
       SELECT (SELECT min(url) FROM ${callbacks} WHERE next_attempt_at IS NOT NULL AND url > u.url)
       FROM urls u WHERE u.url IS NOT NULL
-    ), due AS (
-      SELECT d.change FROM urls u CROSS JOIN LATERAL (
-        SELECT change FROM ${callbacks} c
+    ), held AS (
+      SELECT ${RECEIVER} AS receiver, count(*) AS held
+      FROM ${callbacks} WHERE claim IS NOT NULL AND next_attempt_at > now() GROUP BY 1
+    ), ranked AS (
+      SELECT d.change, ${RECEIVER} AS receiver,
+        row_number() OVER (PARTITION BY ${RECEIVER} ORDER BY d.next_attempt_at, d.change) AS place
+      FROM urls u CROSS JOIN LATERAL (
+        SELECT change, next_attempt_at FROM ${callbacks} c
         WHERE c.url = u.url AND c.next_attempt_at <= now()
           AND NOT EXISTS (
             SELECT FROM ${callbacks} e
@@ -62,6 +77,8 @@ export async function claimCallbacks(
           SELECT count(*) FROM ${callbacks} h WHERE h.url = u.url AND h.claim IS NOT NULL AND h.next_attempt_at > now()
         ))
       ) d
+    ), due AS (
+      SELECT change FROM ranked LEFT JOIN held USING (receiver) WHERE place <= ${perReceiver} - coalesce(held, 0)
     ), locked AS (
       SELECT change FROM ${callbacks} WHERE change IN (SELECT change FROM due) AND next_attempt_at <= now()
       FOR UPDATE SKIP LOCKED

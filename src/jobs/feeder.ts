@@ -8,12 +8,19 @@
 import { randomUUID } from 'node:crypto'
 import type { Queue } from 'bullmq'
 import { isFinal } from '../core/status.ts'
-import { addCallbacks, claimCallbacks, type NewCallback, releaseCallbacks } from '../db/callbacks.ts'
+import {
+  addCallbacks,
+  type CallbackLimits,
+  claimCallbacks,
+  type NewCallback,
+  releaseCallbacks,
+} from '../db/callbacks.ts'
 import type { ChangeListener } from '../db/change-listener.ts'
 import { addReader, type Change, describeChange, readChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { createComplaint, type Log } from '../log.ts'
 import type { Accounts } from '../tracking.ts'
+import { CALLBACK_TIMEOUT_MS } from './callback-sender.ts'
 import { callbackJobs, changeJobs, type Queues } from './queues.ts'
 
 export interface FeederOptions {
@@ -33,8 +40,10 @@ export interface Feeder {
 
 const LOOK_EVERY_MS = 1_000
 const MOST_CHANGES = 500
-/** How many callbacks to one URL are under way at once. */
-const CALLBACKS_PER_URL = 10
+/** Together they leave room for others among those that one process sends at once. */
+const CALLBACK_LIMITS: CallbackLimits = { perUrl: 10, perReceiver: 40 }
+/** A callback is never sent a second time while the first attempt may still be under way. */
+const LEAST_LEASE_MS = 2 * CALLBACK_TIMEOUT_MS
 const CALLBACKS_READER = 'callbacks'
 
 export async function openFeeder(options: FeederOptions): Promise<Feeder> {
@@ -107,7 +116,11 @@ function callbacksOf(accounts: Accounts, changes: readonly Change[]): NewCallbac
 
 async function dispatchCallbacks({ db, queues, leaseMs }: FeederOptions): Promise<number> {
   const claim = randomUUID()
-  const claimed = await claimCallbacks(db, { claim, perUrl: CALLBACKS_PER_URL, leaseMs })
+  const claimed = await claimCallbacks(db, {
+    claim,
+    ...CALLBACK_LIMITS,
+    leaseMs: Math.max(leaseMs, LEAST_LEASE_MS),
+  })
   if (claimed.length === 0) return 0
   try {
     await queues.callbacks.addBulk(callbackJobs(claim, claimed))
