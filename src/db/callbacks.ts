@@ -7,7 +7,7 @@
  *    │                                                    └─ gave up ──── next_attempt_at null ── replayCallbacks ─┐
  *    └──── the lease ran out ─────────────────────────────────────────────────────────────┴────────────────────────┘
  */
-import { and, desc, eq, isNull, sql } from 'drizzle-orm'
+import { and, desc, eq, isNull, or, sql } from 'drizzle-orm'
 import { arrayColumn, type Db } from './client.ts'
 import { callbacks } from './schema.ts'
 
@@ -100,10 +100,13 @@ export async function deleteCallback(db: Db, change: number): Promise<void> {
   await db.delete(callbacks).where(eq(callbacks.change, change))
 }
 
-/** The callback was not taken: it is due again after `delayMs`, or never when that is undefined. */
+/**
+ * The callback was not taken: it is due again after `delayMs`, or never when that is undefined. Who no longer holds it
+ * changes nothing.
+ */
 export async function retryCallback(
   db: Db,
-  { change, error, delayMs }: { change: number; error: string; delayMs: number | undefined },
+  { change, claim, error, delayMs }: { change: number; claim: string; error: string; delayMs: number | undefined },
 ): Promise<void> {
   await db
     .update(callbacks)
@@ -113,15 +116,15 @@ export async function retryCallback(
       claim: null,
       nextAttemptAt: delayMs === undefined ? null : fromNow(delayMs),
     })
-    .where(eq(callbacks.change, change))
+    .where(and(eq(callbacks.change, change), or(eq(callbacks.claim, claim), isNull(callbacks.nextAttemptAt))))
 }
 
-/** Callbacks given back unsent: they are due at once. */
-export async function releaseCallbacks(db: Db, claim: string): Promise<void> {
+/** Callbacks of a claim, one or all, given back unsent: they are due at once. */
+export async function releaseCallbacks(db: Db, claim: string, change?: number): Promise<void> {
   await db
     .update(callbacks)
     .set({ claim: null, nextAttemptAt: fromNow(0) })
-    .where(eq(callbacks.claim, claim))
+    .where(and(eq(callbacks.claim, claim), change === undefined ? undefined : eq(callbacks.change, change)))
 }
 
 /** Callbacks that failed for good, the latest first. */

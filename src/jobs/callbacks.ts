@@ -49,7 +49,7 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     const refusal = await send(callback)
     if (refusal === 'given back') return { taken: false, reason: 'given back at a stop; it is due at once' }
     metrics.callbacks.inc({ account: callback.account, result: refusal ? 'refused' : 'taken' })
-    if (refusal) return putOff(options, callback, refusal).finally(onLeft)
+    if (refusal) return putOff(options, claim, callback, refusal).finally(onLeft)
     await deleteCallback(db, change)
     onLeft()
     return { taken: true }
@@ -60,7 +60,7 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
       try {
         return await sender.send({ id: `change-${change}`, url, secret, body: JSON.stringify(body) }, shutdown)
       } catch (error) {
-        await releaseCallbacks(db, claim)
+        await releaseCallbacks(db, claim, change)
         if (shutdown.aborted) return 'given back'
         throw error
       }
@@ -70,12 +70,13 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
 
 async function putOff(
   { db, log }: CallbackCallerOptions,
+  claim: string,
   { change, account, attempts, firstDueAt }: CallbackRow,
   { reason, final }: Refusal,
 ): Promise<CallbackResult> {
   const pauseMs = callbackPause(attempts)
   const isOver = final || Date.now() + pauseMs > firstDueAt.getTime() + RETRY_FOR_MS
-  await retryCallback(db, { change, error: reason, delayMs: isOver ? undefined : pauseMs })
+  await retryCallback(db, { change, claim, error: reason, delayMs: isOver ? undefined : pauseMs })
   if (!isOver) return { taken: false, reason }
   log.warn({ account, change, attempts: attempts + 1, reason }, 'a callback failed for good')
   throw new UnrecoverableError(`Given up after ${attempts + 1} attempts: ${reason}.`)
