@@ -2,17 +2,19 @@
  * Callbacks: a receiver of our own that fails in every way and then recovers has every change in the end, in order per
  * message and signed; a slow one holds up nobody else; and none reaches inside.
  */
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Status, StatusReport } from '../../src/core/status.ts'
+import { addCallbacks, claimCallbacks, findCallback, releaseCallbacks, retryCallback } from '../../src/db/callbacks.ts'
 import { openDatabase } from '../../src/db/client.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { type CallbackSender, createCallbackSender, isPublic } from '../../src/jobs/callback-sender.ts'
 import { callbackPause } from '../../src/jobs/callbacks.ts'
-import { anyTime } from '../support/api.ts'
+import { anyTime, openTables } from '../support/api.ts'
 import {
   BACKENDS,
   type Backend,
@@ -120,20 +122,18 @@ interface SetupOptions {
   callback?: object
   path?: string
   lease?: string
+  timeout?: string
 }
 
-async function setUp({
-  backend = 'redis',
-  callback = {},
-  path = '/sms?token=t0p',
-  lease,
-}: SetupOptions): Promise<Setup> {
+async function setUp(options: SetupOptions): Promise<Setup> {
+  const { backend = 'redis', callback = {}, path = '/sms?token=t0p', lease, timeout = '10s' } = options
   const receiver = await openReceiver()
   const account = {
     name: 'seven',
     provider: 'seven',
     apiKey: 'key',
     query: 'off',
+    timeout,
     callback: { url: receiver.url + path, secret: SECRET, ...callback },
   }
   const environment = { CALLBACK_ALLOW_PRIVATE: 'true' }
@@ -497,6 +497,78 @@ it('lets a slow receiver hold up nobody but itself', { timeout: 60_000 }, async 
   expect([...told].sort()).toEqual([...slow, ...quick].sort())
   // Those that hung were taken, too, when they were let go.
   expect(receiver.attempts).toHaveLength(slow.length + 2 * quick.length)
+})
+
+it('lets a slow receiver hold up nobody either when it has a URL for each message', { timeout: 60_000 }, async () => {
+  const { service, receiver, apply } = await setUp({ path: '/quick' })
+  const other = await openReceiver()
+  const slow = newIds(300)
+  const quick = newIds(20)
+  await trackOver(service.url, [...slow, ...quick])
+  await service.sql`
+    UPDATE lastword.messages SET callback_url = ${other.url} || '/of/' || message_id WHERE message_id = ANY(${slow})`
+  other.behaviour = () => 'hang'
+  await apply(slow, 'delivered', 1)
+  await until(() => expect(other.attempts).toHaveLength(40))
+  await apply(quick, 'delivered', 1)
+  await until(() => expect(takenBy(receiver, '/quick')).toHaveLength(20), 10_000)
+  expect(other.attempts).toHaveLength(40)
+
+  other.behaviour = () => 204
+  other.letGo()
+  await nothingLeft(service)
+  expect(new Set(other.attempts.map(({ path }) => path)).size).toBe(slow.length)
+})
+
+it('holds a callback for longer than an attempt may take, whatever the lease of batches', async () => {
+  const { service, receiver, apply } = await setUp({ lease: '2s', timeout: '1s' })
+  const [messageId = ''] = newIds(1)
+  await trackOver(service.url, [messageId])
+  receiver.behaviour = () => 'hang'
+  await apply([messageId], 'delivered', 1)
+  await until(() => expect(receiver.attempts).toHaveLength(1))
+  const [row] = await service.sql<{ heldFor: number }[]>`
+    SELECT extract(epoch FROM next_attempt_at - now())::float8 AS "heldFor" FROM lastword.callbacks`
+  expect(row?.heldFor).toBeGreaterThan(20)
+  receiver.letGo()
+  await nothingLeft(service)
+})
+
+describe('a claim', () => {
+  const claim = randomUUID()
+
+  async function claimTwo() {
+    const tables = await openTables()
+    closeLater(() => tables.close())
+    const rest = { account: 'seven', url: 'https://app.example.com/sms', body: {} }
+    await addCallbacks(tables.db, [
+      { change: 1, message: 1, ...rest },
+      { change: 2, message: 2, ...rest },
+    ])
+    const claimed = await claimCallbacks(tables.db, { claim, perUrl: 10, perReceiver: 10, leaseMs: 60_000 })
+    expect(claimed.map(({ change }) => change)).toEqual([1, 2])
+    return tables.db
+  }
+
+  it('may give back one callback and keep the others', async () => {
+    const db = await claimTwo()
+    await releaseCallbacks(db, claim, 1)
+    expect(await findCallback(db, 1, claim)).toBeUndefined()
+    expect(await findCallback(db, 2, claim)).toMatchObject({ change: 2, claim })
+    await releaseCallbacks(db, claim)
+    expect(await findCallback(db, 2, claim)).toBeUndefined()
+  })
+
+  it('that is held by another by now puts nothing off', async () => {
+    const db = await claimTwo()
+    await releaseCallbacks(db, claim, 1)
+    const newer = randomUUID()
+    await claimCallbacks(db, { claim: newer, perUrl: 10, perReceiver: 10, leaseMs: 60_000 })
+    await retryCallback(db, { change: 1, claim, error: 'too late', delayMs: undefined })
+    expect(await findCallback(db, 1, newer)).toMatchObject({ claim: newer, attempts: 0, lastError: null })
+    await retryCallback(db, { change: 1, claim: newer, error: 'not taken', delayMs: undefined })
+    expect(await findCallback(db, 1, newer)).toMatchObject({ attempts: 1, lastError: 'not taken', nextAttemptAt: null })
+  })
 })
 
 it('gives back at a stop what a receiver does not answer, and fails nothing', { timeout: 60_000 }, async () => {
