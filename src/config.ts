@@ -105,7 +105,7 @@ function checkTogether({ host, apiKeys, accounts, publicUrl, leaseMs, callbackAl
       const why = `the base URL that providers call, because webhook signatures of account "${account.name}" cover it`
       throw invalid('PUBLIC_URL', 'nothing', why)
     }
-    if (account.callback?.url?.startsWith('http:') && !callbackAllowPrivate) {
+    if (account.callback?.url && new URL(account.callback.url).protocol !== 'https:' && !callbackAllowPrivate) {
       const why = `true, because the callback URL of account "${account.name}" is not https; or an https URL there`
       throw invalid('CALLBACK_ALLOW_PRIVATE', 'false', why)
     }

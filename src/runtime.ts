@@ -12,6 +12,7 @@ import { openEmbedded } from './db/embedded.ts'
 import { migrateDatabase } from './db/migrate.ts'
 import { createServer } from './http/server.ts'
 import { openQueueBackend } from './jobs/backend.ts'
+import { addReaders } from './jobs/feeder.ts'
 import { openQueues } from './jobs/queues.ts'
 import { countWorkers, openWorkers } from './jobs/workers.ts'
 import { createLog, type Log } from './log.ts'
@@ -43,9 +44,9 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     const database = await openDatabase(databaseUrl)
     releasers.push(() => database.close())
     await migrateDatabase(databaseUrl)
-    await recordAccounts(database.db, config.accounts.map(recordOf))
-
     const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
+    await recordAccounts(database.db, config.accounts.map(recordOf))
+    await addReaders(database.db, accounts)
     const workers = parts.workers ? countWorkers(accounts) : 0
     const backend = await openQueueBackend({ url: config.queueUrl ?? databaseUrl, log, workers })
     releasers.push(() => backend.close())

@@ -74,9 +74,19 @@ export async function track(db: Db, accounts: Accounts, order: TrackingOrder): P
     )
   }
   const provider = providerOf(account)
+  if (!account.callback) refuseCallbackUrls(order)
   const messages = scheduleMessages(provider, recordOf(account), order.messages, Date.now(), Math.random)
   const tracked = await trackMessages(db, messages, provider.keyedByRecipient)
   return { tracked, alreadyTracked: messages.length - tracked }
+}
+
+/** Nothing could be sent there: callbacks are signed with the account's own secret. */
+function refuseCallbackUrls({ account, messages }: TrackingOrder): void {
+  const issues = messages.flatMap(({ callbackUrl }, index) => {
+    const message = `expected none, because account "${account}" has no callback secret to sign with`
+    return callbackUrl === undefined ? [] : [{ path: `messages[${index}].callbackUrl`, message }]
+  })
+  if (issues.length > 0) throw invalidOrder(issues)
 }
 
 /** What tracking must know of an account; without its credentials, so that it can be kept in the database. */

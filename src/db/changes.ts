@@ -7,7 +7,7 @@
  */
 import { sql } from 'drizzle-orm'
 import { isFinal, type Source, type Status } from '../core/status.ts'
-import type { Db } from './client.ts'
+import { type Db, textArray } from './client.ts'
 import { changes, feedReaders, messages } from './schema.ts'
 
 export const CHANGES_CHANNEL = 'lastword_changes'
@@ -84,14 +84,22 @@ function readPosition(reader: string) {
   return sql`coalesce((SELECT position FROM ${feedReaders} WHERE name = ${reader}), 0)`
 }
 
-/** Deletes the oldest changes, no more than `limit`, that are older than `olderThan`; returns how many those were. */
-export async function deleteChanges(db: Db, { olderThan, limit }: { olderThan: Date; limit: number }): Promise<number> {
+/**
+ * Deletes the oldest changes, no more than `limit`, that are older than `olderThan` and that these readers have read;
+ * returns how many those were.
+ */
+export async function deleteChanges(
+  db: Db,
+  { olderThan, limit, readers = [] }: { olderThan: Date; limit: number; readers?: readonly string[] },
+): Promise<number> {
   const [row] = await db.execute<{ deleted: number }>(sql`
     WITH oldest AS (
       SELECT position, changed_at FROM ${changes} ORDER BY position LIMIT ${limit}
     ), deleted AS (
       DELETE FROM ${changes} WHERE position IN (
-        SELECT position FROM oldest WHERE changed_at < ${olderThan.toISOString()}
+        SELECT position FROM oldest WHERE changed_at < ${olderThan.toISOString()} AND NOT EXISTS (
+          SELECT FROM ${feedReaders} r WHERE r.name = ANY(${textArray(readers)}) AND r.position < oldest.position
+        )
       ) RETURNING position
     ), noted AS (
       INSERT INTO ${feedReaders} AS r (name, position)

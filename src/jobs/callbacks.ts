@@ -79,5 +79,5 @@ async function putOff(
   await retryCallback(db, { change, claim, error: reason, delayMs: isOver ? undefined : pauseMs })
   if (!isOver) return { taken: false, reason }
   log.warn({ account, change, attempts: attempts + 1, reason }, 'a callback failed for good')
-  throw new UnrecoverableError(`Given up after ${attempts + 1} attempts: ${reason}.`)
+  throw new UnrecoverableError(`Given up at attempt ${attempts + 1}: ${reason}.`)
 }

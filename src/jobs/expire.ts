@@ -19,8 +19,9 @@ export interface ExpirerOptions {
   metrics: Metrics
   /** How long untracked reports are kept. */
   untrackedForMs: number
-  /** How long changes are kept. */
+  /** How long changes are kept, longer if one of `readers` has not read them yet. */
   changesForMs: number
+  readers: readonly string[]
 }
 
 const MOST_AT_ONCE = 1000
@@ -31,7 +32,7 @@ export interface ExpireResult {
   changesDeleted: number
 }
 
-export function createExpirer({ db, log, metrics, untrackedForMs, changesForMs }: ExpirerOptions) {
+export function createExpirer({ db, log, metrics, untrackedForMs, changesForMs, readers }: ExpirerOptions) {
   return async function expire(_job: Job): Promise<ExpireResult> {
     let expired = 0
     let closed = await findClosed(db, MOST_AT_ONCE)
@@ -40,15 +41,19 @@ export function createExpirer({ db, log, metrics, untrackedForMs, changesForMs }
       expired += closed.length
       closed = closed.length < MOST_AT_ONCE ? [] : await findClosed(db, MOST_AT_ONCE)
     }
-    const olderThan = new Date(Date.now() - untrackedForMs)
-    const untrackedDeleted = await deleteUntracked(db, { olderThan, limit: MOST_AT_ONCE })
-    const changesDeleted = await deleteChanges(db, {
-      olderThan: new Date(Date.now() - changesForMs),
-      limit: MOST_AT_ONCE,
-    })
+    const ago = (ms: number) => ({ olderThan: new Date(Date.now() - ms), limit: MOST_AT_ONCE })
+    const untrackedDeleted = await untilDone(() => deleteUntracked(db, ago(untrackedForMs)))
+    const changesDeleted = await untilDone(() => deleteChanges(db, { ...ago(changesForMs), readers }))
     await deleteExpiredNonces(db)
     return { expired, untrackedDeleted, changesDeleted }
   }
+}
+
+/** Repeats a step that handles MOST_AT_ONCE at a time; returns how many it handled. */
+async function untilDone(step: () => Promise<number>): Promise<number> {
+  let done = 0
+  for (let last = MOST_AT_ONCE; last === MOST_AT_ONCE; done += last) last = await step()
+  return done
 }
 
 function toUnknown({ account, messageId, recipientKey, windowEndsAt }: Awaited<ReturnType<typeof findClosed>>[number]) {

@@ -46,14 +46,27 @@ const CALLBACK_LIMITS: CallbackLimits = { perUrl: 10, perReceiver: 40 }
 const LEAST_LEASE_MS = 2 * CALLBACK_TIMEOUT_MS
 const CALLBACKS_READER = 'callbacks'
 
-export async function openFeeder(options: FeederOptions): Promise<Feeder> {
+const queueReader = (account: string) => `changes-queue.${account}`
+
+/** The readers that these accounts ask for. */
+export function readersOf(accounts: Accounts): string[] {
+  const all = [...accounts.values()]
+  const queues = all.flatMap(({ name, changesQueue }) => (changesQueue ? [queueReader(name)] : []))
+  return all.some(({ callback }) => callback) ? [CALLBACKS_READER, ...queues] : queues
+}
+
+/** Has the readers begin, unless they have: whoever may be the first to make changes calls this before. */
+export async function addReaders(db: Db, accounts: Accounts): Promise<void> {
+  for (const reader of readersOf(accounts)) await addReader(db, reader)
+}
+
+export function openFeeder(options: FeederOptions): Feeder {
   const { db, queues, accounts, listener, log } = options
   const tellQueues = [...accounts.values()].flatMap(({ name, changesQueue }) =>
-    changesQueue ? [{ account: name, queue: queues.changes(changesQueue), reader: `changes-queue.${name}` }] : [],
+    changesQueue ? [{ account: name, queue: queues.changes(changesQueue), reader: queueReader(name) }] : [],
   )
-  const hasCallbacks = [...accounts.values()].some(({ callback }) => callback)
-  const readers = [...(hasCallbacks ? [CALLBACKS_READER] : []), ...tellQueues.map(({ reader }) => reader)]
-  for (const reader of readers) await addReader(db, reader)
+  const readers = readersOf(accounts)
+  const hasCallbacks = readers.includes(CALLBACKS_READER)
 
   const complain = createComplaint(log, 'feeding changes')
   let closed = false
@@ -75,6 +88,8 @@ export async function openFeeder(options: FeederOptions): Promise<Feeder> {
 
   async function run(): Promise<void> {
     while (!closed) {
+      // Waiting begins before looking, so that no change falls in between.
+      const changed = listener.nextChange(LOOK_EVERY_MS)
       const woken = new Promise<void>((resolve) => {
         wake = resolve
       })
@@ -82,7 +97,7 @@ export async function openFeeder(options: FeederOptions): Promise<Feeder> {
         complain(error instanceof Error ? error : new Error(String(error)))
         return 0
       })
-      if (fed === 0 && !closed) await Promise.race([listener.nextChange(LOOK_EVERY_MS), woken])
+      if (fed === 0 && !closed) await Promise.race([changed, woken])
     }
   }
 

@@ -18,7 +18,7 @@ import { createCallbackSender } from './callback-sender.ts'
 import { createCallbackCaller } from './callbacks.ts'
 import { concurrencyOf, createDispatcher } from './dispatch.ts'
 import { createExpirer } from './expire.ts'
-import { openFeeder } from './feeder.ts'
+import { openFeeder, readersOf } from './feeder.ts'
 import { createStatusQuerier, retryDelay } from './query-statuses.ts'
 import {
   CALLBACKS,
@@ -69,7 +69,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   const https: ProviderHttp[] = []
   const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
   await addSchedulers(queues)
-  const feeder = await openFeeder(options)
+  const feeder = openFeeder(options)
 
   const workers: Worker[] = []
   const open = (name: string, process: Processor, workerOptions?: Partial<WorkerOptions>) => {
@@ -80,7 +80,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   }
 
   open(DISPATCH, createDispatcher({ db, queues, accounts, leaseMs }))
-  open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs, changesForMs }))
+  open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs, changesForMs, readers: readersOf(accounts) }))
   open(TRACK, createTracker(db, accounts), trackWorkerOptions)
   const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate })
   const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })

@@ -343,7 +343,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     const queue = service.queue('callbacks')
     await until(async () => expect(await queue.getFailedCount()).toBe(3))
     for (const { failedReason } of await queue.getFailed()) {
-      expect(failedReason).toBe('Given up after 1 attempts: the receiver answered HTTP 410.')
+      expect(failedReason).toBe('Given up at attempt 1: the receiver answered HTTP 410.')
     }
     const failed = await failedCallbacks(service)
     const changeOf = new Map(receiver.attempts.map(({ messageId, headers }) => [messageId, headers['webhook-id']]))
@@ -409,7 +409,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     const [job] = await queue.getFailed()
     const attempts = over?.attempts ?? 0
     expect(attempts).toBe(receiver.attempts.length)
-    expect(job?.failedReason).toBe(`Given up after ${attempts} attempts: the receiver answered HTTP 503.`)
+    expect(job?.failedReason).toBe(`Given up at attempt ${attempts}: the receiver answered HTTP 503.`)
     expect(await failedCallbacks(service)).toMatchObject([{ attempts, lastError: 'the receiver answered HTTP 503' }])
 
     // A retry that fails is one more attempt, and again visible as failed.
