@@ -48,7 +48,8 @@ export async function openServices(environment: Environment, releasers: Releaser
     SELECT current_setting('server_version') AS version, pg_backend_pid() AS pid`
 
   const redisUrl = environment.REDIS_URL ?? (await startRedis(releasers))
-  const redis = new Redis(redisUrl, { maxRetriesPerRequest: 20 })
+  // A server that was started just now needs a moment.
+  const redis = new Redis(redisUrl, { maxRetriesPerRequest: 50, retryStrategy: () => 100 }).on('error', () => {})
   releasers.push(async () => redis.disconnect())
   const info = await redis.info('server')
   if ((await redis.keys('{lastword}:*')).length > 0) throw new Error('REDIS_URL: this Redis holds keys of Lastword.')
