@@ -27,7 +27,7 @@ export interface Row {
 }
 
 /** Bounds, in the unit of the figure. */
-export interface Goal {
+interface Goal {
   atLeast?: number
   atMost?: number
 }
@@ -45,6 +45,8 @@ export interface Counts {
   settle: number
   settleByOthers: number
   settleByCron: number
+  /** The share of those that each variant settles beforehand, to get warm. */
+  settleWarmUp: number
   /** Webhook requests. */
   webhooks: number
   webhooksOneStatement: number
@@ -63,7 +65,10 @@ export interface Counts {
   watchWorkerS: number
   watchedMessagesPerS: number
   watchIdleS: number
+  /** What processes that have just started get to come to rest. */
+  restMs: number
   twoWorkers: number
+  slowAnswerMs: number
   /** Sizes of the tables in the growth run. */
   growth: number[]
 }
@@ -76,6 +81,7 @@ export const FULL: Counts = {
   settle: 100_000,
   settleByOthers: 15_000,
   settleByCron: 5_000,
+  settleWarmUp: 0.1,
   webhooks: 80_000,
   webhooksOneStatement: 30_000,
   requests: 12_000,
@@ -89,32 +95,37 @@ export const FULL: Counts = {
   watchWorkerS: 150,
   watchedMessagesPerS: 1_000,
   watchIdleS: 30,
-  twoWorkers: 20_000,
+  restMs: 3_000,
+  twoWorkers: 12_000,
+  slowAnswerMs: 2_500,
   growth: [10_000, 100_000, 1_000_000, 5_000_000],
 }
 
 /** For CI: everything once, in less than a minute. The figures say nothing about the product. */
 export const QUICK: Counts = {
   trackRounds: 1,
-  trackMessages: 5_000,
-  trackJobs: 3_000,
-  settle: 3_000,
-  settleByOthers: 1_000,
-  settleByCron: 750,
-  webhooks: 3_000,
-  webhooksOneStatement: 2_000,
-  requests: 600,
-  requestsOverS: 2,
-  requestsScale: 1,
-  delayedJobs: 3_000,
-  outstanding: 20_000,
-  outstandingSmall: 5_000,
-  outstandingIdle: 20_000,
-  claims: 10,
-  watchWorkerS: 4,
+  trackMessages: 4_000,
+  trackJobs: 2_000,
+  settle: 2_000,
+  settleByOthers: 500,
+  settleByCron: 1_000,
+  settleWarmUp: 0,
+  webhooks: 1_500,
+  webhooksOneStatement: 1_000,
+  requests: 400,
+  requestsOverS: 1,
+  requestsScale: 0.5,
+  delayedJobs: 2_000,
+  outstanding: 10_000,
+  outstandingSmall: 4_000,
+  outstandingIdle: 10_000,
+  claims: 5,
+  watchWorkerS: 2,
   watchedMessagesPerS: 200,
-  watchIdleS: 3,
-  twoWorkers: 1_000,
+  watchIdleS: 1,
+  restMs: 500,
+  twoWorkers: 1_500,
+  slowAnswerMs: 500,
   growth: [1_000, 5_000],
 }
 

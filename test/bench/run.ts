@@ -87,7 +87,7 @@ function readCounts(): Bench['counts'] {
 }
 
 function say(text: string): void {
-  console.error(`· ${text}`)
+  console.error(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${text}`)
 }
 
 /** The measures that need a full table share it. */

@@ -26,7 +26,7 @@ export interface Sandbox {
 }
 
 /** One hour after it was sent, every message is final: one in ten in a failure, a few of them expired. */
-export const ALL_FINAL: Partial<Law> = {
+const ALL_FINAL: Partial<Law> = {
   components: [{ share: 0.98, medianMs: 6_000, sigma: 1 }],
   expiredShare: 0.02,
   neverShare: 0,

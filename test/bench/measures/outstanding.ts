@@ -18,7 +18,6 @@ import { openSandbox } from '../sandbox.ts'
 
 const NO_PROVIDER = { url: 'http://127.0.0.1:9/api', apiKey: 'none' }
 const JOBS_ADDED_AT_ONCE = 1_000
-const COMES_TO_REST_MS = 2_500
 const SAMPLE_EVERY_MS = 250
 /** What is forgotten of a worker's memory: modules are loaded, and the heap finds its size. */
 const WARM_UP_SHARE = 0.25
@@ -63,9 +62,9 @@ export async function postgresBytesPerMessage({ sql }: Installation): Promise<nu
 }
 
 /** The memory Redis uses while a worker runs and nothing is due. */
-export async function restingRedisBytes({ services }: Bench, installation: Installation): Promise<number> {
+export async function restingRedisBytes({ services, counts }: Bench, installation: Installation): Promise<number> {
   const worker = await startService('worker', { services, installation, sandbox: NO_PROVIDER })
-  await delay(COMES_TO_REST_MS)
+  await delay(counts.restMs)
   const bytes = await usedRedisBytes(services.redis)
   await worker.stop()
   return bytes
@@ -143,7 +142,7 @@ export async function idleCost(
   const api = await startService('api', { services, installation, sandbox: NO_PROVIDER })
   const worker = await startService('worker', { services, installation, sandbox: NO_PROVIDER })
   try {
-    await delay(COMES_TO_REST_MS)
+    await delay(counts.restMs)
     const use = () => ({
       api: cpuSeconds(api.pid) ?? Number.NaN,
       worker: cpuSeconds(worker.pid) ?? Number.NaN,

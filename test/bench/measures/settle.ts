@@ -26,8 +26,7 @@ const BODY = 1000
 const LOOK_EVERY_MS = 50
 /** All are added by the time they come due: the slowest adds this many in a millisecond. */
 const ADDED_PER_MS = 1.5
-const ADDED_WITHIN_MS = 500
-const WARM_UP_PART = 10
+const ADDED_WITHIN_MS = 300
 
 export interface Settled {
   perSecond: number
@@ -80,20 +79,25 @@ async function settleWithLastword(bench: Bench, count: number): Promise<Settled>
 }
 
 /** Settles new messages in an installation that may hold others, none of which is due. */
-export async function settleIn({ services }: Bench, installation: Installation, count: number): Promise<Settled> {
+export async function settleIn(
+  { services, counts }: Bench,
+  installation: Installation,
+  count: number,
+): Promise<Settled> {
   const sandbox = await openSandbox()
   const worker = await startService('worker', { services, installation, sandbox })
   const add = (messageIds: string[], dueAt: Date) =>
     trackDueAt(installation, accountOf(sandbox), messageIds, { sentAt: anHourAgo(), dueAt })
+  const lots = [Math.ceil(count * counts.settleWarmUp), count]
   try {
-    const perSecond = await settleLots(sandbox, count, add, () => isSettled(installation))
+    const perSecond = await settleLots(sandbox, lots, add, () => isSettled(installation))
     return { perSecond, ...(await judge(sandbox, await findStatuses(installation))) }
   } finally {
     await Promise.all([worker.stop(), sandbox.close()])
   }
 }
 
-async function settleWith({ services }: Bench, name: AlternativeName, count: number): Promise<Settled> {
+async function settleWith({ services, counts }: Bench, name: AlternativeName, count: number): Promise<Settled> {
   await services.clearRedis()
   const sandbox = await openSandbox()
   const databaseUrl = await services.createDatabase('empty')
@@ -112,8 +116,9 @@ async function settleWith({ services }: Bench, name: AlternativeName, count: num
     for (const body of cut(messages, BODY)) await scheduler.add(body)
   }
   const isDone = async () => (await sql`SELECT FROM messages WHERE NOT final LIMIT 1`).length === 0
+  const lots = [Math.ceil(count * counts.settleWarmUp), count]
   try {
-    const perSecond = await settleLots(sandbox, count, add, isDone)
+    const perSecond = await settleLots(sandbox, lots, add, isDone)
     const rows = await sql<{ id: string; status: null }[]>`
       SELECT message_id AS id, CASE WHEN final THEN status END AS status FROM messages`
     return { perSecond, ...(await judge(sandbox, rows)) }
@@ -124,15 +129,15 @@ async function settleWith({ services }: Bench, name: AlternativeName, count: num
   }
 }
 
-/** Settles a small lot, for everybody's code to get warm, and then the one that counts; returns messages a second. */
+/** Settles lot after lot, and returns the messages a second of the last one. */
 async function settleLots(
   sandbox: Sandbox,
-  count: number,
+  lots: readonly number[],
   add: (messageIds: string[], dueAt: Date) => Promise<void>,
   isDone: () => Promise<boolean>,
 ): Promise<number> {
   let perSecond = Number.NaN
-  for (const size of [Math.ceil(count / WARM_UP_PART), count]) {
+  for (const size of lots.filter((lot) => lot > 0)) {
     const dueAt = new Date(Date.now() + ADDED_WITHIN_MS + size / ADDED_PER_MS)
     await add(await sandbox.send(size, anHourAgo()), dueAt)
     if (dueAt.getTime() < Date.now()) throw new Error(`${size} messages were due before all of them had been added.`)

@@ -1,15 +1,15 @@
 /**
- * Two workers against one when the provider is the slow part: a second an answer, ten IDs a request. One worker has at
- * most a hundred requests of an account under way, so it gets a thousand messages a second at best.
+ * Two workers against one when the provider is the slow part: it takes its time for an answer, and gets ten IDs a request.
+ * One worker has at most a hundred requests of an account under way, which is what limits it here: an account's rate holds
+ * for all workers together and cannot be the bound.
  */
 import type { Bench, Row } from '../bench.ts'
 import { accountOf, findStatuses, isSettled, openInstallation, startService, trackDueAt } from '../installation.ts'
 import { anHourAgo, countWrong, openSandbox } from '../sandbox.ts'
 import { rateFrom } from './settle.ts'
 
-const LATENCY_MS = 1_000
-const SETTINGS = { batchSize: 10, timeout: '3s' }
-const ADDED_WITHIN_MS = 1_500
+const SETTINGS = { batchSize: 10, timeout: '5s' }
+const ADDED_WITHIN_MS = 1_000
 
 export async function measureTwoWorkers(bench: Bench): Promise<Row[]> {
   const one = await settleWithWorkers(bench, 1)
@@ -24,7 +24,7 @@ export async function measureTwoWorkers(bench: Bench): Promise<Row[]> {
 async function settleWithWorkers({ services, counts }: Bench, workers: number): Promise<number> {
   const installation = await openInstallation(services)
   const sandbox = await openSandbox()
-  await sandbox.turn({ latencyMs: LATENCY_MS })
+  await sandbox.turn({ latencyMs: counts.slowAnswerMs })
   const options = { services, installation, sandbox, account: SETTINGS }
   const running = await Promise.all(Array.from({ length: workers }, () => startService('worker', options)))
   try {
