@@ -25,6 +25,13 @@ export interface Process {
   stop(): Promise<void>
 }
 
+const running = new Set<Process['stop']>()
+
+/** Stops what a measure that failed half-way has left. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...running].map((stop) => stop()))
+}
+
 const READY_WITHIN_MS = 30_000
 const STOP_WITHIN_MS = 20_000
 
@@ -50,6 +57,7 @@ export async function startProcess(
   })
   const closed = once(child, 'close').then(([code]) => {
     failed.abort()
+    running.delete(stop)
     return code as number | null
   })
   const stop = async () => {
@@ -58,6 +66,7 @@ export async function startProcess(
     await closed
     clearTimeout(killer)
   }
+  running.add(stop)
   const late = delay(READY_WITHIN_MS, undefined, { ref: false, signal: failed.signal }).catch(() => undefined)
   const match = await Promise.race([matched, late])
   if (!match) {

@@ -24,6 +24,7 @@ import { measureSettling } from './measures/settle.ts'
 import { measureTracking } from './measures/track.ts'
 import { measureTwoWorkers } from './measures/two-workers.ts'
 import { measureWebhooks } from './measures/webhooks.ts'
+import { stopAll } from './processes.ts'
 import { openServices, type Releasers } from './services.ts'
 import { describeMachine, describeVersions, printReport } from './table.ts'
 
@@ -50,6 +51,7 @@ const { values: options } = parseArgs({
 
 const releasers: Releasers = []
 const release = async () => {
+  await stopAll()
   for (let last = releasers.pop(); last; last = releasers.pop()) await last().catch(() => {})
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
