@@ -1,0 +1,165 @@
+/**
+ * The words of the bench.
+ *
+ * measure   a function that runs something, alone on the machine, and returns rows
+ * row       one figure: a ratio with its goal, or a plain figure that explains a ratio
+ * counts    how many messages each measure works with
+ */
+import type { Services } from './services.ts'
+
+export interface Bench {
+  services: Services
+  counts: Counts
+  /** Tells people what is going on. */
+  say(text: string): void
+}
+
+export type Measure = (bench: Bench) => Promise<Row[]>
+
+export interface Row {
+  measure: string
+  value: number
+  unit: string
+  /** A figure without a goal explains another one. */
+  goal?: Goal
+  /** What went into it, for JSON. */
+  details?: Record<string, number>
+}
+
+/** Bounds, in the unit of the figure. */
+interface Goal {
+  atLeast?: number
+  atMost?: number
+}
+
+export function isMet({ value, goal = {} }: Row): boolean {
+  return value >= (goal.atLeast ?? Number.NEGATIVE_INFINITY) && value <= (goal.atMost ?? Number.POSITIVE_INFINITY)
+}
+
+export interface Counts {
+  /** Rounds of tracking, each variant in turn, and messages in each; delayed jobs take longer, so they are fewer. */
+  trackRounds: number
+  trackMessages: number
+  trackJobs: number
+  /** Messages that come due at once; the others get what they settle in about the same time. */
+  settle: number
+  settleByOthers: number
+  settleByCron: number
+  /** The share of those that each variant settles beforehand, to get warm. */
+  settleWarmUp: number
+  /** Webhook requests. */
+  webhooks: number
+  webhooksOneStatement: number
+  /** Messages sent over so many seconds, by a law and a schedule slower than life by `requestsScale` times. */
+  requests: number
+  requestsOverS: number
+  requestsScale: number
+  /** Delayed jobs whose memory is measured. */
+  delayedJobs: number
+  /** Outstanding messages: the most, the fewest a claim is compared with, and those of the idle measure. */
+  outstanding: number
+  outstandingSmall: number
+  outstandingIdle: number
+  claims: number
+  /** How long a worker is watched at work, and how many messages come due in a second meanwhile. */
+  watchWorkerS: number
+  watchedMessagesPerS: number
+  watchIdleS: number
+  /** What processes that have just started get to come to rest. */
+  restMs: number
+  twoWorkers: number
+  slowAnswerMs: number
+  /** Sizes of the tables in the growth run. */
+  growth: number[]
+}
+
+/** For the README: about twelve minutes on two cores, and ten more for the growth. */
+export const FULL: Counts = {
+  trackRounds: 3,
+  trackMessages: 200_000,
+  trackJobs: 50_000,
+  settle: 100_000,
+  settleByOthers: 15_000,
+  settleByCron: 5_000,
+  settleWarmUp: 0.1,
+  webhooks: 80_000,
+  webhooksOneStatement: 30_000,
+  requests: 12_000,
+  requestsOverS: 30,
+  requestsScale: 5,
+  delayedJobs: 100_000,
+  outstanding: 5_000_000,
+  outstandingSmall: 50_000,
+  outstandingIdle: 1_000_000,
+  claims: 50,
+  watchWorkerS: 150,
+  watchedMessagesPerS: 1_000,
+  watchIdleS: 30,
+  restMs: 3_000,
+  twoWorkers: 12_000,
+  slowAnswerMs: 2_500,
+  growth: [10_000, 100_000, 1_000_000, 5_000_000],
+}
+
+/** For CI: everything once, in less than a minute. The figures say nothing about the product. */
+export const QUICK: Counts = {
+  trackRounds: 1,
+  trackMessages: 4_000,
+  trackJobs: 2_000,
+  settle: 2_000,
+  settleByOthers: 500,
+  settleByCron: 1_000,
+  settleWarmUp: 0,
+  webhooks: 1_500,
+  webhooksOneStatement: 1_000,
+  requests: 400,
+  requestsOverS: 1,
+  requestsScale: 0.5,
+  delayedJobs: 2_000,
+  outstanding: 10_000,
+  outstandingSmall: 4_000,
+  outstandingIdle: 10_000,
+  claims: 5,
+  watchWorkerS: 2,
+  watchedMessagesPerS: 200,
+  watchIdleS: 1,
+  restMs: 500,
+  twoWorkers: 1_500,
+  slowAnswerMs: 500,
+  growth: [1_000, 5_000],
+}
+
+export async function timed(run: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await run()
+  return (performance.now() - begun) / 1000
+}
+
+/** Runs every task, so many at a time. */
+export async function runAll<T>(
+  items: readonly T[],
+  atOnce: number,
+  run: (item: T) => Promise<unknown>,
+): Promise<void> {
+  const left = items.values()
+  const lane = async () => {
+    for (const item of left) await run(item)
+  }
+  await Promise.all(Array.from({ length: atOnce }, lane))
+}
+
+export function cut<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
+    items.slice(index * size, (index + 1) * size),
+  )
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((one, other) => one - other)
+  const middle = (sorted.length - 1) / 2
+  return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle)] ?? Number.NaN)) / 2
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}

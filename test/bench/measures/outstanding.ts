@@ -1,0 +1,168 @@
+/**
+ * What outstanding messages cost: bytes in Postgres and in Redis, memory of a worker, and CPU time while nothing is due.
+ * The rows are filled by SQL; everything else is the product as it runs.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { naiveBullmq } from '../alternatives/naive-bullmq.ts'
+import { type Bench, cut, median, type Row } from '../bench.ts'
+import {
+  accountOf,
+  fillOutstanding,
+  type Installation,
+  makeDue,
+  makeNothingDue,
+  startService,
+} from '../installation.ts'
+import { cpuSeconds, residentMegabytes, treeCpuSeconds } from '../processes.ts'
+import { openSandbox } from '../sandbox.ts'
+
+const NO_PROVIDER = { url: 'http://127.0.0.1:9/api', apiKey: 'none' }
+const JOBS_ADDED_AT_ONCE = 1_000
+const SAMPLE_EVERY_MS = 250
+/** What is forgotten of a worker's memory: modules are loaded, and the heap finds its size. */
+const WARM_UP_SHARE = 0.25
+
+/** Fills to `counts.outstandingIdle` for the idle cost, then to `counts.outstanding` for the rest. */
+export async function measureOutstanding(bench: Bench, installation: Installation): Promise<Row[]> {
+  const { counts, say } = bench
+  const emptyRedis = await restingRedisBytes(bench, installation)
+  say(`outstanding: filling ${counts.outstandingIdle}`)
+  await fillOutstanding(installation, counts.outstandingIdle)
+  const idle = await idleCost(bench, installation)
+  say(`outstanding: filling ${counts.outstanding}`)
+  await fillOutstanding(installation, counts.outstanding)
+  const postgresBytes = await postgresBytesPerMessage(installation)
+  const redisBytes = ((await restingRedisBytes(bench, installation)) - emptyRedis) / counts.outstanding
+  say('outstanding: naive delayed jobs')
+  const naiveBytes = await redisBytesOfJobs(bench)
+  say('outstanding: a worker at work')
+  const worker = await watchWorker(bench, installation, counts.outstanding)
+  const { watchIdleS } = counts
+  return [
+    { measure: 'outstanding: Postgres', value: postgresBytes, unit: 'B/message', goal: { atMost: 400 } },
+    { measure: 'outstanding: Redis', value: redisBytes, unit: 'B/message', goal: { atMost: 2 } },
+    { measure: 'outstanding: Redis, naive delayed jobs', value: naiveBytes, unit: 'B/message' },
+    { measure: 'outstanding: worker memory, most', value: worker.mostMb, unit: 'MB', goal: { atMost: 200 } },
+    {
+      measure: 'outstanding: worker memory, end against middle',
+      value: worker.flatness,
+      unit: '×',
+      goal: { atMost: 1.1 },
+    },
+    { measure: `outstanding: CPU over ${watchIdleS} s idle`, ...idle, unit: '% of a core', goal: { atMost: 1 } },
+  ]
+}
+
+/** The table with its indexes, after VACUUM. */
+export async function postgresBytesPerMessage({ sql }: Installation): Promise<number> {
+  await sql.unsafe('VACUUM lastword.messages')
+  const [row] = await sql<{ bytes: number }[]>`
+    SELECT pg_total_relation_size('lastword.messages')::float8 / greatest(count(*), 1) AS bytes FROM lastword.messages`
+  return row?.bytes ?? Number.NaN
+}
+
+/** The memory Redis uses while a worker runs and nothing is due. */
+export async function restingRedisBytes({ services, counts }: Bench, installation: Installation): Promise<number> {
+  const worker = await startService('worker', { services, installation, sandbox: NO_PROVIDER })
+  await delay(counts.restMs)
+  const bytes = await usedRedisBytes(services.redis)
+  await worker.stop()
+  return bytes
+}
+
+/** Ticks come and go; the median does not mind. */
+async function usedRedisBytes(redis: Bench['services']['redis']): Promise<number> {
+  const samples: number[] = []
+  for (let sample = 0; sample < 5; sample += 1) {
+    samples.push(Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))?.[1]))
+    await delay(100)
+  }
+  return median(samples)
+}
+
+async function redisBytesOfJobs({ services, counts }: Bench): Promise<number> {
+  await services.clearRedis()
+  const { polling } = accountOf(NO_PROVIDER)
+  const site = { databaseUrl: '', redisUrl: services.redisUrl, provider: NO_PROVIDER, polling }
+  const scheduler = await naiveBullmq.openScheduler(site)
+  const dueAt = new Date(Date.now() + 3_600_000)
+  const jobs = Array.from({ length: counts.delayedJobs }, (_, index) => ({ messageId: String(5e10 + index), dueAt }))
+  try {
+    const before = await usedRedisBytes(services.redis)
+    for (const body of cut(jobs, JOBS_ADDED_AT_ONCE)) await scheduler.add(body)
+    return ((await usedRedisBytes(services.redis)) - before) / counts.delayedJobs
+  } finally {
+    await scheduler.close()
+    await services.clearRedis()
+  }
+}
+
+interface Watched {
+  mostMb: number
+  /** The median of the last third against that of the middle one. */
+  flatness: number
+}
+
+/** Memory of a worker that has work: messages come due all the time, and the provider knows none of them. */
+export async function watchWorker(
+  { services, counts }: Bench,
+  installation: Installation,
+  outstanding: number,
+): Promise<Watched> {
+  const sandbox = await openSandbox()
+  const share = Math.min(1, (counts.watchWorkerS * counts.watchedMessagesPerS) / outstanding)
+  await makeDue(installation, { share, withinS: counts.watchWorkerS })
+  const worker = await startService('worker', { services, installation, sandbox })
+  const samples: number[] = []
+  try {
+    const endsAt = Date.now() + counts.watchWorkerS * 1000
+    while (Date.now() < endsAt) {
+      await delay(SAMPLE_EVERY_MS)
+      samples.push(residentMegabytes(worker.pid) ?? Number.NaN)
+    }
+    if ((await sandbox.requests()) === 0) throw new Error('The worker that was watched has asked nothing.')
+  } finally {
+    await worker.stop()
+    await sandbox.close()
+    await makeNothingDue(installation)
+  }
+  const warm = samples.slice(Math.floor(samples.length * WARM_UP_SHARE))
+  const third = Math.floor(warm.length / 3)
+  return {
+    mostMb: Math.max(...samples),
+    flatness: median(warm.slice(-third)) / median(warm.slice(third, 2 * third)),
+  }
+}
+
+/** CPU time of api, worker, Postgres and Redis while nothing is due, in percent of one core. */
+export async function idleCost(
+  { services, counts }: Bench,
+  installation: Installation,
+): Promise<{ value: number; details: Record<string, number> }> {
+  const api = await startService('api', { services, installation, sandbox: NO_PROVIDER })
+  const worker = await startService('worker', { services, installation, sandbox: NO_PROVIDER })
+  try {
+    await delay(counts.restMs)
+    const use = () => ({
+      api: cpuSeconds(api.pid) ?? Number.NaN,
+      worker: cpuSeconds(worker.pid) ?? Number.NaN,
+      postgres: treeCpuSeconds(services.postgresPid ?? 0) ?? Number.NaN,
+      redis: cpuSeconds(services.redisPid) ?? Number.NaN,
+    })
+    const before = use()
+    const begun = performance.now()
+    await delay(counts.watchIdleS * 1000)
+    const after = use()
+    const seconds = (performance.now() - begun) / 1000
+    const percent = (part: keyof typeof before) => (100 * (after[part] - before[part])) / seconds
+    const details = {
+      apiPercent: percent('api'),
+      workerPercent: percent('worker'),
+      postgresPercent: percent('postgres'),
+      redisPercent: percent('redis'),
+    }
+    return { value: Object.values(details).reduce((sum, value) => sum + value, 0), details }
+  } finally {
+    await Promise.all([api.stop(), worker.stop()])
+  }
+}
