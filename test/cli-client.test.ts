@@ -15,7 +15,7 @@ import { freePort } from './support/services.ts'
 
 const KEY = 'a-key'
 const ACCOUNTS = JSON.stringify([
-  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
+  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key', callback: { secret: `whsec_${'A'.repeat(32)}` } },
   { name: 'cm', provider: 'cm', productToken: 'product-token' },
 ])
 

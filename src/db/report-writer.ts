@@ -1,6 +1,7 @@
 /**
- * Group commit: reports that are in hand together are written together. While one statement is on its way to the disk,
- * the reports that arrive wait and share the next one; each caller is answered after its own commit.
+ * Group commit: reports that are in hand together are written together. While statements are on their way to the disk, the
+ * reports that arrive wait and share the next one; each caller is answered after its own commit. Two are under way at
+ * most: while Postgres works on one group, the next is put together.
  *
  * If a shared statement fails for a reason that lies in its rows, the callers' reports are written one by one, so that
  * only the one at fault gets the error.
@@ -22,16 +23,17 @@ interface Pending {
 
 /** Enough to keep the disk busy, small enough that a statement takes milliseconds. */
 const MOST_REPORTS_AT_ONCE = 500
+const MOST_GROUPS_AT_ONCE = 2
 
 export function createReportWriter(db: Db): ReportWriter {
   const waiting: Pending[] = []
-  let writing = false
+  let writing = 0
 
   async function writeAll(): Promise<void> {
-    if (writing) return
-    writing = true
+    if (writing === MOST_GROUPS_AT_ONCE) return
+    writing++
     while (waiting.length > 0) await writeGroup(db, takeGroup(waiting))
-    writing = false
+    writing--
   }
 
   return {

@@ -93,8 +93,9 @@ function authorize(account: Account, token: string | undefined, host: string): v
 async function withinPatience<T>(commit: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const tooLate = new Promise<never>((_resolve, reject) => {
-    const error = new LastwordError('UNAVAILABLE', 'The database did not commit the receipt in time. Send it again.')
-    timer = setTimeout(() => reject(error), COMMIT_WITHIN_MS)
+    const giveUp = () =>
+      reject(new LastwordError('UNAVAILABLE', 'The database did not commit the receipt in time. Send it again.'))
+    timer = setTimeout(giveUp, COMMIT_WITHIN_MS)
   })
   return Promise.race([commit, tooLate]).finally(() => clearTimeout(timer))
 }

@@ -18,28 +18,48 @@ export function parseLocalTime(text: string, timeZone: string, near?: Date): Dat
   const match = PATTERN.exec(text.trim())
   if (!match) return undefined
   const [, year, month, day, hour, minute, second = '0', fraction = '', offset] = match
-  const local = plainDateTime([year, month, day, hour, minute].map(Number))
-  if (!local) return undefined
-  const milliseconds = Math.trunc(Number(`0.${fraction || '0'}`) * 1000)
-  const exact = local.add({ seconds: Number(second), milliseconds })
-  if (offset) return new Date(exact.toZonedDateTime('UTC').epochMilliseconds - offsetMs(offset))
-  const candidate = (disambiguation: 'compatible' | 'later') =>
-    new Date(exact.toZonedDateTime(timeZone, { disambiguation }).epochMilliseconds)
-  const earlier = candidate('compatible')
-  if (!near) return earlier
-  const later = candidate('later')
-  return Math.abs(later.getTime() - near.getTime()) < Math.abs(earlier.getTime() - near.getTime()) ? later : earlier
+  const minuteMs = utcOf([year, month, day, hour, minute].map(Number))
+  if (minuteMs === undefined) return undefined
+  const local = minuteMs + Number(second) * 1000 + Math.trunc(Number(`0.${fraction || '0'}`) * 1000)
+  if (offset) return new Date(local - offsetMs(offset))
+  const { earlier, later } = offsetsOf(local, timeZone)
+  const candidate = new Date(local - earlier)
+  if (!near || earlier === later) return candidate
+  const other = new Date(local - later)
+  return Math.abs(other.getTime() - near.getTime()) < Math.abs(candidate.getTime() - near.getTime()) ? other : candidate
 }
 
-function plainDateTime([year, month, day, hour, minute]: (number | undefined)[]): Temporal.PlainDateTime | undefined {
-  try {
-    return Temporal.PlainDateTime.from(
-      { year: year ?? 0, month: month ?? 0, day: day ?? 0, hour: hour ?? 0, minute: minute ?? 0 },
-      { overflow: 'reject' },
-    )
-  } catch {
-    return undefined
-  }
+/** The fields as if they were UTC, in epoch milliseconds; undefined when there is no such date or time of day. */
+function utcOf([year = 0, month = 0, day = 0, hour = 0, minute = 0]: number[]): number | undefined {
+  const date = new Date(0)
+  date.setUTCFullYear(year, month - 1, day)
+  const isDate = date.getUTCMonth() === month - 1 && date.getUTCDate() === day
+  return isDate && hour < 24 && minute < 60 ? date.setUTCHours(hour, minute) : undefined
+}
+
+interface Offsets {
+  earlier: number
+  later: number
+}
+
+const HOUR_MS = 3_600_000
+const MOST_HOURS = 10_000
+/** Offsets change at full hours only where our providers are, so one look into the time zone serves a whole hour. */
+const offsets = new Map<string, Offsets>()
+
+/** How far local time is ahead of UTC, in milliseconds: twice, because in the doubled hour there are two answers. */
+function offsetsOf(local: number, timeZone: string): Offsets {
+  const hourMs = Math.floor(local / HOUR_MS) * HOUR_MS
+  const key = `${hourMs} ${timeZone}`
+  const known = offsets.get(key)
+  if (known) return known
+  const hour = Temporal.Instant.fromEpochMilliseconds(hourMs).toZonedDateTimeISO('UTC').toPlainDateTime()
+  const offset = (disambiguation: 'compatible' | 'later') =>
+    hourMs - hour.toZonedDateTime(timeZone, { disambiguation }).epochMilliseconds
+  const found = { earlier: offset('compatible'), later: offset('later') }
+  if (offsets.size === MOST_HOURS) offsets.clear()
+  offsets.set(key, found)
+  return found
 }
 
 function offsetMs(offset: string): number {

@@ -281,7 +281,7 @@ describe('a report before its message is tracked', () => {
       status,
       final,
       statusAt: at(1),
-      settledBy: final ? 'webhook' : null,
+      settledBy: 'webhook',
       nextPollAt: final ? null : tracked.nextPollAt,
       sentAt: tracked.sentAt,
       windowEndsAt: tracked.windowEndsAt,
@@ -342,9 +342,9 @@ describe('what a poll learned about the schedule', () => {
       [polled(silent, { nextPollAt: next }), polled(talking, { nextPollAt: next })],
     )
     expect(applied).toHaveLength(1)
-    const moved = { polls: 1, claim: null, nextPollAt: next, final: false, settledBy: null }
-    expect(await rowOf(silent)).toMatchObject({ ...moved, status: null, statusAt: null })
-    expect(await rowOf(talking)).toMatchObject({ ...moved, status: 'transmitted', statusAt: at(1) })
+    const moved = { polls: 1, claim: null, nextPollAt: next, final: false }
+    expect(await rowOf(silent)).toMatchObject({ ...moved, status: null, statusAt: null, settledBy: null })
+    expect(await rowOf(talking)).toMatchObject({ ...moved, status: 'transmitted', statusAt: at(1), settledBy: 'poll' })
     expect(await reportsOf(silent)).toEqual([])
   })
 
@@ -446,7 +446,7 @@ describe('who settled a message', () => {
   it('is whoever brought the status that stands, not who repeated it', async () => {
     const id = newId()
     await applyReports(database.db, [report(id, 'transmitted', 1, { source: 'poll' })])
-    expect(await rowOf(id)).toMatchObject({ settledBy: null })
+    expect(await rowOf(id)).toMatchObject({ settledBy: 'poll' })
     await applyReports(database.db, [report(id, 'unknown', 5, { source: 'window' })])
     expect(await rowOf(id)).toMatchObject({ settledBy: 'window' })
     await applyReports(database.db, [report(id, 'delivered', 2, { source: 'webhook' })])

@@ -9,7 +9,7 @@ import { createOpenApi, type OpenApi, type OpenApiOperation } from '../../src/ht
 import { type Answer, type Api, startApi } from '../support/api.ts'
 
 const accounts = [
-  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
+  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key', callback: { secret: `whsec_${'A'.repeat(32)}` } },
   { name: 'guarded', provider: 'seven', apiKey: 'guarded-api-key', webhookToken: 'a-webhook-token' },
   { name: 'cm', provider: 'cm', productToken: 'cm-product-token', webhookToken: 'a-webhook-token' },
 ]
