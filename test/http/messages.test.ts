@@ -147,6 +147,15 @@ describe('POST /v1/messages', () => {
         order([{ messageId: '1', metadata: { a: 'x\0y' } }]),
         one('messages[0].metadata', 'expected no NUL characters'),
       ],
+      [
+        'a callback URL without a secret to sign with',
+        order([{ messageId: '1' }, { messageId: '2', callbackUrl: 'https://example.com/hook' }]),
+        one(
+          'messages[1].callbackUrl',
+          'expected none, because account "seven" has no callback secret to sign with',
+          'Nothing was tracked',
+        ),
+      ],
       ['no messages', order([]), one('messages', 'expected at least one message')],
       [
         '10,001 messages',
