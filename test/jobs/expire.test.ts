@@ -44,8 +44,11 @@ it('asks one last time, says unknown when the window closes, and believes a late
   for (const state of await messageStates({ sql })) {
     expect(state).toMatchObject({ final: true, settledBy: 'window', nextPollAt: null, claim: null })
   }
-  const expirations = await queue('expire').getCompleted()
-  expect(expirations.reduce((sum, { returnvalue }) => sum + (returnvalue?.expired ?? 0), 0)).toBe(messageIds.length)
+  // The job completes a little after what it writes can be seen.
+  await until(async () => {
+    const expirations = await queue('expire').getCompleted()
+    expect(expirations.reduce((sum, { returnvalue }) => sum + (returnvalue?.expired ?? 0), 0)).toBe(messageIds.length)
+  })
 
   const { requests } = sandbox.stats()
   const [late = '', ...others] = messageIds

@@ -61,7 +61,8 @@ it('finishes the batches under way and takes the receipts in hand', { timeout: 6
     await until(async () => {
       const waiting = await installation.sql`
         SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
-      expect(waiting).toHaveLength(1)
+      // Two groups of receipts; batches that are answered meanwhile may wait for the same rows.
+      expect(waiting.length).toBeGreaterThanOrEqual(2)
     })
     service.kill('SIGTERM')
     await until(() => expect(service.output()).toContain('SIGTERM: stopping'))
