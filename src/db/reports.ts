@@ -42,8 +42,8 @@ interface ResultRow extends Record<string, unknown> {
 
 /**
  * Writes reports, and what a poll learned about the schedule, and returns what each report did, in their order. With
- * `keepUntracked: false` reports of messages nobody knows are passed over. When it resolves, everything is committed (or part of the caller's
- * transaction); when it rejects, nothing is.
+ * `keepUntracked: false` reports of messages nobody knows are passed over. When it resolves, everything is committed (or
+ * part of the caller's transaction); when it rejects, nothing is.
  */
 export async function applyReports(
   db: Db,
