@@ -14,19 +14,20 @@ import { describe, expect, it } from 'vitest'
 /** Source texts by their path below `src`, as in `core/settle.ts`. */
 type Sources = ReadonlyMap<string, string>
 
-const LAYERS = ['core', 'providers', 'db', 'config', 'log', 'between', 'queues', 'jobs', 'http'] as const
+const LAYERS = ['core', 'deadline', 'providers', 'db', 'config', 'log', 'between', 'queues', 'jobs', 'http'] as const
 type Layer = (typeof LAYERS)[number] | 'runtime' | 'sandbox' | 'cli' | 'index'
 
 /** What the files of a layer may import. `queues` is `jobs/queues.ts`, the only door to the jobs. */
 const MAY_IMPORT: Readonly<Record<Layer, readonly Layer[]>> = {
   core: ['core'],
-  providers: ['core', 'providers'],
+  deadline: [],
+  providers: ['core', 'deadline', 'providers'],
   db: ['core', 'db'],
   config: ['core', 'providers'],
   log: ['core'],
-  between: ['core', 'providers', 'db', 'log', 'between'],
+  between: ['core', 'deadline', 'providers', 'db', 'log', 'between'],
   queues: ['core', 'providers', 'db', 'config', 'log', 'between', 'jobs'],
-  jobs: ['core', 'providers', 'db', 'config', 'log', 'between', 'jobs', 'queues'],
+  jobs: ['core', 'deadline', 'providers', 'db', 'config', 'log', 'between', 'jobs', 'queues'],
   http: ['core', 'providers', 'db', 'config', 'log', 'between', 'http', 'queues'],
   runtime: [...LAYERS, 'runtime'],
   index: [...LAYERS, 'runtime'],

@@ -1,5 +1,7 @@
 /** One request to the service, and what its answers and failures mean. */
+
 import { type ErrorCode, type Issue, LastwordError } from '../core/errors.ts'
+import { isTimeout, withDeadline } from '../deadline.ts'
 
 /**
  * What a request to the service ended in: `code` and `issues` as the service gave them, `status` of the answer. Without an
@@ -61,35 +63,24 @@ export interface ServiceRequest {
 /** Asks once. Throws a RequestError, or the signal's reason when it is aborted. */
 export async function ask(address: ServiceAddress, request: ServiceRequest): Promise<unknown> {
   const { signal } = request
-  signal?.throwIfAborted()
-  // Not AbortSignal.any: a long-lived signal would keep one dependent signal for each request it ever stood for.
-  const controller = new AbortController()
-  const abort = () => controller.abort(signal?.reason)
-  signal?.addEventListener('abort', abort, { once: true })
-  let isLate = false
-  const timer = setTimeout(() => {
-    isLate = true
-    controller.abort()
-  }, address.timeoutMs)
   try {
-    const response = await fetch(urlOf(address, request), {
-      method: request.method ?? 'GET',
-      headers: headersOf(address, request),
-      body: request.body === undefined ? null : JSON.stringify(request.body),
-      // A key must not follow a redirect.
-      redirect: 'manual',
-      signal: controller.signal,
+    return await withDeadline(address.timeoutMs, signal, async (deadline) => {
+      const response = await fetch(urlOf(address, request), {
+        method: request.method ?? 'GET',
+        headers: headersOf(address, request),
+        body: request.body === undefined ? null : JSON.stringify(request.body),
+        // A key must not follow a redirect.
+        redirect: 'manual',
+        signal: deadline,
+      })
+      return readAnswer(response, await response.text())
     })
-    return readAnswer(response, await response.text())
   } catch (error) {
     signal?.throwIfAborted()
     if (error instanceof LastwordError) throw error
-    const found = isLate ? `no answer within ${address.timeoutMs} ms` : reasonOf(error)
+    const found = isTimeout(error) ? `no answer within ${address.timeoutMs} ms` : reasonOf(error)
     const message = `Lastword at ${originOf(address.url)} does not answer (${found}).`
     throw new RequestError('UNAVAILABLE', message, { status: 0, cause: error })
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', abort)
   }
 }
 

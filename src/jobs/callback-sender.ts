@@ -10,6 +10,7 @@ import { isIP, type LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { Webhook } from 'standardwebhooks'
 import { Agent, request } from 'undici'
+import { isTimeout, withDeadline } from '../deadline.ts'
 
 interface Callback {
   /** Stays the same over all attempts, so that the receiver recognises a repeat. */
@@ -46,31 +47,34 @@ export function createCallbackSender({ allowPrivate }: { allowPrivate: boolean }
     async send({ id, url, secret, body }, signal) {
       const forbidden = allowPrivate ? undefined : whyForbidden(url)
       if (forbidden) return { reason: forbidden, final: true }
-      const now = new Date()
       try {
-        const response = await request(url, {
-          method: 'POST',
-          dispatcher: agent,
-          signal: AbortSignal.any([signal, AbortSignal.timeout(CALLBACK_TIMEOUT_MS)]),
-          headers: {
-            'content-type': 'application/json',
-            'user-agent': 'Lastword',
-            'webhook-id': id,
-            'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
-            'webhook-signature': new Webhook(secret).sign(id, now, body),
-          },
-          body,
+        const headers = {
+          'content-type': 'application/json',
+          'user-agent': 'Lastword',
+          ...signatureOf(id, secret, body),
+        }
+        return await withDeadline(CALLBACK_TIMEOUT_MS, signal, async (deadline) => {
+          const response = await request(url, { method: 'POST', dispatcher: agent, signal: deadline, headers, body })
+          await response.body.dump({ limit: MOST_ANSWER_BYTES }).catch(() => {})
+          const { statusCode } = response
+          if (statusCode >= 200 && statusCode < 300) return undefined
+          return { reason: `the receiver answered HTTP ${statusCode}`, final: statusCode === 410 }
         })
-        await response.body.dump({ limit: MOST_ANSWER_BYTES }).catch(() => {})
-        const { statusCode } = response
-        if (statusCode >= 200 && statusCode < 300) return undefined
-        return { reason: `the receiver answered HTTP ${statusCode}`, final: statusCode === 410 }
       } catch (error) {
         if (signal.aborted) throw error
         return { reason: reasonOf(error), final: false }
       }
     },
     close: () => agent.close(),
+  }
+}
+
+function signatureOf(id: string, secret: string, body: string): Record<string, string> {
+  const now = new Date()
+  return {
+    'webhook-id': id,
+    'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
+    'webhook-signature': new Webhook(secret).sign(id, now, body),
   }
 }
 
@@ -106,7 +110,7 @@ const lookupPublic: LookupFunction = (hostname, options, done) => {
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  if (error.name === 'TimeoutError') return `the receiver did not answer within ${CALLBACK_TIMEOUT_MS / 1000} s`
+  if (isTimeout(error)) return `the receiver did not answer within ${CALLBACK_TIMEOUT_MS / 1000} s`
   if ('code' in error && error.code === 'ENOTPUBLIC') return NOT_PUBLIC
   return `the receiver cannot be reached: ${'code' in error ? String(error.code) : error.name}`
 }

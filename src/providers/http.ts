@@ -6,6 +6,7 @@
  */
 import { type Dispatcher, errors, Pool } from 'undici'
 import { ProviderError } from '../core/errors.ts'
+import { isTimeout, withDeadline } from '../deadline.ts'
 
 export interface ProviderHttpOptions {
   baseUrl: string
@@ -40,17 +41,18 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections }: Provider
     request: Omit<Dispatcher.RequestOptions, 'signal'>,
     signal: AbortSignal,
   ): Promise<ProviderResponse> {
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
     try {
-      const response = await pool.request({ ...request, path: prefix + request.path, signal: deadline })
-      const error = errorOfStatus(response.statusCode, response.headers)
-      if (error) {
-        // Read to its end for the sake of the connection; a body that breaks off takes nothing from the status.
-        await response.body.dump().catch(() => {})
-        throw error
-      }
-      const text = await readCapped(response.body)
-      return { status: response.statusCode, headers: response.headers, text }
+      return await withDeadline(timeoutMs, signal, async (deadline) => {
+        const response = await pool.request({ ...request, path: prefix + request.path, signal: deadline })
+        const error = errorOfStatus(response.statusCode, response.headers)
+        if (error) {
+          // Read to its end for the sake of the connection; a body that breaks off takes nothing from the status.
+          await response.body.dump().catch(() => {})
+          throw error
+        }
+        const text = await readCapped(response.body)
+        return { status: response.statusCode, headers: response.headers, text }
+      })
     } catch (error) {
       if (error instanceof ProviderError || signal.aborted) throw error
       throw new ProviderError('transient', `the provider did not answer: ${reasonOf(error, timeoutMs)}`, {
@@ -106,6 +108,6 @@ export function parseRetryAfter(header: string | string[] | undefined, now: numb
 
 function reasonOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error)
-  if (error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`
+  if (isTimeout(error)) return `no answer within ${timeoutMs} ms`
   return 'code' in error && typeof error.code === 'string' ? `${error.code}` : error.name
 }

@@ -152,11 +152,20 @@ async function setUp(options: SetupOptions): Promise<Setup> {
       )
     },
     async passTime(ms) {
-      await service.sql`
-        UPDATE lastword.callbacks SET
-          next_attempt_at = next_attempt_at - ${ms} * interval '1 millisecond',
-          first_due_at = first_due_at - ${ms} * interval '1 millisecond'
-        WHERE claim IS NULL AND next_attempt_at IS NOT NULL`
+      // For all of them at once: one that is being tried just now would be left behind.
+      await until(() =>
+        service.sql.begin(async (transaction) => {
+          await transaction`LOCK TABLE lastword.callbacks IN EXCLUSIVE MODE`
+          const held = await transaction`
+            SELECT FROM lastword.callbacks WHERE claim IS NOT NULL AND next_attempt_at IS NOT NULL`
+          expect(held).toHaveLength(0)
+          await transaction`
+            UPDATE lastword.callbacks SET
+              next_attempt_at = next_attempt_at - ${ms} * interval '1 millisecond',
+              first_due_at = first_due_at - ${ms} * interval '1 millisecond'
+            WHERE next_attempt_at IS NOT NULL`
+        }),
+      )
     },
   }
 }

@@ -16,9 +16,9 @@ import {
 afterEach(closeAll)
 
 const NEVER = { components: [], expiredShare: 0, neverShare: 1, failureShare: 0 }
-/** The last question comes two seconds before this window closes, which leaves time for a late tick. */
-const WINDOW_MS = 40_000
-const LEFT_MS = 6_000
+/** The last question comes four seconds before this window closes, which leaves time for late ticks. */
+const WINDOW_MS = 80_000
+const LEFT_MS = 9_000
 const POLLING = { firstAfter: '1s', factor: 1, maxInterval: '1s', window: `${WINDOW_MS}ms` }
 const POLICY = { firstAfterMs: 1_000, factor: 1, maxIntervalMs: 1_000, windowMs: WINDOW_MS }
 
