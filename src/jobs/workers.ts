@@ -2,6 +2,7 @@
  * Every worker of a process: opened together, closed together. Closing takes no new jobs, lets running ones finish, and
  * after a grace period gives their messages back.
  */
+import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
 import { DrizzleQueryError } from 'drizzle-orm'
@@ -66,6 +67,8 @@ export function countWorkers(accounts: Accounts): number {
 export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   const { db, backend, queues, accounts, leaseMs, changesForMs, log, metrics } = options
   const shutdown = new AbortController()
+  // Every request under way listens to it; Node takes more than ten listeners for a leak.
+  setMaxListeners(0, shutdown.signal)
   const https: ProviderHttp[] = []
   const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
   await addSchedulers(queues)

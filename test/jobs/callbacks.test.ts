@@ -215,6 +215,8 @@ async function firstStates(service: Service): Promise<CallbackState[]> {
 const allTried = (service: Service, attempts: (state: CallbackState) => boolean = () => true) =>
   until(async () => {
     const states = await firstStates(service)
+    // Callbacks are added a little after the changes they tell of.
+    expect(states).not.toEqual([])
     for (const state of states) expect(state).toMatchObject({ isClaimed: false, isDue: false })
     expect(states.every(attempts)).toBe(true)
     return states
