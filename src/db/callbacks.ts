@@ -8,7 +8,7 @@
  *    └──── the lease ran out ─────────────────────────────────────────────────────────────┴────────────────────────┘
  */
 import { and, desc, eq, isNull, or, sql } from 'drizzle-orm'
-import { arrayColumn, type Db } from './client.ts'
+import { type Db, textArray } from './client.ts'
 import { callbacks } from './schema.ts'
 
 export type CallbackRow = typeof callbacks.$inferSelect
@@ -134,7 +134,7 @@ export async function listFailedCallbacks(db: Db, limit: number): Promise<Callba
 
 /** Makes callbacks that failed for good due again, those of these changes or all; returns how many. */
 export async function replayCallbacks(db: Db, replayed?: readonly number[]): Promise<number> {
-  const isMeant = replayed && sql`${callbacks.change} = ANY(${arrayColumn(replayed, 'bigint', (change) => change)})`
+  const isMeant = replayed && sql`${callbacks.change} = ANY(${textArray(replayed, 'bigint')})`
   const rows = await db
     .update(callbacks)
     .set({ attempts: 0, firstDueAt: fromNow(0), nextAttemptAt: fromNow(0), claim: null })

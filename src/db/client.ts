@@ -3,7 +3,7 @@
  * database or a transaction, so that it joins whatever the caller has begun.
  */
 import { DrizzleQueryError, type SQL, sql } from 'drizzle-orm'
-import type { PgDatabase } from 'drizzle-orm/pg-core'
+import { type PgDatabase, PgDialect } from 'drizzle-orm/pg-core'
 import { drizzle, type PostgresJsDatabase, type PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { LastwordError } from '../core/errors.ts'
@@ -53,9 +53,23 @@ export async function openDatabase(url: string, maxConnections = 10): Promise<Da
   return { db, listen, close }
 }
 
-/** One column of many rows as an array parameter, for `unnest`: a statement for any number of rows, prepared once. */
+const dialect = new PgDialect()
+
+/**
+ * Runs a statement that Postgres parses and plans once a connection instead of every time: for those that are run often
+ * and whose text is always the same. `prepare=false` in the database's URL turns that off, for a pooler that cannot do it.
+ */
+export async function executePrepared<Row extends object>(db: Db, statement: SQL): Promise<readonly Row[]> {
+  const query = db._.session.prepareQuery(dialect.sqlToQuery(statement), undefined, 'prepared', false)
+  return (await query.execute()) as Row[]
+}
+
+/**
+ * One column of many rows as an array parameter, for `unnest`: a statement for any number of rows, prepared once. The
+ * sub-select hides from the planner how many they are, so that one plan by the indexes serves every number.
+ */
 export function arrayColumn<T>(rows: readonly T[], type: string, pick: (row: T, index: number) => unknown): SQL {
-  return textArray(rows.map(pick), type)
+  return sql`(SELECT ${textArray(rows.map(pick), type)})`
 }
 
 /** An array parameter, written as Postgres reads it: postgres.js does not know the element types of our enums. */

@@ -6,9 +6,9 @@
  *    └── the lease ran out, releaseClaim, refuseMessage ─────────┘
  */
 import { sql } from 'drizzle-orm'
-import { type Db, textArray } from './client.ts'
+import { type Db, executePrepared, textArray } from './client.ts'
 import type { MessageKey } from './recipients.ts'
-import { messages } from './schema.ts'
+import { messages, statusReports } from './schema.ts'
 
 /** A message of a claimed batch. */
 export interface ClaimedMessage {
@@ -145,7 +145,9 @@ export async function checkClaim(
   db: Db,
   { marginMs, leaseMs, ...batch }: ClaimedBatch & { messageIds: readonly string[]; marginMs: number; leaseMs: number },
 ): Promise<CheckedClaim> {
-  const rows = await db.execute<HeldRow>(sql`
+  const rows = await executePrepared<HeldRow>(
+    db,
+    sql`
     WITH renewed AS (
       UPDATE ${messages} SET next_poll_at = ${fromNow(leaseMs)}
       WHERE ${isHeldBy(batch)} AND next_poll_at <= ${fromNow(marginMs)}
@@ -154,7 +156,8 @@ export async function checkClaim(
     SELECT ${claimedColumns}, final,
       claim = ${batch.claim} AND (next_poll_at > ${fromNow(marginMs)} OR id IN (SELECT id FROM renewed)) AS held
     FROM ${messages}
-    WHERE account = ${batch.account} AND message_id = ANY(${textArray(batch.messageIds)})`)
+    WHERE account = ${batch.account} AND message_id = ANY(${textArray(batch.messageIds)})`,
+  )
   const held = rows.filter((row) => row.held && !row.final).map(toClaimed)
   return { held, settled: rows.filter((row) => row.final).length }
 }
@@ -232,16 +235,21 @@ export async function findClosed(db: Db, limit: number): Promise<ClosedMessage[]
   }))
 }
 
-/** Deletes what reports told of but nobody tracked, oldest first; returns how many messages that were. */
+/** Deletes what reports told of but nobody tracked, with the reports, oldest first; returns how many messages that were. */
 export async function deleteUntracked(
   db: Db,
   { olderThan, limit }: { olderThan: Date; limit: number },
 ): Promise<number> {
   const rows = await db.execute(sql`
-    DELETE FROM ${messages} WHERE id IN (
-      SELECT id FROM ${messages} WHERE tracked_at IS NULL AND sent_at < ${olderThan.toISOString()}
-      ORDER BY sent_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
-    ) RETURNING id`)
+    WITH deleted AS (
+      DELETE FROM ${messages} WHERE id IN (
+        SELECT id FROM ${messages} WHERE tracked_at IS NULL AND sent_at < ${olderThan.toISOString()}
+        ORDER BY sent_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+      ) RETURNING id
+    ), reports AS (
+      DELETE FROM ${statusReports} WHERE message IN (SELECT id FROM deleted)
+    )
+    SELECT FROM deleted`)
   return rows.length
 }
 

@@ -80,10 +80,9 @@ export const messages = lastword.table(
 export const statusReports = lastword.table(
   'status_reports',
   {
-    id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
-    message: bigint('message', { mode: 'number' })
-      .notNull()
-      .references(() => messages.id, { onDelete: 'cascade' }),
+    id: bigint('id', { mode: 'number' }).notNull().generatedAlwaysAsIdentity(),
+    /** The message's row. No foreign key: whoever writes a report holds a lock on that row, and it would be looked up again. */
+    message: bigint('message', { mode: 'number' }).notNull(),
     status: statusEnum('status').notNull(),
     rawStatus: text('raw_status').notNull(),
     source: sourceEnum('source').notNull(),
@@ -92,7 +91,8 @@ export const statusReports = lastword.table(
     error: jsonb('error').$type<StatusError>(),
     details: jsonb('details').$type<Record<string, unknown>>(),
   },
-  (table) => [index('status_reports_message').on(table.message)],
+  // By message first, so that one index serves the key and the search.
+  (table) => [primaryKey({ columns: [table.message, table.id] })],
 )
 
 export const accountStates = lastword.table('account_states', {

@@ -23,6 +23,7 @@ beforeAll(async () => {
 afterAll(() => database.close())
 beforeEach(async () => {
   await database.db.delete(messages)
+  await database.db.delete(statusReports)
 })
 
 const SECOND = 1_000

@@ -14,6 +14,7 @@ beforeAll(async () => {
 afterAll(() => database.close())
 beforeEach(async () => {
   await database.db.delete(messages)
+  await database.db.delete(statusReports)
 })
 
 let ids = 0
@@ -36,9 +37,18 @@ const poison = () => report('delivered', { account: randomBytes(8000).toString('
 
 /** The database, counting statements, each after waiting for `gate`. */
 function watch(gate: Promise<unknown> = Promise.resolve()) {
-  const execute = vi.fn<Db['execute']>(((query: Parameters<Db['execute']>[0]) =>
-    gate.then(() => database.db.execute(query))) as unknown as Db['execute'])
-  return { db: { execute } as unknown as Db, execute }
+  const execute = vi.fn<() => void>()
+  const { session } = database.db._
+  const prepareQuery: typeof session.prepareQuery = (...query) => {
+    const prepared = session.prepareQuery(...query)
+    const run: typeof prepared.execute = async (...values) => {
+      execute()
+      await gate
+      return prepared.execute(...values)
+    }
+    return Object.assign(Object.create(prepared), { execute: run })
+  }
+  return { db: { _: { session: { prepareQuery } } } as unknown as Db, execute }
 }
 
 const storedIds = async () => (await database.db.select().from(messages)).map(({ messageId }) => messageId).sort()
@@ -170,7 +180,8 @@ describe('a database that is away', () => {
   it('is told to everybody at once, without trying each report alone', async () => {
     const gone = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:1'), { code: 'ECONNREFUSED' })
     const execute = vi.fn(() => Promise.reject(new DrizzleQueryError('…', [], gone)))
-    const writer = createReportWriter({ execute } as unknown as Db)
+    const session = { prepareQuery: () => ({ execute }) }
+    const writer = createReportWriter({ _: { session } } as unknown as Db)
     const outcomes = await Promise.allSettled(Array.from({ length: 50 }, () => writer.write([report()])))
     expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true)
     expect(execute).toHaveBeenCalledTimes(3)

@@ -19,7 +19,7 @@ export async function measureTracking(bench: Bench): Promise<Row[]> {
   const installation = await openInstallation(services)
   const api = await startService('api', { services, installation, sandbox: NO_PROVIDER })
   const rates = { library: [] as number[], http: [] as number[], insert: [] as number[], jobs: [] as number[] }
-  const wipe = () => installation.sql.unsafe('TRUNCATE lastword.messages CASCADE')
+  const wipe = () => installation.sql.unsafe('TRUNCATE lastword.messages, lastword.status_reports')
   try {
     for (let round = 0; round <= counts.trackRounds; round += 1) {
       const isWarmUp = round === 0
