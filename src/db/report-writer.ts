@@ -6,6 +6,7 @@
  * If a shared statement fails for a reason that lies in its rows, the callers' reports are written one by one, so that
  * only the one at fault gets the error.
  */
+import { setImmediate } from 'node:timers/promises'
 import type { StatusReport } from '../core/status.ts'
 import { type Db, isDatabaseUnavailable } from './client.ts'
 import { type AppliedReport, applyReports } from './reports.ts'
@@ -32,7 +33,12 @@ export function createReportWriter(db: Db): ReportWriter {
   async function writeAll(): Promise<void> {
     if (writing === MOST_GROUPS_AT_ONCE) return
     writing++
-    while (waiting.length > 0) await writeGroup(db, takeGroup(waiting))
+    while (waiting.length > 0) {
+      // Requests that have arrived together are read one after the other; all of them share the statement.
+      await setImmediate()
+      const group = takeGroup(waiting)
+      if (group.length > 0) await writeGroup(db, group)
+    }
     writing--
   }
 
