@@ -65,27 +65,31 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
     sql`, `,
   )
   // The order of the key keeps two bodies with the same IDs from locking each other out.
-  const rows = await db.execute(sql`
-    INSERT INTO ${messages} AS m (
-      account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url,
-      tracked_at
+  const [row] = await db.execute(sql`
+    WITH tracked AS (
+      INSERT INTO ${messages} AS m (
+        account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url,
+        tracked_at
+      )
+      SELECT n.*, now()
+      FROM unnest(${columns}) AS n (
+        account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url
+      )
+      ORDER BY account, message_id, recipient_key
+      ON CONFLICT (account, message_id, recipient_key) DO UPDATE SET
+        recipient = excluded.recipient,
+        sent_at = excluded.sent_at,
+        window_ends_at = excluded.window_ends_at,
+        metadata = excluded.metadata,
+        callback_url = excluded.callback_url,
+        tracked_at = excluded.tracked_at,
+        next_poll_at = CASE WHEN m.final THEN NULL ELSE excluded.next_poll_at END
+      WHERE m.tracked_at IS NULL
+      RETURNING 1
     )
-    SELECT n.*, now()
-    FROM unnest(${columns}) AS n (
-      account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url
-    )
-    ORDER BY account, message_id, recipient_key
-    ON CONFLICT (account, message_id, recipient_key) DO UPDATE SET
-      recipient = excluded.recipient,
-      sent_at = excluded.sent_at,
-      window_ends_at = excluded.window_ends_at,
-      metadata = excluded.metadata,
-      callback_url = excluded.callback_url,
-      tracked_at = excluded.tracked_at,
-      next_poll_at = CASE WHEN m.final THEN NULL ELSE excluded.next_poll_at END
-    WHERE m.tracked_at IS NULL
-    RETURNING m.id`)
-  return rows.length
+    SELECT count(*) FROM tracked`)
+  // By position, because the client of a sending app may rename columns.
+  return Number(Object.values(row ?? {})[0])
 }
 
 /** All tracked messages of one ID: one, or one per recipient. */

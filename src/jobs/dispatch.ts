@@ -15,7 +15,7 @@ import { type ClaimedMessage, claimDue, claimWindow, releaseClaim } from '../db/
 import type { Account, LookupByIds, LookupByWindow, StatusLookup } from '../providers/provider.ts'
 import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
-import { batchJobs, type Queues, sweepJob } from './queues.ts'
+import { type BatchJob, batchJobs, type Queues, sweepJob } from './queues.ts'
 
 export interface DispatchOptions {
   db: Db
@@ -28,6 +28,7 @@ export interface DispatchOptions {
 export type DispatchResult = Record<string, { jobs: number; messages: number }>
 
 const MOST_REQUESTS_AT_ONCE = 100
+const MOST_BATCHES_A_CLAIM = 50
 const MOST_MESSAGES_A_SWEEP = 50_000
 
 /** How many requests of an account one worker runs at once: enough to use its whole rate if every answer takes the time-out. */
@@ -62,7 +63,7 @@ export function createDispatcher({ db, queues, accounts, leaseMs }: DispatchOpti
         leaseMs,
         room,
         isFull: room < capacity,
-        claim: newClaim(account, lookup, state),
+        newClaim: () => newClaim(account, lookup, state),
       })
       if (added.jobs > 0) result[account.name] = added
     }
@@ -82,14 +83,16 @@ async function roomIn(queue: Queue, capacity: number): Promise<number> {
 }
 
 /** What every job of one claim carries. */
-function newClaim({ name: account }: Account, { name: lookup }: StatusLookup, state: AccountState | undefined) {
+type Claim = Pick<BatchJob, 'account' | 'lookup' | 'claim' | 'probe'>
+
+function newClaim({ name: account }: Account, { name: lookup }: StatusLookup, state: AccountState | undefined): Claim {
   return { account, lookup, claim: randomUUID(), ...(state?.trouble ? { probe: true } : {}) }
 }
 
 interface Claiming {
   db: Db
   queue: Queue
-  claim: ReturnType<typeof newClaim>
+  newClaim(): Claim
   lookup: StatusLookup
   leaseMs: number
   room: number
@@ -106,10 +109,23 @@ async function addJobs(claiming: Claiming): Promise<Added> {
   return byIds ? addBatches(claiming, byIds) : { jobs: 0, messages: 0 }
 }
 
-async function addBatches({ db, queue, claim, leaseMs, room }: Claiming, byIds: LookupByIds): Promise<Added> {
-  const limit = room * byIds.limits.maxIds
+/** Claims lot after lot, so that the first batches are under way while the others are claimed. */
+async function addBatches(claiming: Claiming, byIds: LookupByIds): Promise<Added> {
+  const added = { jobs: 0, messages: 0 }
+  for (let hasMore = true; hasMore && added.jobs < claiming.room; ) {
+    const limit = Math.min(claiming.room - added.jobs, MOST_BATCHES_A_CLAIM) * byIds.limits.maxIds
+    const { jobs, messages } = await addLot(claiming, byIds.limits, limit)
+    added.jobs += jobs
+    added.messages += messages
+    hasMore = messages === limit
+  }
+  return added
+}
+
+async function addLot({ db, queue, newClaim, leaseMs }: Claiming, limits: BatchLimits, limit: number): Promise<Added> {
+  const claim = newClaim()
   const claimed = await claimDue(db, { ...claim, limit, leaseMs })
-  const batches = batchesOf(claimed, byIds.limits)
+  const batches = batchesOf(claimed, limits)
   await orRelease(db, claim, async () => {
     if (batches.length > 0) await queue.addBulk(batchJobs(claim, batches))
   })
@@ -124,7 +140,8 @@ function batchesOf(claimed: readonly ClaimedMessage[], limits: BatchLimits): str
   return [...cutBatches(others, (messageId) => messageId, limits), ...refused.map((messageId) => [messageId])]
 }
 
-async function addSweep({ db, queue, claim, leaseMs }: Claiming, byWindow: LookupByWindow): Promise<Added> {
+async function addSweep({ db, queue, newClaim, leaseMs }: Claiming, byWindow: LookupByWindow): Promise<Added> {
+  const claim = newClaim()
   const { maxSpanMs, slackMs } = byWindow
   const window = await claimWindow(db, { ...claim, limit: MOST_MESSAGES_A_SWEEP, leaseMs, spanMs: maxSpanMs })
   if (!window) return { jobs: 0, messages: 0 }

@@ -96,7 +96,7 @@ export const FULL: Counts = {
   watchedMessagesPerS: 1_000,
   watchIdleS: 30,
   restMs: 20_000,
-  twoWorkers: 12_000,
+  twoWorkers: 24_000,
   slowAnswerMs: 2_500,
   growth: [10_000, 100_000, 1_000_000, 5_000_000],
 }

@@ -82,7 +82,7 @@ async function measureLevel(
 /** Takes away what a measure has added, so that the next one finds the filled rows alone. */
 async function forgetOthers({ sql }: Installation): Promise<void> {
   await sql`DELETE FROM lastword.messages WHERE message_id NOT LIKE '60_________'`
-  await sql.unsafe('TRUNCATE lastword.changes')
+  await sql.unsafe('TRUNCATE lastword.changes, lastword.status_reports')
   await sql.unsafe('VACUUM ANALYZE lastword.messages')
 }
 

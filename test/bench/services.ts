@@ -87,8 +87,16 @@ function databaseOf(url: string): string {
   return new URL(url).pathname.slice(1)
 }
 
+/** For everybody what one would set on such a machine, instead of what Postgres starts with on any. */
+const SETTINGS = { shared_buffers: '1GB', max_wal_size: '4GB' }
+
 async function startPostgres(releasers: Releasers): Promise<string> {
   const folder = await makeFolder(releasers)
+  const untuned = await openEmbedded(folder)
+  const admin = postgres(untuned.url, { max: 1, onnotice: () => {} })
+  for (const [name, value] of Object.entries(SETTINGS)) await admin.unsafe(`ALTER SYSTEM SET ${name} = '${value}'`)
+  await admin.end()
+  await untuned.close()
   const { url, close } = await openEmbedded(folder)
   releasers.push(close)
   return url
