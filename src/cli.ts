@@ -2,17 +2,17 @@
 /**
  * The command line. Errors for the operator are one sentence; exit codes: 0 done, 1 failed, 2 wrong configuration or
  * usage, 3 no such message or account, 4 outstanding (`status`).
+ *
+ * A command loads what it runs when it runs: a worker has no use for the server, and who asks for one status none for either.
  */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { addClientCommands } from './cli/client-commands.ts'
-import { runDemo } from './cli/demo.ts'
 import { type HooksFlags, runHooks } from './cli/hooks.ts'
 import { describeRecipients } from './cli/messages.ts'
+import type { SandboxFlags } from './cli/sandbox.ts'
 import { readConfig } from './config.ts'
 import { type ErrorCode, LastwordError } from './core/errors.ts'
-import { cannotListen, migrate, type Parts, start } from './runtime.ts'
-import { firstMessageIdAt } from './sandbox/messages.ts'
-import { createSandbox } from './sandbox/server.ts'
+import type { Parts } from './runtime.ts'
 
 /** A stop that takes longer than this is cut short. */
 const STOP_WITHIN_MS = 14_000
@@ -41,6 +41,7 @@ program
   .command('migrate')
   .description('bring the database to the shape this version needs, then exit')
   .action(async () => {
+    const { migrate } = await import('./runtime.ts')
     await migrate(readConfig())
     console.log('The database is up to date.')
   })
@@ -64,47 +65,21 @@ program
   .option('--time-scale <factor>', 'by how much the delivery-time law is faster than life', Number, 1)
   .option('--webhook-url <url>', 'where delivery receipts go')
   .option('--knobs <json>', 'further knobs, as PUT /sandbox/knobs takes them', '{}')
-  .action(runSandbox)
+  .action(async (flags: SandboxFlags) => {
+    const { runSandbox } = await import('./cli/sandbox.ts')
+    await runSandbox(flags, stopSignal())
+  })
 
 program
   .command('demo')
   .description('send a few hundred messages through the sandbox and watch them settle')
   .option('--stay', 'keep it running afterwards, to look around', false)
   .action(async ({ stay }: { stay: boolean }) => {
+    const { runDemo } = await import('./cli/demo.ts')
     if (!(await runDemo({ stay, stopped: stopSignal() }))) process.exitCode = 1
   })
 
 addClientCommands(program, stopSignal)
-
-interface SandboxFlags {
-  port: number
-  seed: number
-  timeScale: number
-  webhookUrl?: string
-  knobs: string
-}
-
-async function runSandbox({ port, seed, timeScale, webhookUrl, knobs }: SandboxFlags): Promise<void> {
-  const knobsGiven = { webhookUrl: webhookUrl ?? null }
-  const firstMessageId = firstMessageIdAt(Date.now())
-  const options = { port, seed, law: { timeScale }, knobs: { ...knobsGiven, ...parseKnobs(knobs) }, firstMessageId }
-  const sandbox = await createSandbox(options).catch((error: unknown) => {
-    throw cannotListen('127.0.0.1', port, error)
-  })
-  console.log(`Sandbox provider: set "baseUrl":"${sandbox.url}" and "apiKey":"${sandbox.apiKey}" in an account.`)
-  console.log(`For CM.com: "baseUrl":"${sandbox.cm.url}" and "productToken":"${sandbox.cm.productToken}".`)
-  console.log(`It sends by POST ${sandbox.url}/sms, tells the truth at ${new URL('/sandbox/truth', sandbox.url)}.`)
-  await stopSignal()
-  await sandbox.close()
-}
-
-function parseKnobs(json: string): object {
-  try {
-    return JSON.parse(json)
-  } catch {
-    throw new LastwordError('INPUT_INVALID', '--knobs: expected a JSON object.')
-  }
-}
 
 function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number.')
@@ -121,6 +96,7 @@ function stopSignal(): Promise<string> {
 /** Runs until SIGTERM or SIGINT, then stops in order. */
 async function run(parts: Parts): Promise<void> {
   const stopped = stopSignal()
+  const { start } = await import('./runtime.ts')
   const { log, url, close } = await start(readConfig(), parts)
   log.info({ url, ...parts }, url ? `listening on ${url}, Bull Board at ${url}/queues` : 'working')
   log.info(`${await stopped}: stopping`)

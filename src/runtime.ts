@@ -10,7 +10,6 @@ import { openChangeListener } from './db/change-listener.ts'
 import { openDatabase } from './db/client.ts'
 import { openEmbedded } from './db/embedded.ts'
 import { migrateDatabase } from './db/migrate.ts'
-import { createServer } from './http/server.ts'
 import { openQueueBackend } from './jobs/backend.ts'
 import { addReaders } from './jobs/feeder.ts'
 import { openQueues } from './jobs/queues.ts'
@@ -71,6 +70,7 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
       running.push(() => workers.close())
     }
     if (!parts.api) return { url: undefined, log, close }
+    const { createServer } = await import('./http/server.ts')
     const { apiKeys, host, port, publicUrl } = config
     const { nextChange } = listener
     const server = await createServer({
