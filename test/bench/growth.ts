@@ -45,6 +45,8 @@ async function measureLevel(
 ): Promise<Row[]> {
   const part = (count: number) => Math.ceil(count / SHARE_OF_COUNTS)
   const { counts } = bench
+  // What the level before has left there: jobs that are done, kept for those who look.
+  await bench.services.clearRedis()
   const postgresBytes = await postgresBytesPerMessage(installation)
   const redisBytes = (await restingRedisBytes(bench, installation)) - emptyRedis
   const idle = await idleCost({ ...bench, counts: { ...counts, watchIdleS: part(counts.watchIdleS) } }, installation)

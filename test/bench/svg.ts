@@ -26,6 +26,7 @@ export function drawPanels({ title, note, panels }: { title: string; note: strin
   const frame = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${frame} font-family="system-ui, sans-serif" font-size="11">`,
+    `<title>${escapeText(title)}</title>`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     `<text x="16" y="24" font-size="15" font-weight="600" fill="${TEXT}">${escapeText(title)}</text>`,
     `<text x="16" y="42" fill="${FAINT}">${escapeText(note)}</text>`,
