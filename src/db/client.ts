@@ -74,10 +74,26 @@ export function arrayColumn<T>(rows: readonly T[], type: string, pick: (row: T, 
 
 /** An array parameter, written as Postgres reads it: postgres.js does not know the element types of our enums. */
 export function textArray(values: readonly unknown[], type = 'text'): SQL {
-  const elements = values.map((value) =>
-    value === null || value === undefined ? 'NULL' : `"${storable(String(value)).replace(/["\\]/g, '\\$&')}"`,
-  )
+  let last: unknown
+  let written = elementOf(last)
+  const elements = values.map((value) => {
+    // Most columns of a statement hold one value, or few in a row.
+    if (value !== last) written = elementOf(value)
+    last = value
+    return written
+  })
   return sql`${`{${elements.join()}}`}::${sql.raw(type)}[]`
+}
+
+function elementOf(value: unknown): string {
+  if (value === null || value === undefined) return 'NULL'
+  if (typeof value === 'number') return String(value)
+  return `"${storable(String(value)).replace(/["\\]/g, '\\$&')}"`
+}
+
+/** A time that comes as milliseconds since 1970 (float8): half of the time to write and read one as text. */
+export function instantOf(column: string): SQL {
+  return sql.raw(`to_timestamp(${column} / 1000)`)
 }
 
 /** Postgres stores neither NUL nor half a surrogate pair, and what others send must not fail for ever because of one. */

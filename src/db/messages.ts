@@ -1,7 +1,7 @@
 /** The messages: tracking them and finding them. `schedule.ts` has the steps of polling. */
 import { and, desc, eq, isNotNull, lt, sql } from 'drizzle-orm'
 import type { Status } from '../core/status.ts'
-import { arrayColumn, type Db, jsonText, retryLostRaces } from './client.ts'
+import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces } from './client.ts'
 import { findRecipients, type MessageKey, withBoundRecipients } from './recipients.ts'
 import { messages, statusReports } from './schema.ts'
 
@@ -56,9 +56,9 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
       column('text', ({ messageId }) => messageId),
       column('text', ({ recipientKey }) => recipientKey),
       column('text', ({ recipient }) => recipient),
-      column('timestamptz', ({ sentAt }) => sentAt.toISOString()),
-      column('timestamptz', ({ windowEndsAt }) => windowEndsAt.toISOString()),
-      column('timestamptz', ({ nextPollAt }) => nextPollAt.toISOString()),
+      column('float8', ({ sentAt }) => sentAt.getTime()),
+      column('float8', ({ windowEndsAt }) => windowEndsAt.getTime()),
+      column('float8', ({ nextPollAt }) => nextPollAt.getTime()),
       column('jsonb', ({ metadata }) => jsonText(metadata)),
       column('text', ({ callbackUrl }) => callbackUrl),
     ],
@@ -71,7 +71,8 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
         account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url,
         tracked_at
       )
-      SELECT n.*, now()
+      SELECT account, message_id, recipient_key, recipient, ${instantOf('sent_at')}, ${instantOf('window_ends_at')},
+        ${instantOf('next_poll_at')}, metadata, callback_url, now()
       FROM unnest(${columns}) AS n (
         account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url
       )

@@ -8,7 +8,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
-import { arrayColumn, type Db, executePrepared, jsonText, retryLostRaces } from './client.ts'
+import { arrayColumn, type Db, executePrepared, instantOf, jsonText, retryLostRaces } from './client.ts'
 import { type MessageKey, withBoundRecipients } from './recipients.ts'
 import { messages, statusReports } from './schema.ts'
 
@@ -92,8 +92,8 @@ const keyOf = (row: MessageKey) => JSON.stringify([row.account, row.messageId, r
 const LATEST_RANKED_MS = 2 ** 46 - 1
 
 /** The time as the rank knows it: beyond 1970 to 4199 equal ranks would mean different times, and Postgres refuses some. */
-function rankedTime({ occurredAt }: StatusReport): Date {
-  return new Date(Math.min(Math.max(occurredAt.getTime(), 0), LATEST_RANKED_MS))
+function rankedTime({ occurredAt }: StatusReport): number {
+  return Math.min(Math.max(occurredAt.getTime(), 0), LATEST_RANKED_MS)
 }
 
 /** Rounds in which no message stands twice, because one statement can update a row only once. */
@@ -137,19 +137,20 @@ function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQ
       column('bigint', ({ report }) => (report ? rankOf(report) : null)),
       column('text', ({ report }) => report?.rawStatus ?? null),
       column('lastword.source', ({ report }) => report?.source ?? null),
-      column('timestamptz', ({ report }) => (report ? rankedTime(report).toISOString() : null)),
+      column('float8', ({ report }) => (report ? rankedTime(report) : null)),
       column('jsonb', ({ report }) => jsonText(report?.error)),
       column('jsonb', ({ report }) => jsonText(report?.details)),
       column('uuid', ({ polled }) => polled?.claim ?? null),
-      column('timestamptz', ({ polled }) => polled?.nextPollAt.toISOString() ?? null),
+      column('float8', ({ polled }) => polled?.nextPollAt.getTime()),
     ],
     sql`, `,
   )
   return sql`
     WITH incoming AS (
-      SELECT * FROM unnest(${columns}) AS i (
-        ordinal, account, message_id, recipient_key, status, final, rank, raw_status, source, occurred_at, error,
-        details, claim, next_poll_at
+      SELECT i.*, ${instantOf('occurred_ms')} AS occurred_at, ${instantOf('next_poll_ms')} AS next_poll_at
+      FROM unnest(${columns}) AS i (
+        ordinal, account, message_id, recipient_key, status, final, rank, raw_status, source, occurred_ms, error,
+        details, claim, next_poll_ms
       )
     ), matched AS (
       SELECT i.*, m.id, m.tracked_at, m.claim = i.claim AS held,

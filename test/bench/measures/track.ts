@@ -5,6 +5,7 @@
  * The naive job is not asked to write a row anywhere, so its figure is a kind one.
  */
 import { Pool } from 'undici'
+import { nextPollAt, windowEnd } from '../../../src/core/polling.ts'
 import { track } from '../../../src/tracking.ts'
 import { naiveBullmq } from '../alternatives/naive-bullmq.ts'
 import { type Bench, cut, median, type Row, runAll, timed } from '../bench.ts'
@@ -98,14 +99,21 @@ export async function rateOfHttp(url: string, messages: number): Promise<number>
   }
 }
 
+/** The same rows as ours, each with its own time of the first poll, and nothing else: no normal form, no conflict. */
 async function rateOfInsert({ sql }: Installation, messages: number): Promise<number> {
-  const sentAt = new Date()
-  const times = [sentAt, new Date(sentAt.getTime() + 30 * 86_400_000), new Date(sentAt.getTime() + 60_000)]
-  const insert = (ids: string[]) => sql`
+  const { polling } = accountOf(NO_PROVIDER)
+  const bodies = newBodies(messages).map((ids) => {
+    const now = Date.now()
+    const sentAt = new Date(now).toISOString()
+    const windowEndsAt = new Date(windowEnd(polling, now)).toISOString()
+    const due = () => new Date(nextPollAt(polling, { sentAt: now, now, polls: 0, random: Math.random() })).toISOString()
+    return { ids, sentAt: ids.map(() => sentAt), windowEndsAt: ids.map(() => windowEndsAt), dueAt: ids.map(due) }
+  })
+  const insert = ({ ids, sentAt, windowEndsAt, dueAt }: (typeof bodies)[number]) => sql`
     INSERT INTO lastword.messages (account, message_id, sent_at, window_ends_at, next_poll_at, tracked_at)
-    SELECT ${ACCOUNT}, id, ${times[0] ?? null}, ${times[1] ?? null}, ${times[2] ?? null}, now()
-    FROM unnest(${ids}::text[]) AS n (id)`
-  return messages / (await timed(() => runAll(newBodies(messages), AT_ONCE, insert)))
+    SELECT ${ACCOUNT}, n.*, now()
+    FROM unnest(${ids}::text[], ${sentAt}::timestamptz[], ${windowEndsAt}::timestamptz[], ${dueAt}::timestamptz[]) AS n`
+  return messages / (await timed(() => runAll(bodies, AT_ONCE, insert)))
 }
 
 async function rateOfJobs({ services }: Bench, messages: number): Promise<number> {
