@@ -16,9 +16,12 @@ export interface Metrics {
 /** How often the delay of the event loop is sampled: prom-client's ten milliseconds cost most of what an idle process uses. */
 const LOOP_DELAY_EVERY_MS = 100
 
-export function createMetrics(): Metrics {
+/** With `ofProcess` also memory, garbage collection and the like, for a process that can be scraped. */
+export function createMetrics({ ofProcess }: { ofProcess: boolean }): Metrics {
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LOOP_DELAY_EVERY_MS })
+  if (ofProcess) {
+    collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LOOP_DELAY_EVERY_MS })
+  }
   const counter = <L extends string>(name: string, help: string, labelNames: L[]) =>
     new Counter({ name: `lastword_${name}_total`, help, labelNames, registers: [registry] })
   const reports = counter('reports', 'Status reports written, by what they did', ['account', 'source', 'effect'])

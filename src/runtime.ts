@@ -50,7 +50,7 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     const backend = await openQueueBackend({ url: config.queueUrl ?? databaseUrl, log, workers })
     releasers.push(() => backend.close())
     const queues = openQueues(backend, accounts.values())
-    const metrics = createMetrics()
+    const metrics = createMetrics({ ofProcess: parts.api })
     const listener = await openChangeListener(database)
     releasers.push(() => listener.close())
     const shared = { db: database.db, queues, accounts, log, metrics }

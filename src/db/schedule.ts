@@ -35,6 +35,17 @@ function toClaimed(row: ClaimedRow): ClaimedMessage {
   return { messageId, recipientKey, sentAt: new Date(row.sent_at), polls, refused }
 }
 
+/** Which of these accounts have messages that are due: what every tick asks first, and mostly nothing comes of it. */
+export async function findDueAccounts(db: Db, accounts: readonly string[]): Promise<Set<string>> {
+  const rows = await executePrepared<{ account: string }>(
+    db,
+    sql`
+    SELECT a.account FROM unnest(${textArray(accounts)}) AS a (account)
+    WHERE (SELECT min(next_poll_at) FROM ${messages} m WHERE m.account = a.account) <= now()`,
+  )
+  return new Set(rows.map(({ account }) => account))
+}
+
 /**
  * Claims up to `limit` due messages of an account, the longest due first: for `leaseMs` nobody else gets them, then
  * they come due again by themselves. Rows that another claim is taking just now are passed over.
@@ -43,17 +54,18 @@ export async function claimDue(
   db: Db,
   { account, claim, limit, leaseMs }: { account: string; claim: string; limit: number; leaseMs: number },
 ): Promise<ClaimedMessage[]> {
-  const rows = await db.execute<ClaimedRow>(sql`
+  const statement = sql`
     WITH due AS (
       SELECT id FROM ${messages}
       WHERE account = ${account} AND next_poll_at <= now() AND window_ends_at > now()
       ORDER BY next_poll_at
-      LIMIT ${inOrder(limit)}
+      LIMIT ${limit}
       FOR UPDATE SKIP LOCKED
     )
     UPDATE ${messages} SET next_poll_at = ${fromNow(leaseMs)}, claim = ${claim}
     WHERE id = ANY(ARRAY(SELECT id FROM due))
-    RETURNING ${claimedColumns}`)
+    RETURNING ${claimedColumns}`
+  const rows = await inOrder(db, (transaction) => transaction.execute<ClaimedRow>(statement))
   return rows.map(toClaimed)
 }
 
@@ -80,7 +92,7 @@ export async function claimWindow(
 ): Promise<ClaimedWindow | undefined> {
   const halfSpan = sql`${spanMs / 2} * interval '1 millisecond'`
   const isDue = sql`account = ${account} AND next_poll_at <= now() AND window_ends_at > now()`
-  const [row] = await db.execute<{ messages: number; from: string; to: string }>(sql`
+  const statement = sql`
     WITH longest AS (
       SELECT sent_at AS at FROM ${messages} WHERE ${isDue} ORDER BY next_poll_at LIMIT 1
     ), due AS (
@@ -88,14 +100,17 @@ export async function claimWindow(
       WHERE ${isDue}
         AND sent_at BETWEEN (SELECT at FROM longest) - ${halfSpan} AND (SELECT at FROM longest) + ${halfSpan}
       ORDER BY next_poll_at
-      LIMIT ${inOrder(limit)}
+      LIMIT ${limit}
       FOR UPDATE SKIP LOCKED
     ), claimed AS (
       UPDATE ${messages} SET next_poll_at = ${fromNow(leaseMs)}, claim = ${claim}
       WHERE id = ANY(ARRAY(SELECT id FROM due))
       RETURNING sent_at
     )
-    SELECT count(*)::int AS messages, min(sent_at) AS "from", max(sent_at) AS "to" FROM claimed`)
+    SELECT count(*)::int AS messages, min(sent_at) AS "from", max(sent_at) AS "to" FROM claimed`
+  const [row] = await inOrder(db, (transaction) =>
+    transaction.execute<{ messages: number; from: string; to: string }>(statement),
+  )
   if (!row || row.messages === 0) return undefined
   return { messages: row.messages, from: new Date(row.from), to: new Date(row.to) }
 }
@@ -198,17 +213,22 @@ export async function refuseMessage(
     WHERE ${isHeldBy(batch)}`)
 }
 
+/** By the key where the messages are named, and never by the claim alone, which up to fifty batches share. */
 function isHeldBy({ account, claim, messageIds }: ClaimedBatch) {
-  const isOfBatch = messageIds ? sql`message_id = ANY(${textArray(messageIds)})` : sql`true`
-  return sql`account = ${account} AND claim = ${claim} AND ${isOfBatch} AND NOT final`
+  const isOutstanding = sql`account = ${account} AND NOT final`
+  if (!messageIds) return sql`${isOutstanding} AND claim = ${claim}`
+  return sql`${isOutstanding} AND message_id = ANY(${textArray(messageIds)}) AND (claim = ${claim}) IS TRUE`
 }
 
 /**
- * A limit whose size is hidden from the planner, which then reads the index in its order and stops. Of a table that grows
- * faster than its statistics it would take the due rows for a few, and read and sort all of them for every claim.
+ * Runs a claim that must read the due rows in the order of their index, and stop at its limit. Of a table that grows
+ * faster than its statistics Postgres would take them for a few, and read and sort all of them for every claim.
  */
-function inOrder(limit: number) {
-  return sql`(SELECT ${limit}::int)`
+function inOrder<T>(db: Db, claim: (transaction: Db) => Promise<T>): Promise<T> {
+  return db.transaction(async (transaction) => {
+    await transaction.execute(sql`SET LOCAL enable_sort = off`)
+    return claim(transaction)
+  })
 }
 
 function fromNow(ms: number) {

@@ -38,6 +38,8 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     loggerInstance: log as FastifyBaseLogger,
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
     logController: new LogController({ disableRequestLogging: true }),
+    // A logger of its own for every request would cost half of what reading a receipt does.
+    childLoggerFactory: (logger) => logger,
     requestTimeout: REQUEST_WITHIN_MS,
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },

@@ -11,7 +11,7 @@ import type { Job, Queue } from 'bullmq'
 import { type BatchLimits, cutBatches } from '../core/batching.ts'
 import { type AccountState, findAccountStates } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
-import { type ClaimedMessage, claimDue, claimWindow, releaseClaim } from '../db/schedule.ts'
+import { type ClaimedMessage, claimDue, claimWindow, findDueAccounts, releaseClaim } from '../db/schedule.ts'
 import type { Account, LookupByIds, LookupByWindow, StatusLookup } from '../providers/provider.ts'
 import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
@@ -42,12 +42,15 @@ export function capacityOf(account: Account, leaseMs: number): number {
   return Math.max(1, Math.floor((perSecond * leaseMs) / 2000))
 }
 
-/** Serves one tick: every account that is polled, one after the other. */
+/** Serves one tick: every account that is polled and has something due, one after the other. */
 export function createDispatcher({ db, queues, accounts, leaseMs }: DispatchOptions) {
   return async function dispatch(_job: Job): Promise<DispatchResult> {
     const result: DispatchResult = {}
+    const due = await findDueAccounts(db, [...accounts.keys()])
+    if (due.size === 0) return result
     const states = await findAccountStates(db)
     for (const account of accounts.values()) {
+      if (!due.has(account.name)) continue
       const state = states.get(account.name)
       const lookup = lookupInUse(account, state?.lookup)
       if (!lookup || isPaused(state)) continue

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { eq, isNull, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Db } from '../../src/db/client.ts'
 import { findMessages, findReports, listMessages, type NewMessage, trackMessages } from '../../src/db/messages.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import {
@@ -10,6 +11,7 @@ import {
   deleteUntracked,
   extendClaim,
   findClosed,
+  findDueAccounts,
   pollNow,
   releaseClaim,
 } from '../../src/db/schedule.ts'
@@ -112,7 +114,7 @@ describe('trackMessages', () => {
   })
 
   it('tracks all or none', async () => {
-    const impossible = message('3', { sentAt: new Date(8.64e15) })
+    const impossible = message('3', { sentAt: new Date(Number.NaN) })
     await expect(track(message('1'), message('2'), impossible)).rejects.toThrow()
     expect(await database.db.select().from(messages)).toEqual([])
   })
@@ -458,13 +460,60 @@ describe('listMessages', () => {
 })
 
 describe('the schedule of many messages', () => {
-  it('is claimed by its index', async () => {
-    await track(...Array.from({ length: 5_000 }, (_, index) => message(String(index), { nextPollAt: fromNow(HOUR) })))
-    await database.db.execute(sql`ANALYZE ${messages}`)
-    const plan = await database.db.execute<{ 'QUERY PLAN': string }>(sql`
-      EXPLAIN SELECT id FROM ${messages}
-      WHERE account = 'seven' AND next_poll_at <= now() AND window_ends_at > now()
-      ORDER BY next_poll_at LIMIT 100 FOR UPDATE SKIP LOCKED`)
-    expect(plan.map((row) => row['QUERY PLAN']).join('\n')).toContain('Index Scan using messages_due')
+  const DUE = 20_000
+  const LOT = 1_000
+  const BATCH = 10
+
+  /** How many rows of the messages a step of the schedule reads. */
+  function rowsRead({ db }: Tables, step: (db: Db) => Promise<unknown>): Promise<number> {
+    return db.transaction(async (transaction) => {
+      const soFar = async () => {
+        const [row] = await transaction.execute<{ read: number }>(sql`
+          SELECT (seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS read
+          FROM pg_stat_xact_user_tables WHERE relid = 'lastword.messages'::regclass`)
+        return row?.read ?? Number.NaN
+      }
+      const before = await soFar()
+      await step(transaction)
+      return (await soFar()) - before
+    })
+  }
+
+  it.each([
+    ['no statistics', []],
+    ['statistics of a time when nothing was due', ['later']],
+    ['statistics', ['now', 'later']],
+  ])('is read no further than what is claimed or asked about, with %s', async (_title, analyzed) => {
+    const tables = await openTables()
+    try {
+      const { db } = tables
+      const later = Array.from({ length: LOT }, (_, index) => message(`later-${index}`, { nextPollAt: fromNow(HOUR) }))
+      await trackMessages(db, later)
+      if (analyzed.includes('later')) await db.execute(sql`ANALYZE ${messages}`)
+      const due = Array.from({ length: DUE }, (_, index) => message(String(index)))
+      await trackMessages(db, due)
+      if (analyzed.includes('now')) await db.execute(sql`ANALYZE ${messages}`)
+
+      const claim = { account: 'seven', claim: randomUUID(), leaseMs: MINUTE }
+      const read = await rowsRead(tables, (within) => claimDue(within, { ...claim, limit: LOT }))
+      // Each is read to be found, to be locked and to be updated.
+      expect(read).toBeLessThanOrEqual(3 * LOT)
+
+      const lot = await claimDue(db, { ...claim, limit: LOT })
+      expect(lot).toHaveLength(LOT)
+      const messageIds = lot.slice(0, BATCH).map(({ messageId }) => messageId)
+      const check = (marginMs: number) =>
+        rowsRead(tables, async (within) => {
+          expect((await checkClaim(within, { ...claim, messageIds, marginMs })).held).toHaveLength(BATCH)
+        })
+      expect(await check(0)).toBe(BATCH)
+      // With the lease renewed.
+      expect(await check(2 * MINUTE)).toBeLessThanOrEqual(3 * BATCH)
+      const accounts = await findDueAccounts(db, ['seven', 'none'])
+      expect(accounts).toEqual(new Set(['seven']))
+      expect(await rowsRead(tables, (within) => findDueAccounts(within, ['seven', 'none']))).toBe(1)
+    } finally {
+      await tables.close()
+    }
   })
 })
