@@ -49,7 +49,10 @@ async function measureLevel(
   await bench.services.clearRedis()
   const postgresBytes = await postgresBytesPerMessage(installation)
   const redisBytes = (await restingRedisBytes(bench, installation)) - emptyRedis
-  const idle = await idleCost({ ...bench, counts: { ...counts, watchIdleS: part(counts.watchIdleS) } }, installation)
+  const idle = await idleCost(
+    { ...bench, counts: { ...counts, watchIdleS: part(counts.watchIdleS), idleRestMs: part(counts.idleRestMs) } },
+    installation,
+  )
   const claimMs = await timeOfClaims(installation, outstanding, part(counts.claims))
   const watched = await watchWorker(
     { ...bench, counts: { ...counts, watchWorkerS: part(counts.watchWorkerS / 2) } },

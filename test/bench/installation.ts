@@ -58,6 +58,9 @@ interface ServiceOptions {
   account?: object
 }
 
+/** As in docker-compose.yml. */
+const WORKER_NODE_OPTIONS = '--max-semi-space-size=8'
+
 /** Runs `lastword api` or `lastword worker`; `url` is where the API listens. */
 export async function startService(
   command: 'api' | 'worker',
@@ -71,6 +74,7 @@ export async function startService(
       QUEUE_URL: services.redisUrl,
       ACCOUNTS: JSON.stringify([settingsOf(sandbox, account)]),
       PORT: '0',
+      ...(command === 'worker' ? { NODE_OPTIONS: WORKER_NODE_OPTIONS } : {}),
     },
     ready: /listening on (http:\/\/[^,]+),|"working"/,
   })

@@ -2,7 +2,7 @@
  * The bench: measures Lastword and what people would otherwise build, one after the other on the same machine in the
  * same run, and prints the ratios.
  *
- *   npm run bench                                  all figures, about twelve minutes on two cores
+ *   npm run bench                                  all figures, about fifteen minutes on two cores
  *   npm run bench -- --quick                       everything once with small numbers, for CI
  *   npm run bench -- --only settle,webhooks        some of the measures
  *   npm run bench -- --growth --svg growth.svg     the figures at 10 thousand to 5 million outstanding messages

@@ -134,35 +134,45 @@ export async function watchWorker(
   }
 }
 
-/** CPU time of api, worker, Postgres and Redis while nothing is due, in percent of one core. */
+/**
+ * CPU time that api, worker, Postgres and Redis use while nothing is due, in percent of one core; of the two servers what
+ * they use more than when nobody asks them anything.
+ */
 export async function idleCost(
   { services, counts }: Bench,
   installation: Installation,
 ): Promise<{ value: number; details: Record<string, number> }> {
+  const servers = {
+    postgresPercent: () => treeCpuSeconds(services.postgresPid ?? 0),
+    redisPercent: () => cpuSeconds(services.redisPid),
+  }
+  await installation.sql.unsafe('CHECKPOINT')
+  await delay(counts.restMs)
+  const alone = await watchCpu(servers, counts.watchIdleS)
   const api = await startService('api', { services, installation, sandbox: NO_PROVIDER })
   const worker = await startService('worker', { services, installation, sandbox: NO_PROVIDER })
   try {
-    await delay(counts.restMs)
-    const use = () => ({
-      api: cpuSeconds(api.pid) ?? Number.NaN,
-      worker: cpuSeconds(worker.pid) ?? Number.NaN,
-      postgres: treeCpuSeconds(services.postgresPid ?? 0) ?? Number.NaN,
-      redis: cpuSeconds(services.redisPid) ?? Number.NaN,
-    })
-    const before = use()
-    const begun = performance.now()
-    await delay(counts.watchIdleS * 1000)
-    const after = use()
-    const seconds = (performance.now() - begun) / 1000
-    const percent = (part: keyof typeof before) => (100 * (after[part] - before[part])) / seconds
-    const details = {
-      apiPercent: percent('api'),
-      workerPercent: percent('worker'),
-      postgresPercent: percent('postgres'),
-      redisPercent: percent('redis'),
-    }
+    await delay(counts.idleRestMs)
+    const ours = { apiPercent: () => cpuSeconds(api.pid), workerPercent: () => cpuSeconds(worker.pid) }
+    const used = await watchCpu({ ...ours, ...servers }, counts.watchIdleS)
+    const details = Object.fromEntries(
+      Object.entries(used).map(([part, percent]) => [part, Math.max(0, percent - (alone[part] ?? 0))]),
+    )
     return { value: Object.values(details).reduce((sum, value) => sum + value, 0), details }
   } finally {
     await Promise.all([api.stop(), worker.stop()])
   }
+}
+
+/** CPU time of each part over so many seconds, in percent of one core. */
+async function watchCpu(
+  parts: Record<string, () => number | undefined>,
+  seconds: number,
+): Promise<Record<string, number>> {
+  const read = () => Object.entries(parts).map(([part, use]) => [part, use() ?? Number.NaN] as const)
+  const before = new Map(read())
+  const begun = performance.now()
+  await delay(seconds * 1000)
+  const took = (performance.now() - begun) / 1000
+  return Object.fromEntries(read().map(([part, use]) => [part, (100 * (use - (before.get(part) ?? 0))) / took]))
 }
