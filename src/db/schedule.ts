@@ -154,8 +154,8 @@ interface HeldRow extends ClaimedRow {
 }
 
 /**
- * Looks again at a claimed batch just before its request. A lease with less than `marginMs` left is renewed: as long as
- * the claim stands on the row nobody else has taken it, and after the renewal nobody can.
+ * Looks again at a claimed batch just before its request. Leases with less than `marginMs` left are renewed: as long as
+ * the claim stands on a row nobody else has taken it, and after the renewal nobody can.
  */
 export async function checkClaim(
   db: Db,
@@ -171,10 +171,9 @@ export async function checkClaim(
   )
   const settled = rows.filter((row) => row.final).length
   const held = rows.filter((row) => row.held)
-  const safe = held.filter((row) => row.safe).map(toClaimed)
-  if (safe.length === held.length) return { held: safe, settled }
-  const messageIds = held.filter((row) => !row.safe).map((row) => row.message_id)
-  return { held: [...safe, ...(await extendClaim(db, { ...batch, messageIds, leaseMs }))], settled }
+  if (held.every((row) => row.safe)) return { held: held.map(toClaimed), settled }
+  const messageIds = held.map((row) => row.message_id)
+  return { held: await extendClaim(db, { ...batch, messageIds, leaseMs }), settled }
 }
 
 export interface ClaimedBatch {
