@@ -300,7 +300,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
       await passTime(5 * MINUTE)
       await allTried(service)
     }
-    expect(receiver.attempts.length - before).toBeGreaterThan(2 * messageIds.length)
+    expect(receiver.attempts.length - before).toBeGreaterThan(3 * messageIds.length)
     expect(takenBy(receiver)).toEqual([])
     await apply(messageIds, 'read', 4)
 

@@ -28,7 +28,7 @@ const LEASE_MS = 6_000
 const BATCH = 10
 const MESSAGES = 400
 /** From the check of a claim to the moment its request is noted at the provider. */
-const ON_ITS_WAY_MS = 1_500
+const ON_ITS_WAY_MS = 500
 
 function accountAt(sandbox: Sandbox, more: object = {}) {
   const polling = { firstAfter: '1h', maxInterval: '1h' }

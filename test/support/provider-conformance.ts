@@ -61,7 +61,7 @@ const SOME_TIME = new Date('2026-06-15T10:00:00.000Z')
 const NEVER = new AbortController().signal
 const NOT_IN_ANY_TABLE = ['no-such-word', 'constructor', '__proto__', 'toString', '987654']
 /** Longest that reading one body of a megabyte may take, on a busy machine. */
-const SLOWEST_MS = 10_000
+const SLOWEST_MS = 3_000
 
 export function describeProvider(fixture: ProviderFixture): void {
   const provider = fixture.provider as unknown as Provider
