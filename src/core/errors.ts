@@ -11,6 +11,7 @@ const CODES = {
   INPUT_INVALID: { status: 400, title: 'Invalid request', retryable: false },
   UNAUTHORIZED: { status: 401, title: 'Unauthorized', retryable: false },
   FORBIDDEN: { status: 403, title: 'Forbidden', retryable: false },
+  TOO_LARGE: { status: 413, title: 'Too large', retryable: false },
   NOT_FOUND: { status: 404, title: 'Not found', retryable: false },
   /** What was asked for existed and has been deleted for its age. */
   GONE: { status: 410, title: 'Gone', retryable: false },

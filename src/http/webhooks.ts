@@ -10,9 +10,12 @@ import type { Db } from '../db/client.ts'
 import type { ReportWriter } from '../db/report-writer.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Account } from '../providers/provider.ts'
+import { readWebhook } from '../providers/receipt.ts'
+import { MOST_BODY_BYTES } from '../providers/receipt-text.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
 import { isSameSecret } from './auth.ts'
+import { sendProblem } from './errors.ts'
 
 export interface WebhookRoutesOptions {
   db: Db
@@ -23,7 +26,6 @@ export interface WebhookRoutesOptions {
   publicUrl: string | undefined
 }
 
-const WEBHOOK_BODY_BYTES = 1024 * 1024
 /** Providers wait five seconds at least; an answer after that is as good as none. */
 const COMMIT_WITHIN_MS = 4_500
 
@@ -32,33 +34,85 @@ interface WebhookPath {
   token?: string
 }
 
-/** Registers the public webhook routes on a server scope of their own: bodies are kept raw there. */
+type WebhookHttpRequest = FastifyRequest<{ Params: WebhookPath }>
+
+const URLS = ['/webhooks/:account', '/webhooks/:account/:token']
+const ALLOWED = 'GET, HEAD, POST'
+
+/** Registers the public webhook routes on a server scope of their own: bodies are kept raw there, whatever their type. */
 export function registerWebhookRoutes(server: FastifyInstance, options: WebhookRoutesOptions): void {
   server.removeAllContentTypeParsers()
-  server.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: WEBHOOK_BODY_BYTES }, (_request, body, done) =>
+  server.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MOST_BODY_BYTES }, (_request, body, done) =>
     done(null, body),
   )
-  const handler = (request: FastifyRequest<{ Params: WebhookPath }>) => receive(options, request)
-  for (const url of ['/webhooks/:account', '/webhooks/:account/:token']) {
-    server.route<{ Params: WebhookPath }>({ method: ['GET', 'POST'], url, handler })
+  // The server would refuse a content type that is none; here it is a hint for whoever reads the body.
+  server.decorateRequest('contentType', '')
+  server.addHook('onRequest', async (request) => {
+    request.setDecorator('contentType', request.raw.headers['content-type'] ?? '')
+    delete request.raw.headers['content-type']
+  })
+  for (const url of URLS) {
+    server.route<{ Params: WebhookPath }>({
+      method: ['GET', 'POST'],
+      url,
+      exposeHeadRoute: false,
+      handler: (request) => receive(options, request),
+    })
+    // A link checker's request: it changes nothing.
+    server.head<{ Params: WebhookPath }>(url, (request, reply) => {
+      findAccount(options, request)
+      return reply.send()
+    })
+    server.route({
+      method: ['PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+      url,
+      handler: (_request, reply) =>
+        sendProblem(reply.header('allow', ALLOWED), 405, 'Method not allowed', `Expected one of ${ALLOWED}.`, {
+          code: 'METHOD_NOT_ALLOWED',
+        }),
+    })
   }
 }
 
-async function receive(options: WebhookRoutesOptions, request: FastifyRequest<{ Params: WebhookPath }>) {
-  const { accounts, writer, metrics, publicUrl } = options
-  const account = accounts.get(request.params.account)
+function findAccount({ accounts, host }: WebhookRoutesOptions, { params }: WebhookHttpRequest): Account {
+  const account = accounts.get(params.account)
   if (!account) throw new LastwordError('NOT_FOUND', 'No such account is configured here; correct the webhook URL.')
+  authorize(account, params.token, host)
+  return account
+}
+
+/** The body of a GET, which the server leaves unread; some senders put their fields there. */
+async function bodyOf(request: WebhookHttpRequest): Promise<Buffer> {
+  if (Buffer.isBuffer(request.body)) return request.body
+  const pieces: Buffer[] = []
+  let bytes = 0
+  for await (const piece of request.raw) {
+    bytes += piece.length
+    if (bytes > MOST_BODY_BYTES) {
+      throw new LastwordError('TOO_LARGE', `The body is too large; expected at most ${MOST_BODY_BYTES} bytes.`)
+    }
+    pieces.push(piece)
+  }
+  return Buffer.concat(pieces)
+}
+
+async function receive(options: WebhookRoutesOptions, request: WebhookHttpRequest) {
+  const { writer, metrics, publicUrl } = options
+  const account = findAccount(options, request)
   try {
-    authorize(account, request.params.token, options.host)
-    const { reports, ignored, skipped, nonce } = providerOf(account).readWebhook(account, {
+    const { reports, ignored, skipped, nonce } = await readWebhook(providerOf(account), account, {
       method: request.method,
       publicUrl: publicUrl && publicUrl + request.raw.url,
       path: request.raw.url ?? '',
-      query: request.query as Record<string, unknown>,
-      headers: request.headers,
-      body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
+      headers: { ...request.headers, 'content-type': request.getDecorator<string>('contentType') },
+      body: await bodyOf(request),
       receivedAt: new Date(),
     })
+    if (ignored !== undefined) {
+      request.log.info({ account: account.name, ignored }, 'a webhook without a delivery receipt was accepted')
+      metrics.webhooks.inc({ account: account.name, result: 'ignored' })
+      return { reports: 0, ignored }
+    }
     if (nonce && !(await withinPatience(rememberNonce(options.db, { account: account.name, ...nonce })))) {
       throw new LastwordError('UNAUTHORIZED', 'The nonce of the signature was used before, with another body.')
     }
@@ -68,8 +122,8 @@ async function receive(options: WebhookRoutesOptions, request: FastifyRequest<{ 
       metrics.webhooks.inc({ account: account.name, result: 'skipped a message' }, skipped.length)
       request.log.warn({ account: account.name, skipped }, 'a webhook holds messages that cannot be read')
     }
-    metrics.webhooks.inc({ account: account.name, result: ignored ? 'ignored' : 'accepted' })
-    return ignored ? { reports: 0, ignored } : { reports: reports.length }
+    metrics.webhooks.inc({ account: account.name, result: 'accepted' })
+    return { reports: reports.length }
   } catch (error) {
     const code = error instanceof LastwordError ? error.code.toLowerCase() : 'failed'
     metrics.webhooks.inc({ account: account.name, result: code })

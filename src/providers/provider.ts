@@ -105,10 +105,26 @@ export interface WebhookRequest {
   publicUrl: string | undefined
   /** The path with its query, as received. */
   path: string
-  query: Readonly<Record<string, unknown>>
   headers: Readonly<Record<string, string | string[] | undefined>>
+  /** The body as received. */
   body: Buffer
   receivedAt: Date
+}
+
+/** What a signed request must not repeat with another body. */
+export interface Nonce {
+  value: string
+  bodyDigest: string
+  validForMs: number
+}
+
+/** What a provider's module reads out of the values of a request. */
+export interface ReceiptReading {
+  reports: StatusReport[]
+  /** Why parts of it are no receipts of this account: another event, a message without a reference. */
+  ignored: string[]
+  /** Receipts that could not be read, by their place. */
+  issues: Issue[]
 }
 
 /** What a webhook said. */
@@ -119,7 +135,7 @@ export interface WebhookReading {
   /** Messages of the request that could not be read, beside others that could. */
   skipped?: Issue[]
   /** The nonce of a signed request: a request that repeats it with another digest is refused. */
-  nonce?: { value: string; bodyDigest: string; validForMs: number }
+  nonce?: Nonce
 }
 
 export interface Provider<A extends Account = Account> {
@@ -140,8 +156,13 @@ export interface Provider<A extends Account = Account> {
   /** How webhook subscriptions are managed, where the provider has an interface for that. */
   hooks?(account: A): HookApi
   /**
-   * Checks and reads one webhook request.
-   * Throws UNAUTHORIZED for a signature that is truly wrong, INPUT_INVALID for a body that cannot be read.
+   * Checks who sent a webhook request, where the provider signs. `inflated` is the body without its compression.
+   * Throws UNAUTHORIZED for a signature that is truly wrong, UNAVAILABLE for one that cannot be checked here.
    */
-  readWebhook(account: A, request: WebhookRequest): WebhookReading
+  verifyWebhook?(account: A, request: WebhookRequest & { inflated: Buffer }): Nonce | undefined
+  /**
+   * Reads the receipts in the values of one request: JSON, XML as objects, or fields, whatever the wrapping was
+   * (receipt.ts). Never throws.
+   */
+  readReceipts(account: A, content: unknown, receivedAt: Date): ReceiptReading
 }

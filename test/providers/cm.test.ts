@@ -1,10 +1,12 @@
+import { stringify } from 'node:querystring'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LastwordError } from '../../src/core/errors.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import type { CmAccount } from '../../src/providers/cm/account.ts'
 import { cm } from '../../src/providers/cm/cm.ts'
-import type { WebhookRequest } from '../../src/providers/provider.ts'
+import type { Provider, WebhookRequest } from '../../src/providers/provider.ts'
+import { readWebhook } from '../../src/providers/receipt.ts'
 
 const account: CmAccount = cm.accountSchema.parse({ name: 'cm', provider: 'cm', productToken: 'token-of-cm' })
 const RECEIVED_AT = new Date('2023-09-15T11:24:05.000Z')
@@ -18,11 +20,10 @@ const CODES: [string, Status][] = [
 ]
 
 function read(body: unknown, changes: Partial<WebhookRequest> = {}) {
-  return cm.readWebhook(account, {
+  return readWebhook(cm as Provider<never> as Provider, account, {
     method: 'POST',
     publicUrl: undefined,
     path: '/webhooks/cm/token',
-    query: {},
     headers: {},
     body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
     receivedAt: RECEIVED_AT,
@@ -30,9 +31,9 @@ function read(body: unknown, changes: Partial<WebhookRequest> = {}) {
   })
 }
 
-function thrownBy(action: () => unknown): unknown {
+async function thrownBy(action: () => unknown): Promise<unknown> {
   try {
-    action()
+    await action()
   } catch (error) {
     return error
   }
@@ -66,7 +67,7 @@ const message = (changes: object = {}, status: object = {}) => ({
 const envelope = (msg: unknown) => ({ messages: { msg } })
 
 describe('the account', () => {
-  it('has cautious defaults, because the limits are not documented', () => {
+  it('has cautious defaults, because the limits are not documented', async () => {
     expect(account).toEqual({
       name: 'cm',
       provider: 'cm',
@@ -83,7 +84,7 @@ describe('the account', () => {
     })
   })
 
-  it('can be told otherwise', () => {
+  it('can be told otherwise', async () => {
     const other = {
       query: 'off',
       requestsPerSecond: 1,
@@ -123,7 +124,7 @@ describe('references and recipients', () => {
     ['a,b', undefined],
     ['ä', undefined],
     ['a\u0000', undefined],
-  ])('normalizes the reference %j to %j', (reference, expected) => {
+  ])('normalizes the reference %j to %j', async (reference, expected) => {
     expect(cm.normalizeMessageId(reference)).toBe(expected)
   })
 
@@ -230,20 +231,20 @@ describe('a receipt in JSON', () => {
       envelope([message({ reference: '' }), 7, message(), message({}, { code: '' })]),
       [withText],
     ],
-  ])('is read %s', (_, body, reports) => {
-    expect(read(body).reports).toEqual(reports)
+  ])('is read %s', async (_, body, reports) => {
+    expect((await read(body)).reports).toEqual(reports)
   })
 
-  it('names the messages that could not be read beside those that could', () => {
-    const { skipped, ...rest } = read(envelope([message({ reference: '' }), message()]))
+  it('names the messages that could not be read beside those that could', async () => {
+    const { skipped, ...rest } = await read(envelope([message({ reference: '' }), message()]))
     expect(rest).toEqual({ reports: [withText] })
     expect(skipped).toEqual([
       { path: expect.stringContaining('reference'), message: expect.stringContaining('expected') },
     ])
   })
 
-  it.each(CODES)('is read with the code %s as %s', (rawStatus, status) => {
-    expect(read(envelope(message({}, { code: rawStatus, errorDescription: '' })))).toEqual({
+  it.each(CODES)('is read with the code %s as %s', async (rawStatus, status) => {
+    expect(await read(envelope(message({}, { code: rawStatus, errorDescription: '' })))).toEqual({
       reports: [delivered({ status, rawStatus })],
     })
   })
@@ -257,14 +258,14 @@ describe('a receipt in JSON', () => {
     ['seconds of Unix as a number', 1_694_777_043, '2023-09-15T11:24:03.000Z'],
     ['no time', undefined, RECEIVED_AT.toISOString()],
     ['an empty time', '', RECEIVED_AT.toISOString()],
-  ])('has its time in Amsterdam: %s', (_, received, occurredAt) => {
-    expect(read(envelope(message({ received })))).toEqual({
+  ])('has its time in Amsterdam: %s', async (_, received, occurredAt) => {
+    expect(await read(envelope(message({ received })))).toEqual({
       reports: [{ ...withText, occurredAt: new Date(occurredAt) }],
     })
   })
 
-  it('keeps a time that is none', () => {
-    expect(read(envelope(message({ received: 'soon' })))).toEqual({
+  it('keeps a time that is none', async () => {
+    expect(await read(envelope(message({ received: 'soon' })))).toEqual({
       reports: [delivered({ occurredAt: RECEIVED_AT, details: { received: 'soon', errorDescription: 'Delivered' } })],
     })
   })
@@ -274,8 +275,10 @@ describe('a receipt in JSON', () => {
     ['late in the first pass, when the second would lie ahead', '2026-10-25T01:29:00Z', '2026-10-25T00:30:00.000Z'],
     ['in the second pass', '2026-10-25T01:30:02Z', '2026-10-25T01:30:00.000Z'],
     ['a day later', '2026-10-26T00:00:00Z', '2026-10-25T01:30:00.000Z'],
-  ])('that was made in the doubled hour and arrives %s', (_, receivedAt, occurredAt) => {
-    const reading = read(envelope(message({ received: '2026-10-25T02:30:00' })), { receivedAt: new Date(receivedAt) })
+  ])('that was made in the doubled hour and arrives %s', async (_, receivedAt, occurredAt) => {
+    const reading = await read(envelope(message({ received: '2026-10-25T02:30:00' })), {
+      receivedAt: new Date(receivedAt),
+    })
     expect(reading).toEqual({ reports: [{ ...withText, occurredAt: new Date(occurredAt) }] })
   })
 
@@ -283,16 +286,19 @@ describe('a receipt in JSON', () => {
     ['braces that are not closed', '{"messages":{"msg":{"reference":"secret-1"', 1, 43, '"," or "}"'],
     ['a line without a comma', '{"messages":{\n"a":"secret-1"\n"b":""}}', 3, 1, '"," or "}"'],
     ['a template that was not filled in', '{"messages":{"msg":{"reference":secret-1}}}', 1, 33, 'a value'],
-  ])('is refused with the place of the mistake, not with what stands there: %s', (_, body, line, column, expected) => {
-    const error = thrownBy(() => read(body))
-    expect(error).toBeInstanceOf(LastwordError)
-    expect(error).toMatchObject({
-      code: 'INPUT_INVALID',
-      message: `Expected a delivery receipt in JSON, found a mistake at line ${line}, column ${column}: ${expected} should stand there.`,
-    })
-  })
+  ])(
+    'is refused with the place of the mistake, not with what stands there: %s',
+    async (_, body, line, column, expected) => {
+      const error = await thrownBy(() => read(body))
+      expect(error).toBeInstanceOf(LastwordError)
+      expect(error).toMatchObject({
+        code: 'INPUT_INVALID',
+        message: `Expected a delivery receipt in JSON, found a mistake at line ${line}, column ${column}: ${expected} should stand there.`,
+      })
+    },
+  )
 
-  it('is refused when it is nested without end', () => {
+  it('is refused when it is nested without end', async () => {
     const body = envelope(message({ more: JSON.parse('['.repeat(50) + ']'.repeat(50)) }))
     const nested = thrownBy(() => read(body))
     expect(nested).toMatchObject({
@@ -319,8 +325,8 @@ describe('a receipt in JSON', () => {
         'messages.msg[1].status.code',
       ],
     ],
-  ])('is refused for %s', (_, body, paths) => {
-    const error = thrownBy(() => read(body))
+  ])('is refused for %s', async (_, body, paths) => {
+    const error = await thrownBy(() => read(body))
     expect(error).toBeInstanceOf(LastwordError)
     expect(error).toMatchObject({
       code: 'INPUT_INVALID',
@@ -376,8 +382,8 @@ describe('a receipt in XML', () => {
     ],
     ['beside others that cannot be read', `<MESSAGES>${msg('a b')}${msg()}</MESSAGES>`, [delivered()]],
     ['with attributes on a leaf', `<MESSAGES>${msg().replace('<TO>', '<TO type="n">')}</MESSAGES>`, [delivered()]],
-  ])('is read %s', (_, body, reports) => {
-    expect(read(body).reports).toEqual(reports)
+  ])('is read %s', async (_, body, reports) => {
+    expect((await read(body)).reports).toEqual(reports)
   })
 
   it.each<[string, string, string]>([
@@ -394,15 +400,15 @@ describe('a receipt in XML', () => {
     ['nothing but a bracket', '<', 'a mistake at line 1'],
     ['elements nested without end', '<a>'.repeat(100) + '</a>'.repeat(100), 'elements nested or named'],
     ['a name that is dangerous', '<__proto__>1</__proto__>', 'elements nested or named'],
-  ])('is refused for %s', (_, body, found) => {
-    const error = thrownBy(() => read(body))
+  ])('is refused for %s', async (_, body, found) => {
+    const error = await thrownBy(() => read(body))
     expect(error).toBeInstanceOf(LastwordError)
     expect(error).toMatchObject({ code: 'INPUT_INVALID', message: expect.stringContaining(found) })
     expect(error).not.toMatchObject({ message: expect.stringContaining('order-4711') })
   })
 
-  it('is refused for HTML, which is no receipt', () => {
-    expect(thrownBy(() => read('<html><body>Hello</body></html>'))).toMatchObject({
+  it('is refused for HTML, which is no receipt', async () => {
+    expect(await thrownBy(() => read('<html><body>Hello</body></html>'))).toMatchObject({
       code: 'INPUT_INVALID',
       issues: [{ path: 'reference' }, { path: 'status.code' }],
     })
@@ -452,11 +458,15 @@ describe('a receipt as form or query', () => {
         details: undefined,
       } as never,
     ],
-  ])('is read in the vocabulary of %s', (_, fields, report) => {
-    expect(read(new URLSearchParams(fields).toString())).toEqual({ reports: [report] })
-    expect(read('', { method: 'GET', query: fields })).toEqual({ reports: [report] })
-    expect(read('', { query: fields })).toEqual({ reports: [report] })
-    expect(read(new URLSearchParams(fields).toString(), { headers: { 'content-type': 'application/json' } })).toEqual({
+  ])('is read in the vocabulary of %s', async (_, fields, report) => {
+    expect(await read(new URLSearchParams(fields).toString())).toEqual({ reports: [report] })
+    expect(await read('', { method: 'GET', path: `/webhooks/cm/token?${stringify(fields)}` })).toEqual({
+      reports: [report],
+    })
+    expect(await read('', { path: `/webhooks/cm/token?${stringify(fields)}` })).toEqual({ reports: [report] })
+    expect(
+      await read(new URLSearchParams(fields).toString(), { headers: { 'content-type': 'application/json' } }),
+    ).toEqual({
       reports: [report],
     })
   })
@@ -465,8 +475,8 @@ describe('a receipt as form or query', () => {
     ['a text', 'hello', 'reference'],
     ['two references', 'reference=a&reference=b&statuscode=2', 'reference'],
     ['a reference without a code', 'reference=a', 'status.code'],
-  ])('is refused for %s', (_, body, path) => {
-    expect(thrownBy(() => read(body))).toMatchObject({
+  ])('is refused for %s', async (_, body, path) => {
+    expect(await thrownBy(() => read(body))).toMatchObject({
       code: 'INPUT_INVALID',
       issues: expect.arrayContaining([{ path, message: expect.stringMatching(/^expected /) }]),
     })
@@ -476,7 +486,7 @@ describe('a receipt as form or query', () => {
 describe('the request by which the set-up screen tests the URL', () => {
   it.each<[string, unknown, Partial<WebhookRequest>]>([
     ['a GET without anything', '', { method: 'GET' }],
-    ['a GET with empty fields', '', { method: 'GET', query: { REFERENCE: '', STATUS: '', GSM: '' } }],
+    ['a GET with empty fields', '', { method: 'GET', path: '/webhooks/cm/token?REFERENCE=&STATUS=&GSM=' }],
     ['a POST without a body', '', {}],
     ['a POST of blanks', ' \r\n', {}],
     ['an empty object', '{}', {}],
@@ -487,13 +497,13 @@ describe('the request by which the set-up screen tests the URL', () => {
     ['an empty element', '<MESSAGES/>', {}],
     ['empty elements', '<MESSAGES><MSG RECEIVED=""><TO/><STATUS><CODE/></STATUS></MSG></MESSAGES>', {}],
     ['empty fields', 'reference=&statuscode=&to=', {}],
-  ])('is answered and ignored: %s', (_, body, request) => {
-    expect(read(body, request)).toEqual({ reports: [], ignored: 'the request carries no message' })
+  ])('is answered and ignored: %s', async (_, body, request) => {
+    expect(await read(body, request)).toEqual({ reports: [], ignored: 'the request carries no message' })
   })
 })
 
 describe('whatever comes', () => {
-  it('throws nothing but INPUT_INVALID and reports only on references and numbers in normal form', () => {
+  it('throws nothing but INPUT_INVALID and reports only on references and numbers in normal form', async () => {
     const value = fc.oneof(fc.jsonValue(), fc.constantFrom('2', '3', 'a', '0031', '', 2, null, '__proto__'))
     const names = ['reference', 'status', 'to', 'code', 'received', 'msg', 'messages', '#text', 'statuscode', 'GSM']
     const loose = fc.dictionary(
@@ -522,29 +532,33 @@ describe('whatever comes', () => {
       xml,
       loose.map((object) => JSON.stringify(object)),
     )
-    fc.assert(
-      fc.property(body, fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.array(fc.string()))), (text, query) => {
-        const outcome = orError(() => read(text, { query }))
-        if (outcome instanceof Error) {
-          expect(outcome).toBeInstanceOf(LastwordError)
-          expect(outcome).toMatchObject({ code: 'INPUT_INVALID' })
-          return
-        }
-        expect(outcome.reports.length === 0).toBe(outcome.ignored !== undefined)
-        for (const { messageId, recipient, occurredAt } of outcome.reports) {
-          expect(cm.normalizeMessageId(messageId)).toBe(messageId)
-          if (recipient !== undefined) expect(recipient).toMatch(/^[1-9]\d*$/)
-          expect(occurredAt.getTime()).not.toBeNaN()
-        }
-      }),
+    await fc.assert(
+      fc.asyncProperty(
+        body,
+        fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.array(fc.string()))),
+        async (text, query) => {
+          const outcome = await orError(() => read(text, { path: `/webhooks/cm/token?${stringify(query)}` }))
+          if (outcome instanceof Error) {
+            expect(outcome).toBeInstanceOf(LastwordError)
+            expect(outcome).toMatchObject({ code: 'INPUT_INVALID' })
+            return
+          }
+          expect(outcome.reports.length === 0).toBe(outcome.ignored !== undefined)
+          for (const { messageId, recipient, occurredAt } of outcome.reports) {
+            expect(cm.normalizeMessageId(messageId)).toBe(messageId)
+            if (recipient !== undefined) expect(recipient).toMatch(/^[1-9]\d*$/)
+            expect(occurredAt.getTime()).not.toBeNaN()
+          }
+        },
+      ),
       { numRuns: 2000 },
     )
   })
 })
 
-function orError<T>(action: () => T): T | Error {
+async function orError<T>(action: () => Promise<T>): Promise<T | Error> {
   try {
-    return action()
+    return await action()
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error))
   }

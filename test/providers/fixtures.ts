@@ -7,7 +7,7 @@ import type { ProviderFixture } from '../support/provider-conformance.ts'
 
 function post(path: string, body: Buffer, receivedAt: Date): WebhookRequest {
   const headers = { 'content-type': 'application/json' }
-  return { method: 'POST', publicUrl: `https://example.com${path}`, path, query: {}, headers, body, receivedAt }
+  return { method: 'POST', publicUrl: `https://example.com${path}`, path, headers, body, receivedAt }
 }
 
 /** Local times of Berlin and Amsterdam, which agree; in the doubled hour the moment of arrival may decide. */
@@ -27,13 +27,56 @@ const SEVEN_STATUSES: Readonly<Record<string, Status>> = {
   ACCEPTED: 'accepted',
   TRANSMITTED: 'transmitted',
   BUFFERED: 'buffered',
-  UNKNOWN: 'accepted',
+  UNKNOWN: 'unknown',
+  READ: 'read',
   DELIVERED: 'delivered',
   NOTDELIVERED: 'undelivered',
   EXPIRED: 'expired',
   REJECTED: 'rejected',
   FAILED: 'failed',
 }
+
+/** As recorded and documented: by subscription, flat by an older call-back, and RCS. */
+const SEVEN_PAYLOADS = [
+  {
+    data: {
+      msg_id: '77149843739',
+      status: 'TRANSMITTED',
+      timestamp: '2021-08-24 08:08:00.000000',
+      foreign_id: 'Größe',
+    },
+    webhook_event: 'dlr',
+    webhook_timestamp: '2021-08-24T08:08:00+02:00',
+  },
+  { webhook_event: 'DLR', msg_id: 77149843739, status: 'DELIVERED', timestamp: '2021-08-24 08:08:00.000' },
+  { msg_id: '77149843739', status: 'UNKNOWN', timestamp: '2021-08-24 08:08:00.000' },
+  {
+    webhook_event: 'rcs_dlr',
+    data: {
+      agent_id: 'a b',
+      sender: 'Café & Co',
+      status: 'READ',
+      msg_id: '77149843739',
+      timestamp: '2021-08-24 08:08:00',
+    },
+  },
+]
+
+const CM_PAYLOADS = [
+  {
+    messages: {
+      msg: {
+        received: '2023-09-15T13:24:03',
+        to: '00917073935263',
+        reference: 'gid://shop/Sms/1c',
+        status: { code: '3', errorCode: '5', errorDescription: 'AT&T: Empfänger <unbekannt>' },
+        operator: '20408',
+      },
+    },
+  },
+  { REFERENCE: 'n/a', STATUS: '2', GSM: '0031612345678', DATETIME_S: '2023-09-15 13:24:03', STATUSISSUCCESS: '1' },
+  { reference: '0d4e8a54-2b3f-4c5d-9e6f-7a8b9c0d1e2f', statuscode: 4, to: '+31612345678', channel: 'WhatsApp' },
+]
 
 const sevenFixture: ProviderFixture = {
   provider: seven as Provider<never>,
@@ -50,14 +93,16 @@ const sevenFixture: ProviderFixture = {
       ['77232007287', '77232007287'],
       [' 77232007195 ', '77232007195'],
     ],
-    refused: ['1,2', '1&x=2', 'a b'],
+    refused: ['1,2', '1&x=2', 'a b', 'ä'],
   },
   recipients: [['0049 170 123-4567', '491701234567']],
   webhook: {
     statuses: SEVEN_STATUSES,
-    request: (_, body, receivedAt) => post('/webhooks/seven/webhook-token-0b7d6a5e4c3f2a1908d7', body, receivedAt),
+    request: (_, body, receivedAt, query = '') =>
+      post(`/webhooks/seven/webhook-token-0b7d6a5e4c3f2a1908d7${query}`, body, receivedAt),
     body: ({ messageId, status, time }) =>
       JSON.stringify({ webhook_event: 'dlr', data: { msg_id: messageId, status, timestamp: time.replace('T', ' ') } }),
+    payloads: SEVEN_PAYLOADS,
     times: receivedSoonAfter,
   },
   lookups: {
@@ -92,8 +137,11 @@ const cmFixture: ProviderFixture = {
     normal: [
       ['order-4711', 'order-4711'],
       [' Order4712\t', 'Order4712'],
+      ['gid://shop/Sms/1c', 'gid://shop/Sms/1c'],
+      ['n/a', 'n/a'],
+      ['0d4e8a54-2b3f-4c5d-9e6f-7a8b9c0d1e2f', '0d4e8a54-2b3f-4c5d-9e6f-7a8b9c0d1e2f'],
     ],
-    refused: ['a b', 'a,b', 'x'.repeat(33)],
+    refused: ['a\nb', 'a\u202eb', 'x'.repeat(256)],
   },
   recipients: [
     ['0031612345678', '31612345678'],
@@ -102,7 +150,8 @@ const cmFixture: ProviderFixture = {
   ],
   webhook: {
     statuses: { 0: 'accepted', 1: 'rejected', 2: 'delivered', 3: 'failed', 4: 'read' },
-    request: (_, body, receivedAt) => post('/webhooks/cm/webhook-token-77aa66bb55cc44dd33ee', body, receivedAt),
+    request: (_, body, receivedAt, query = '') =>
+      post(`/webhooks/cm/webhook-token-77aa66bb55cc44dd33ee${query}`, body, receivedAt),
     body: ({ messageId, recipient, status, time }) =>
       JSON.stringify({
         messages: {
@@ -115,6 +164,7 @@ const cmFixture: ProviderFixture = {
           },
         },
       }),
+    payloads: CM_PAYLOADS,
     times: [
       ...receivedSoonAfter,
       {

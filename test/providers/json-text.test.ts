@@ -24,25 +24,25 @@ describe('readJson', () => {
     expect(readJson(text)).toEqual({ ok: true, value })
   })
 
-  it.each<[string, number, number, string]>([
-    ['', 1, 1, 'a value'],
-    ['{"a":1', 1, 7, '"," or "}"'],
-    ['{"a":{"b":"1"}', 1, 15, '"," or "}"'],
-    ['{\n  "a": 1,\n}', 3, 1, 'a name in quotes'],
-    ['[1,]', 1, 4, 'a value'],
-    ['[', 1, 2, 'a value or "]"'],
-    ['{', 1, 2, 'a name in quotes or "}"'],
-    ['{"a" 1}', 1, 6, '":"'],
-    ['[1 2]', 1, 4, '"," or "]"'],
-    ['[1}', 1, 3, '"," or "]"'],
-    ["{'a':1}", 1, 2, 'a name in quotes or "}"'],
-    ['{"a":x}', 1, 6, 'a value'],
-    ['{"a":"b}', 1, 6, 'a value'],
-    ['{} {}', 1, 4, 'the end'],
-    ['{1234567890123456:1}', 1, 2, 'a name in quotes or "}"'],
-    ['[01]', 1, 3, '"," or "]"'],
-  ])('says where %j breaks off', (text, line, column, expected) => {
-    expect(readJson(text)).toEqual({ ok: false, mistake: { line, column, expected } })
+  it.each<[string, number, number]>([
+    ['', 1, 1],
+    ['{"a":1', 1, 7],
+    ['{"a":{"b":"1"}', 1, 15],
+    ['{\n  "a": 1,\n}', 3, 1],
+    ['[1,]', 1, 4],
+    ['[', 1, 2],
+    ['{', 1, 2],
+    ['{"a" 1}', 1, 6],
+    ['[1 2]', 1, 4],
+    ['[1}', 1, 3],
+    ["{'a':1}", 1, 2],
+    ['{"a":x}', 1, 6],
+    ['{"a":"b}', 1, 6],
+    ['{} {}', 1, 4],
+    ['{1234567890123456:1}', 1, 2],
+    ['[01]', 1, 3],
+  ])('says where %j breaks off', (text, line, column) => {
+    expect(readJson(text)).toEqual({ ok: false, mistake: { line, column } })
   })
 
   it('takes for JSON what is JSON, and finds the mistake within the text otherwise', () => {
@@ -60,7 +60,6 @@ describe('readJson', () => {
         const lines = text.split('\n')
         expect(reading.mistake.line).toBeLessThanOrEqual(lines.length)
         expect(reading.mistake.column).toBeLessThanOrEqual((lines[reading.mistake.line - 1] ?? '').length + 1)
-        expect(reading.mistake.expected).not.toBe('')
       }),
       { numRuns: 1000 },
     )

@@ -13,7 +13,7 @@ import { LastwordError, ProviderError } from '../../src/core/errors.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import { commonAccountFields, credentialSchema } from '../../src/providers/account.ts'
 import { normalizePhoneNumber } from '../../src/providers/phone-number.ts'
-import type { Account, Provider, WebhookRequest } from '../../src/providers/provider.ts'
+import type { Account, Nonce, Provider, WebhookRequest } from '../../src/providers/provider.ts'
 import type { ProviderFixture } from './provider-conformance.ts'
 
 interface ForgetfulAccount extends Account {
@@ -54,7 +54,7 @@ const reportSchema = z.object({
     return z.NEVER
   }),
   state: z.string().min(1),
-  at: z.number().min(0).max(4_102_444_800_000),
+  at: z.coerce.number().min(0).max(4_102_444_800_000),
 })
 const answerSchema = z.object({ reports: z.array(reportSchema), waiting: z.int().min(0) })
 
@@ -86,11 +86,17 @@ export function signBody(signingKey: string, body: Buffer | string): string {
   return createHmac('sha256', signingKey).update(body).digest('hex')
 }
 
-function checkSignature({ signingKey }: ForgetfulAccount, { headers, body }: WebhookRequest): void {
+function checkSignature({ signingKey }: ForgetfulAccount, { headers, body }: WebhookRequest): Nonce | undefined {
   const given = Buffer.from(String(headers['x-signature'] ?? ''))
   const expected = Buffer.from(signBody(signingKey, body))
-  if (given.length === expected.length && timingSafeEqual(given, expected)) return
+  if (given.length === expected.length && timingSafeEqual(given, expected)) return undefined
   throw new LastwordError('UNAUTHORIZED', 'Expected x-signature to be the HMAC of the body.')
+}
+
+/** The objects with an ID, wherever they stand. */
+function objectsIn(value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null) return []
+  return 'id' in value ? [value] : Object.values(value).flatMap(objectsIn)
 }
 
 export const pollsAndForgets: Provider<ForgetfulAccount> = {
@@ -122,11 +128,12 @@ export const pollsAndForgets: Provider<ForgetfulAccount> = {
       },
     ]
   },
-  readWebhook(account, request) {
-    checkSignature(account, request)
-    const rows = parse(z.array(reportSchema), request.body.toString('utf8'))
-    if (!rows) throw new LastwordError('INPUT_INVALID', 'Expected a list of {id, state, at}.')
-    return rows.length > 0 ? { reports: reportsOf(account, rows, 'webhook') } : { reports: [], ignored: 'no reports' }
+  verifyWebhook: checkSignature,
+  readReceipts(account, content) {
+    const rows = z.array(reportSchema).safeParse(objectsIn(content)).data
+    if (!rows)
+      return { reports: [], ignored: [], issues: [{ path: '', message: 'expected a list of {id, state, at}' }] }
+    return { reports: reportsOf(account, rows, 'webhook'), ignored: rows.length > 0 ? [] : ['no reports'], issues: [] }
   },
 }
 
@@ -163,16 +170,16 @@ export const pollsAndForgetsFixture: ProviderFixture = {
   recipients: [['+1 (555) 0100', '15550100']],
   webhook: {
     statuses: STATES,
-    request: (account, body, receivedAt) => ({
+    request: (account, body, receivedAt, query = '') => ({
       method: 'POST',
       publicUrl: 'https://example.com/webhooks/third',
-      path: '/webhooks/third',
-      query: {},
+      path: `/webhooks/third${query}`,
       headers: { 'x-signature': signBody(account.signingKey ?? '', body) },
       body,
       receivedAt,
     }),
     body: (sample) => JSON.stringify([rowOf(sample)]),
+    payloads: [rowOf({ messageId: 'm-1', status: 'arrived', time: '2026-06-15T12:00:00' })],
     times: TIMES.map((time) => ({ ...time, receivedAt: time.occurredAt })),
   },
   lookups: {

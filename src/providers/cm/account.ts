@@ -44,13 +44,13 @@ export const cmAccountSchema = z
   )
 
 /**
- * CM promises 1 to 32 alphanumeric characters; senders also use dots, hyphens and underscores. The length is kept: a
- * longer reference that CM cuts off would never be found again, so it is refused while the sender is looking.
+ * CM documents 1 to 32 alphanumeric characters; UUIDs and object URIs are accepted and used all the same. One longer than
+ * CM keeps would not be found again, but a report is never refused for its reference.
  */
 export const CM_REFERENCE_RULE =
-  'the reference given when sending: 1 to 32 letters, digits, dots, hyphens and underscores, as in "order-4711"'
+  'the reference given when sending: 1 to 255 printable characters (CM.com documents 1 to 32 letters and digits), as in "order-4711"'
 
 export function normalizeReference(reference: string): string | undefined {
   const normal = reference.trim()
-  return /^[A-Za-z0-9._-]{1,32}$/.test(normal) ? normal : undefined
+  return normal.length <= 255 && /^[^\p{C}\p{Zl}\p{Zp}]+$/u.test(normal) ? normal : undefined
 }

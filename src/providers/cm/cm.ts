@@ -5,7 +5,7 @@
  * not signed; what protects them is the token at the end of the webhook URL.
  *
  *   account.ts       the account, references, the time zone
- *   webhook.ts       receipts as JSON, XML, form or query (xml.ts, json-text.ts)
+ *   webhook.ts       receipts in the values of a request, whatever its wrapping was
  *   transactions.ts  the transactions API
  */
 
@@ -13,7 +13,7 @@ import { normalizePhoneNumber } from '../phone-number.ts'
 import type { Provider } from '../provider.ts'
 import { CM_REFERENCE_RULE, type CmAccount, cmAccountSchema, normalizeReference } from './account.ts'
 import { transactionsOf } from './transactions.ts'
-import { readCmWebhook } from './webhook.ts'
+import { readCmReceipts } from './webhook.ts'
 
 export const cm: Provider<CmAccount> = {
   name: 'cm',
@@ -23,5 +23,5 @@ export const cm: Provider<CmAccount> = {
   normalizeMessageId: normalizeReference,
   normalizeRecipient: normalizePhoneNumber,
   lookups: (account) => (account.query === 'off' ? [] : [{ name: 'transactions', byWindow: transactionsOf(account) }]),
-  readWebhook: readCmWebhook,
+  readReceipts: readCmReceipts,
 }

@@ -1,22 +1,17 @@
 /**
  * CM.com's delivery receipts: JSON, XML, form fields or a query, one message or several.
  *
- * Source: https://developers.cm.com/messaging/docs/delivery-and-status-reports. The content type is often missing or
- * wrong, so the first character decides what a body is. All four become the same list of messages, and their members
- * are found by name whatever the case: JSON and XML nest the code in `status`, the two older vocabularies are flat.
+ * Source: https://developers.cm.com/messaging/docs/incoming-status-report. JSON and XML nest the code in `status`; older
+ * set-ups send flat fields under many names. Members are found by name whatever the case.
  *
  * CM repeats a request for up to seven days after any answer that is not a success, and does not repeat it after one.
- * A request is therefore refused only when no message in it can be read: refusing it for one bad message would hold the
- * reports of the others back for seven days, and then lose them.
+ * A message without a usable reference is passed over: it belongs to another application of the same product token.
  */
-import { type Issue, LastwordError } from '../../core/errors.ts'
 import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
-import { readJson } from '../json-text.ts'
 import { parseLocalTime } from '../local-time.ts'
 import { normalizePhoneNumber } from '../phone-number.ts'
-import type { WebhookReading, WebhookRequest } from '../provider.ts'
-import { CM_REFERENCE_RULE, CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
-import { parseXml } from './xml.ts'
+import type { ReceiptReading } from '../provider.ts'
+import { CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
 
 /** Every code of `status.code`; the texts beside it do not decide. */
 const STATUSES: Readonly<Record<string, Status>> = {
@@ -30,21 +25,22 @@ const STATUSES: Readonly<Record<string, Status>> = {
 /** The names under which the same thing comes, in lower case. */
 const NAMES = {
   reference: ['reference'],
-  recipient: ['to', 'gsm'],
+  recipient: ['to', 'gsm', 'recipient', 'msisdn'],
   code: ['statuscode', 'status'],
+  /** True for a message that arrived. */
+  success: ['statusissuccess'],
   /** By the documents the description of the status. */
   errorCode: ['errorcode', 'statusdescription'],
   /** By the documents the standard error text. */
-  errorDescription: ['errordescription', 'standarderrortext'],
+  errorDescription: ['errordescription', 'standarderrortext', 'externalstatusdescription'],
   /** When the report was registered at the platform. */
-  time: ['received', 'created_s'],
+  time: ['received', 'srcreated_s', 'datetime_s', 'created_s', 'time'],
 } as const
 
-const KNOWN_NAMES: ReadonlySet<string> = new Set([...Object.values(NAMES).flat(), 'sent', 'operator', 'channel'])
-
-/** JSON may come nested without end; what is kept has to be written down again. */
-const DEEPEST = 20
-const MOST_ISSUES = 20
+const KNOWN_NAMES: ReadonlySet<string> = new Set([
+  ...Object.values(NAMES).flat(),
+  ...['id', 'sent', 'sent_s', 'operator', 'channel'],
+])
 
 /** A message as it came: where it stands, and what its envelope says about all of its messages. */
 interface Found {
@@ -61,82 +57,51 @@ interface Field {
   value: unknown
 }
 
-export function readCmWebhook(account: CmAccount, request: WebhookRequest): WebhookReading {
-  const found = findMessages(readRequest(request), '', {}).filter(({ value }) => !isBlank(value))
-  if (found.length === 0) return { reports: [], ignored: 'the request carries no message' }
-  const issues: Issue[] = []
-  const reports = found.flatMap((message) => readMessage(account, message, request.receivedAt, issues) ?? [])
-  if (reports.length > 0) return issues.length > 0 ? { reports, skipped: issues.slice(0, MOST_ISSUES) } : { reports }
-  throw new LastwordError('INPUT_INVALID', 'Expected a delivery receipt with a reference and a status code.', {
-    issues: issues.slice(0, MOST_ISSUES),
-  })
+/** Reads the receipts in a request's values. */
+export function readCmReceipts(account: CmAccount, content: unknown, receivedAt: Date): ReceiptReading {
+  const reading: ReceiptReading = { reports: [], ignored: [], issues: [] }
+  const found = findMessages(content, '', {}).filter(({ value }) => !isBlank(value))
+  for (const message of found) readMessage(account, message, receivedAt, reading)
+  if (found.length === 0) reading.ignored.push('the request carries no message')
+  return reading
 }
 
-function readRequest({ body, query }: WebhookRequest): unknown {
-  const text = body.toString('utf8').replace(/^\uFEFF/, '')
-  const first = text.trimStart().charAt(0)
-  if (first === '') return query
-  if (first === '<') return parseXml(text)
-  if (first !== '{' && first !== '[') return readForm(text)
-  const json = readJson(text)
-  if (!json.ok) {
-    const { line, column, expected } = json.mistake
-    throw new LastwordError(
-      'INPUT_INVALID',
-      `Expected a delivery receipt in JSON, found a mistake at line ${line}, column ${column}: ${expected} should stand there.`,
-    )
-  }
-  if (isDeeperThan(json.value, DEEPEST)) {
-    throw new LastwordError('INPUT_INVALID', `Expected a delivery receipt in JSON, nested ${DEEPEST} levels at most.`)
-  }
-  return json.value
-}
+/** What makes an object a message; other names stand in envelopes as well. */
+const TELLING_NAMES: ReadonlySet<string> = new Set([NAMES.reference, NAMES.recipient, NAMES.code, NAMES.success].flat())
 
-/** A field that comes twice becomes a list, as in a query. */
-function readForm(text: string): Record<string, unknown> {
-  const form = new URLSearchParams(text)
-  return Object.fromEntries(
-    [...new Set(form.keys())].map((key) => {
-      const values = form.getAll(key)
-      return [key, values.length > 1 ? values : values[0]]
-    }),
-  )
-}
-
-/** The messages in `messages.msg`; a list, or a message without an envelope, is read as well. */
+/** The messages, which stand in `messages.msg` as a rule; a list, another envelope, or none is read as well. */
 function findMessages(value: unknown, place: string, envelope: Found['envelope']): Found[] {
   if (Array.isArray(value)) return value.flatMap((item, index) => findMessages(item, `${place}[${index}]`, envelope))
-  if (isObject(value)) {
-    const isInner = ([key]: [string, unknown]) => /^(messages|msg)$/i.test(key)
-    const inner = Object.entries(value).filter(isInner)
-    const beside = Object.entries(value).filter((entry) => !isInner(entry) && !isBlank(entry[1]))
-    const said = Object.fromEntries([...Object.entries(envelope), ...beside])
-    if (inner.length > 0) return inner.flatMap(([key, item]) => findMessages(item, join(place, key), said))
-  }
-  return [{ place, value, envelope }]
+  if (!isObject(value)) return []
+  if (fieldsOf(value).some(({ name }) => TELLING_NAMES.has(name))) return [{ place, value, envelope }]
+  const isInner = ([, item]: [string, unknown]) => typeof item === 'object' && item !== null
+  const beside = Object.entries(value).filter((entry) => !isInner(entry) && !isBlank(entry[1]))
+  const said = Object.fromEntries([...Object.entries(envelope), ...beside])
+  return Object.entries(value)
+    .filter(isInner)
+    .flatMap(([key, item]) => findMessages(item, join(place, key), said))
 }
 
-/** The report of one message, or undefined with the reasons added to `issues`. */
+/** Adds the report of one message to the reading, or why there is none. */
 function readMessage(
   account: CmAccount,
   { place, value, envelope }: Found,
   receivedAt: Date,
-  issues: Issue[],
-): StatusReport | undefined {
+  { reports, ignored, issues }: ReceiptReading,
+): void {
   const fields = isObject(value) ? fieldsOf(value) : []
   const find = (names: readonly string[]) =>
-    names.flatMap((name) => fields.filter((field) => field.name === name)).find((field) => !isBlank(field.value))
+    names.flatMap((name) => fields.filter((field) => field.name === name)).find((field) => textOf(field.value) !== '')
   const [reference, recipient, code, time] = [NAMES.reference, NAMES.recipient, NAMES.code, NAMES.time].map(find)
   const texts = [find(NAMES.errorCode), find(NAMES.errorDescription)] as const
   const messageId = normalizeReference(textOf(reference?.value))
-  const rawStatus = textOf(code?.value)
-  if (messageId === undefined) {
-    issues.push({ path: join(place, reference?.key ?? 'reference'), message: `expected ${CM_REFERENCE_RULE}` })
+  if (messageId === undefined) return void ignored.push('the message has no reference')
+  const success = find(NAMES.success)
+  const rawStatus = code ? textOf(code.value).replace(/^0+(?=\d)/, '') : isTrue(success) ? '2' : ''
+  if (rawStatus === '') {
+    issues.push({ path: join(place, 'status.code'), message: 'expected a status code, from 0 to 4' })
+    return
   }
-  if (rawStatus === '')
-    issues.push({ path: join(place, code?.key ?? 'status.code'), message: 'expected a status code' })
-  if (messageId === undefined || rawStatus === '') return undefined
-
   const mapped = readStatus(rawStatus)
   const number = normalizePhoneNumber(textOf(recipient?.value))
   const occurredAt = readTime(textOf(time?.value), receivedAt)
@@ -145,7 +110,7 @@ function readMessage(
   const used = new Set([reference, code, number && recipient, occurredAt && time, ...(error ? texts : [])])
   const rest = fields.filter((field) => !used.has(field) && !isBlank(field.value))
   const details = Object.fromEntries([...Object.entries(envelope), ...rest.map(({ key, value }) => [key, value])])
-  return {
+  reports.push({
     account: account.name,
     messageId,
     ...(number ? { recipient: number } : {}),
@@ -154,7 +119,11 @@ function readMessage(
     source: 'webhook',
     ...(error ? { error } : {}),
     ...(Object.keys(details).length > 0 ? { details } : {}),
-  }
+  })
+}
+
+function isTrue(field: Field | undefined): boolean {
+  return /^(1|true|yes)$/i.test(textOf(field?.value)) || field?.value === true
 }
 
 function fieldsOf(message: object): Field[] {
@@ -202,10 +171,12 @@ function readTime(text: string, receivedAt: Date): Date | undefined {
   return parseLocalTime(text, CM_TIME_ZONE, new Date(receivedAt.getTime() - HALF_AN_HOUR_MS))
 }
 
-/** The text of a leaf, without spaces around it; empty for what is none. */
+/** The text of a leaf, without spaces around it; empty for what is none, and for a list of different texts. */
 function textOf(value: unknown): string {
   if (typeof value === 'string') return value.trim()
+  if (typeof value === 'boolean') return String(value)
   if (typeof value === 'number' && (Number.isSafeInteger(value) || !Number.isInteger(value))) return String(value)
+  if (Array.isArray(value)) return new Set(value.map(textOf)).size === 1 ? textOf(value[0]) : ''
   return isObject(value) && '#text' in value ? textOf(value['#text']) : ''
 }
 
@@ -220,11 +191,6 @@ function isBlank(value: unknown): boolean {
     fields.every((field) => KNOWN_NAMES.has(field.name) || field.name === 'statuscode') &&
     fields.every((field) => isBlank(field.value))
   )
-}
-
-function isDeeperThan(value: unknown, levels: number): boolean {
-  if (!isObject(value) && !Array.isArray(value)) return false
-  return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1))
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

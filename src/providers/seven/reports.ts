@@ -11,17 +11,18 @@ import { parseLocalTime } from '../local-time.ts'
 /** Times come without an offset, in the vendor's own time; recordings prove it, the documents do not say it. */
 export const SEVEN_TIME_ZONE = 'Europe/Berlin'
 
-/** Every status the API reports. UNKNOWN stands in the vendor's clients; nobody says that it is final. */
+/** Every status the API reports. The vendor's help pages count UNKNOWN among those that no longer change. */
 const STATUSES: ReadonlyMap<string, Status> = new Map<string, Status>([
   ['ACCEPTED', 'accepted'],
   ['TRANSMITTED', 'transmitted'],
   ['BUFFERED', 'buffered'],
-  ['UNKNOWN', 'accepted'],
   ['DELIVERED', 'delivered'],
   ['NOTDELIVERED', 'undelivered'],
   ['EXPIRED', 'expired'],
   ['REJECTED', 'rejected'],
   ['FAILED', 'failed'],
+  ['READ', 'read'],
+  ['UNKNOWN', 'unknown'],
 ])
 
 /** A number that JSON cannot carry exactly would be another message's ID, so it is none. */
@@ -41,8 +42,9 @@ export function readStatus(raw: string): Pick<StatusReport, 'status' | 'rawStatu
   return status ? { status, rawStatus: raw } : { status: 'accepted', rawStatus: raw, unmapped: true }
 }
 
-/** The instant of a time as the vendor writes it; `near` decides between the two instants of the doubled hour. */
+/** The instant of a time as the vendor writes it, Unix seconds included; `near` decides between the two instants of the doubled hour. */
 export function readTime(text: string | null | undefined, near?: Date): Date | undefined {
+  if (text && /^\d{10}$/.test(text)) return new Date(Number(text) * 1000)
   return text ? parseLocalTime(text, SEVEN_TIME_ZONE, near) : undefined
 }
 

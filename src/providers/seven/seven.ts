@@ -10,8 +10,9 @@ import { type SevenAccount, sevenAccountSchema } from './account.ts'
 import { sevenHooks } from './hooks.ts'
 import { sevenLogbook } from './logbook.ts'
 import { isMessageId } from './reports.ts'
+import { checkSignature } from './signature.ts'
 import { sevenStatusQuery } from './status-query.ts'
-import { readSevenWebhook } from './webhook.ts'
+import { readSevenReceipts } from './webhook.ts'
 
 /** What each setting of `query` asks, in order. */
 const LOOKUPS = {
@@ -33,5 +34,7 @@ export const seven: Provider<SevenAccount> = {
   normalizeRecipient: normalizePhoneNumber,
   lookups: (account) => LOOKUPS[account.query].map((lookup) => lookup(account)),
   hooks: sevenHooks,
-  readWebhook: readSevenWebhook,
+  verifyWebhook: ({ signingKey, signatureFreshnessMs: freshnessMs }, request) =>
+    signingKey === undefined ? undefined : checkSignature({ signingKey, freshnessMs }, request),
+  readReceipts: readSevenReceipts,
 }

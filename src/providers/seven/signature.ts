@@ -11,7 +11,7 @@
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { LastwordError } from '../../core/errors.ts'
-import type { WebhookReading, WebhookRequest } from '../provider.ts'
+import type { Nonce, WebhookRequest } from '../provider.ts'
 
 export interface SignatureRule {
   signingKey: string
@@ -21,8 +21,8 @@ export interface SignatureRule {
 /** Checks the signature of a request and returns its nonce. Throws UNAUTHORIZED with what is wrong about it. */
 export function checkSignature(
   { signingKey, freshnessMs }: SignatureRule,
-  request: WebhookRequest,
-): NonNullable<WebhookReading['nonce']> {
+  request: WebhookRequest & { inflated: Buffer },
+): Nonce {
   const signature = headerOf(request, 'X-Signature')
   const timestamp = headerOf(request, 'X-Timestamp')
   const nonce = headerOf(request, 'X-Nonce')

@@ -1,124 +1,122 @@
 /**
- * seven.io's delivery receipts, in each of the forms a subscription can ask for: a JSON body, a form body, or a GET.
+ * seven.io's delivery receipts, in each of the forms a subscription can ask for.
  *
  *   JSON       {"data":{"msg_id","status","timestamp","foreign_id"},"webhook_event":"dlr","webhook_timestamp"}
  *   form, GET  the same fields side by side, or those of `data` as data[msg_id], data[status] …
+ *   RCS        {"webhook_event":"rcs","data":{"msg_id","status","timestamp","agent_id","sender"}}
+ *   older      msg_id, status and timestamp alone, by GET
  *
- * Source: https://docs.seven.io/en/rest-api/webhooks. How form fields are nested is unconfirmed, so both are read.
- * Other events reach the same URL and are ignored.
+ * Source: https://docs.seven.io/en/rest-api/webhooks. An object with a message ID is a receipt wherever it stands, one
+ * or many a request, unless its event is one of those that are not about the delivery of a message.
  */
-import { parse } from 'node:querystring'
-import { z } from 'zod'
-import { LastwordError } from '../../core/errors.ts'
+import type { Issue } from '../../core/errors.ts'
 import type { StatusReport } from '../../core/status.ts'
-import { readJson } from '../json-text.ts'
-import type { WebhookReading, WebhookRequest } from '../provider.ts'
+import type { ReceiptReading } from '../provider.ts'
 import type { SevenAccount } from './account.ts'
 import { isObject } from './answers.ts'
-import {
-  foreignIdSchema,
-  idSchema,
-  isMessageId,
-  optionalTextSchema,
-  readForeignId,
-  readStatus,
-  readTime,
-} from './reports.ts'
-import { checkSignature } from './signature.ts'
+import { isMessageId, readForeignId, readStatus, readTime } from './reports.ts'
 
-/** A receipt before it is checked, and how the places of its data are named in complaints. */
-interface Receipt {
-  envelope: unknown
-  data: unknown
-  placeOf(field: string): string
+/** Events of other kinds, which reach the same URL. */
+const OTHER_EVENTS: ReadonlySet<string> = new Set(
+  'sms_mo tracking voice_call voice_status voice_dtmf wa_mo rcs_mo'.split(' '),
+)
+/** RCS: the other side is typing. */
+const TYPING = 'IS_TYPING'
+
+/** The fields of one object by their names in lower case, without what separates their words. */
+type Fields = ReadonlyMap<string, { key: string; value: unknown }>
+
+interface Found {
+  place: string
+  fields: Fields
+  /** What the object says, and before it those around it. */
+  event: string
+  announcedAt: string
 }
 
-/** Checks the signature where the account has a key, and reads the receipt. */
-export function readSevenWebhook(account: SevenAccount, request: WebhookRequest): WebhookReading {
-  // Such requests come from the right address, as a test of the URL. No report can follow from one, so on an account
-  // with a signing key it needs no signature either, and a 401 might cost the subscription.
-  const nothing = saysNothing(request)
-  if (nothing) return { reports: [], ignored: nothing }
-  const { signingKey, signatureFreshnessMs: freshnessMs } = account
-  const signed = signingKey === undefined ? {} : { nonce: checkSignature({ signingKey, freshnessMs }, request) }
-  return { ...readReceipt(account.name, receiptOf(request), request.receivedAt), ...signed }
-}
-
-const FLAT_FIELDS = ['webhook_event', 'webhook_timestamp', 'msg_id', 'status', 'timestamp', 'foreign_id', 'data']
-const NESTED_FIELD = /^data\[(\w+)\]$/
-
-function saysNothing({ method, query, body }: WebhookRequest): string | undefined {
-  if (method.toUpperCase() !== 'GET') return body.length === 0 ? 'the body is empty' : undefined
-  const hasField = Object.keys(query).some((name) => FLAT_FIELDS.includes(name) || NESTED_FIELD.test(name))
-  return hasField ? undefined : 'the query has no field of a delivery receipt'
-}
-
-function receiptOf(request: WebhookRequest): Receipt {
-  if (request.method.toUpperCase() === 'GET') return receiptOfFields(request.query)
-  const text = request.body.toString('utf8')
-  // Some senders name their JSON a form.
-  if (isForm(request) && !/^\s*[[{]/.test(text)) return receiptOfFields(parse(text))
-  const envelope = parseReceiptJson(text)
-  const data = isObject(envelope) && 'data' in envelope ? envelope.data : undefined
-  return { envelope, data, placeOf: (field) => (field === '' ? 'data' : `data.${field}`) }
-}
-
-function isForm({ headers }: WebhookRequest): boolean {
-  return /^\s*application\/x-www-form-urlencoded\b/i.test(String(headers['content-type'] ?? ''))
-}
-
-function receiptOfFields(fields: Readonly<Record<string, unknown>>): Receipt {
-  const envelope = { ...fields }
-  if (isObject(fields.data)) return { envelope, data: fields.data, placeOf: (field) => `data[${field}]` }
-  const nested = Object.entries(fields).flatMap(([name, value]) => {
-    const field = NESTED_FIELD.exec(name)?.[1]
-    return field === undefined ? [] : [[field, value] as const]
-  })
-  if (nested.length === 0) return { envelope, data: envelope, placeOf: (field) => field }
-  return { envelope, data: Object.fromEntries(nested), placeOf: (field) => `data[${field}]` }
-}
-
-function parseReceiptJson(text: string): unknown {
-  const json = readJson(text)
-  if (json.ok) return json.value
-  const { line, column, expected } = json.mistake
-  throw new LastwordError(
-    'INPUT_INVALID',
-    `Expected a delivery receipt in JSON, found a mistake at line ${line}, column ${column}: ${expected} should stand there.`,
-  )
-}
-
-const envelopeSchema = z.looseObject({ webhook_event: z.string(), webhook_timestamp: optionalTextSchema })
-const dataSchema = z.looseObject({
-  msg_id: idSchema.refine(isMessageId, 'expected a message ID'),
-  status: z.string().min(1),
-  timestamp: optionalTextSchema,
-  foreign_id: foreignIdSchema,
-})
-
-function readReceipt(account: string, { envelope, data, placeOf }: Receipt, receivedAt: Date): WebhookReading {
-  const { webhook_event, webhook_timestamp } = check(envelopeSchema, envelope, (field) => field)
-  if (webhook_event !== 'dlr') return { reports: [], ignored: 'the event is not dlr' }
-  const { msg_id, status, timestamp, foreign_id } = check(dataSchema, data, placeOf)
-  const announcedAt = readTime(webhook_timestamp)
-  const report: StatusReport = {
-    account,
-    messageId: msg_id,
-    ...readStatus(status),
-    occurredAt: readTime(timestamp, announcedAt) ?? announcedAt ?? receivedAt,
-    source: 'webhook',
-    ...readForeignId(foreign_id),
+/** Reads the receipts in a request's values. */
+export function readSevenReceipts({ name }: SevenAccount, content: unknown, receivedAt: Date): ReceiptReading {
+  const reading: ReceiptReading = { reports: [], ignored: [], issues: [] }
+  for (const found of findReceipts(content, '', '', '')) readReceipt(name, found, receivedAt, reading)
+  if (reading.reports.length + reading.issues.length + reading.ignored.length === 0) {
+    reading.ignored.push('the request has no field of a delivery receipt')
   }
-  return { reports: [report] }
+  return reading
 }
 
-function check<T>(schema: z.ZodType<T>, value: unknown, placeOf: (field: string) => string): T {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const issues = result.error.issues.map(({ path, message }) => ({ path: placeOf(path.join('.')), message }))
-  throw new LastwordError(
-    'INPUT_INVALID',
-    'Expected a delivery receipt {"webhook_event":"dlr","data":{"msg_id","status","timestamp"}}.',
-    { issues },
+function findReceipts(value: unknown, place: string, event: string, announcedAt: string): Found[] {
+  if (Array.isArray(value)) {
+    return value.flatMap((item, index) => findReceipts(item, `${place}[${index}]`, event, announcedAt))
+  }
+  if (!isObject(value)) return []
+  const fields: Fields = new Map(
+    Object.entries(value).map(([key, item]) => [key.toLowerCase().replace(/[_-]/g, ''), { key, value: item }]),
   )
+  const said = (name: string) => textOf(fields.get(name)?.value)
+  const here = {
+    place,
+    fields,
+    event: (said('webhookevent') || said('event') || event).toLowerCase(),
+    announcedAt: said('webhooktimestamp') || announcedAt,
+  }
+  if (fields.has('msgid')) return [here]
+  const inner = Object.entries(value).flatMap(([key, item]) =>
+    findReceipts(item, place === '' ? key : `${place}.${key}`, here.event, here.announcedAt),
+  )
+  if (inner.length > 0) return inner
+  return here.event !== event || fields.has('status') ? [here] : []
+}
+
+function readReceipt(
+  account: string,
+  found: Found,
+  receivedAt: Date,
+  { reports, ignored, issues }: ReceiptReading,
+): void {
+  const { fields, event } = found
+  const [messageId, status] = [textOf(fields.get('msgid')?.value), textOf(fields.get('status')?.value)]
+  if (OTHER_EVENTS.has(event)) return void ignored.push('the event is not about the delivery of a message')
+  if (status.toUpperCase() === TYPING) return void ignored.push('the status says that somebody is typing')
+  const problems = problemsOf(found, messageId, status)
+  if (problems.length > 0 && event !== '' && event !== 'dlr' && messageId === '') {
+    return void ignored.push('the event is not dlr')
+  }
+  issues.push(...problems)
+  if (problems.length > 0) return
+  const announcedAt = readTime(found.announcedAt)
+  reports.push({
+    account,
+    messageId,
+    ...readStatus(status),
+    occurredAt: readTime(textOf(fields.get('timestamp')?.value), announcedAt) ?? announcedAt ?? receivedAt,
+    source: 'webhook',
+    ...detailsOf(found),
+  })
+}
+
+function problemsOf({ place, fields }: Found, messageId: string, status: string): Issue[] {
+  const pathOf = (name: string, usual: string) => `${place === '' ? '' : `${place}.`}${fields.get(name)?.key ?? usual}`
+  return [
+    ...(isMessageId(messageId) ? [] : [{ path: pathOf('msgid', 'msg_id'), message: 'expected a message ID' }]),
+    ...(status === '' ? [{ path: pathOf('status', 'status'), message: 'expected a status, like DELIVERED' }] : []),
+  ]
+}
+
+/** The sender's own ID, and for RCS the channel and who sent it. */
+function detailsOf({ fields, event }: Found): Pick<StatusReport, 'details'> {
+  const agent = textOf(fields.get('agentid')?.value)
+  const details = {
+    ...readForeignId(textOf(fields.get('foreignid')?.value)).details,
+    ...(event.startsWith('rcs') ? { channel: 'RCS' } : {}),
+    ...(agent ? { agentId: agent } : {}),
+  }
+  return Object.keys(details).length > 0 ? { details } : {}
+}
+
+/** The text of a leaf, without spaces around it; empty for what is none, and for a number that JSON cannot carry exactly. */
+function textOf(value: unknown): string {
+  if (typeof value === 'string') return value.trim()
+  if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 0 ? String(value) : ''
+  if (Array.isArray(value)) return new Set(value.map(textOf)).size === 1 ? textOf(value[0]) : ''
+  return isObject(value) && '#text' in value ? textOf(value['#text']) : ''
 }

@@ -1,0 +1,162 @@
+/**
+ * The values that a webhook request holds, once its wrapping is off: what stands in the text decides whether it is JSON,
+ * XML, a form, or the parts of one. The header alone never does.
+ *
+ * Form fields come flat or nested (`data[msg_id]`, `status.code`), and a field may hold JSON. Values that are nothing but
+ * the placeholder of a template (`[STATUS]`) say nothing and are left out; set-up screens test a URL with such requests.
+ */
+import { parse } from 'node:querystring'
+import { Response } from 'undici'
+import { readJson } from './json-text.ts'
+import { decodeText } from './receipt-text.ts'
+import { readXml } from './xml-text.ts'
+
+export interface ReceiptContent {
+  /** JSON or XML as values, or an object of fields; undefined when there is nothing. */
+  value: unknown
+  /** The names of fields whose placeholder was not filled. */
+  unfilled: string[]
+  /** Why the text cannot be read; names a place, never the text that stands there. */
+  mistake?: string
+}
+
+/** What is nested deeper is left out: it has to be written down again. */
+const DEEPEST = 20
+
+/** Reads a body's text. */
+export async function readContent(text: string, contentType: string): Promise<ReceiptContent> {
+  const { value, mistake } = await readText(trimBlank(text), contentType, 0)
+  const unfilled = new Set<string>()
+  const clean = cleaned(value, '', unfilled, DEEPEST)
+  return { value: clean, unfilled: [...unfilled], ...(mistake ? { mistake } : {}) }
+}
+
+/** Reads the query of a path, as it was sent. */
+export function readQuery(path: string): ReceiptContent {
+  const start = path.indexOf('?')
+  const unfilled = new Set<string>()
+  const value = start < 0 ? undefined : cleaned(readForm(path.slice(start + 1), ''), '', unfilled, DEEPEST)
+  return { value: isObject(value) && Object.keys(value).length > 0 ? value : undefined, unfilled: [...unfilled] }
+}
+
+type Read = { value?: unknown; mistake?: string }
+
+async function readText(text: string, contentType: string, depth: number): Promise<Read> {
+  const first = text.charAt(0)
+  if (first === '' || depth > 3) return {}
+  if (first === '<') {
+    const xml = readXml(text)
+    return xml.ok ? { value: xml.value } : { mistake: `XML with ${xml.mistake}` }
+  }
+  if (first === '{' || first === '[') return readJsonText(text)
+  if (/^%(?:7B|5B|3C)/i.test(text)) return readText(trimBlank(parse(`t=${text}`).t?.toString() ?? ''), '', depth + 1)
+  const boundary = /^--([^\r\n]{1,200}?)[ \t]*\r?\n[\w-]+:/m.exec(text.slice(0, 2000))?.[1]
+  if (boundary !== undefined) return readMultipart(text, boundary)
+  const json = readJson(text)
+  if (json.ok) return typeof json.value === 'string' ? readText(trimBlank(json.value), '', depth + 1) : json
+  if (text.includes('=')) return { value: readForm(text, contentType) }
+  return { mistake: `text that is neither JSON, XML nor a form` }
+}
+
+/** One JSON value, or one on each line. */
+function readJsonText(text: string): Read {
+  const json = readJson(text)
+  if (json.ok) return { value: json.value }
+  const lines = text.split('\n').map((line) => line.trim())
+  const values = lines.filter((line) => line !== '').map(readJson)
+  if (values.length > 1 && values.every(({ ok }) => ok)) {
+    return { value: values.flatMap((reading) => (reading.ok ? [reading.value] : [])) }
+  }
+  return { mistake: `JSON with a mistake at line ${json.mistake.line}, column ${json.mistake.column}` }
+}
+
+/** The parts of a multipart body as fields. Its lines may end in a line feed alone; the standard's parser asks for two. */
+async function readMultipart(text: string, boundary: string): Promise<Read> {
+  const start = text.indexOf(`--${boundary}`)
+  const body = text.slice(start).replace(/\r?\n/g, '\r\n')
+  const headers = { 'content-type': `multipart/form-data; boundary="${boundary}"` }
+  try {
+    const form = await new Response(body.endsWith('\r\n') ? body : `${body}\r\n`, { headers }).formData()
+    const pairs = await Promise.all(
+      [...form].map(async ([name, value]) => [name, typeof value === 'string' ? value : await value.text()] as const),
+    )
+    return { value: nested(pairs) }
+  } catch {
+    return { mistake: 'a multipart form whose parts cannot be told apart' }
+  }
+}
+
+function readForm(text: string, contentType: string): Record<string, unknown> {
+  const decode = (encoded: string) => decodeText(unescapeBytes(encoded), contentType)
+  const form = parse(text, '&', '=', { decodeURIComponent: decode, maxKeys: 2000 })
+  return nested(
+    Object.entries(form).flatMap(([name, value]) => [value ?? []].flat().map((item) => [name, item] as const)),
+  )
+}
+
+/** The bytes that percent signs and two digits stand for; other percent signs stand for themselves. */
+function unescapeBytes(encoded: string): Buffer {
+  return Buffer.from(
+    Buffer.from(encoded, 'utf8')
+      .toString('latin1')
+      .replace(/%([\dA-Fa-f]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16))),
+    'latin1',
+  )
+}
+
+/** Puts `data[msg_id]` and `status.code` where they belong; a name that comes twice gets a list. */
+function nested(pairs: readonly (readonly [string, string])[]): Record<string, unknown> {
+  const root: Record<string, unknown> = Object.create(null)
+  for (const [name, value] of pairs) {
+    const path = name.split(/\]\[|\[|\]\.?|\./).filter((part) => part !== '')
+    const isNested = path.length > 1 && path.length <= DEEPEST && /^[\w-]+(?:\[[\w-]*\]|\.[\w-]+)+$/.test(name)
+    put(root, isNested ? path : [name], value)
+  }
+  return root
+}
+
+function put(into: Record<string, unknown>, [key = '', ...rest]: string[], value: string): void {
+  const there = into[key]
+  if (rest.length === 0) {
+    into[key] = there === undefined ? value : [there, value].flat()
+    return
+  }
+  const inner: Record<string, unknown> = isObject(there) ? there : Object.create(null)
+  into[key] = inner
+  put(inner, rest, value)
+}
+
+const PLACEHOLDER = /^(?:\[[A-Z][A-Z_ ]*\]|\{\{? ?\w+ ?\}?\}|%\w+%|<[A-Za-z_]+>|\$\{?\w+\}?)$/
+
+/** The value without placeholders and without what is nested too deep, and with JSON within texts read. */
+function cleaned(value: unknown, name: string, unfilled: Set<string>, levels: number): unknown {
+  if (levels === 0) return undefined
+  if (typeof value === 'string') {
+    if (PLACEHOLDER.test(value.trim())) {
+      unfilled.add(name)
+      return undefined
+    }
+    const inner = /^\s*[[{]/.test(value) ? readJson(value) : undefined
+    return inner?.ok ? cleaned(inner.value, name, unfilled, levels - 1) : value
+  }
+  if (Array.isArray(value)) return value.map((item) => cleaned(item, name, unfilled, levels - 1))
+  if (!isObject(value)) return value
+  const entries = Object.entries(value).map(([key, item]) => [key, cleaned(item, key, unfilled, levels - 1)] as const)
+  return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
+}
+
+/** Without spaces, byte order marks and zero bytes around it. */
+function trimBlank(text: string): string {
+  let [start, end] = [0, text.length]
+  while (start < end && isBlankCharacter(text.charCodeAt(start))) start++
+  while (end > start && isBlankCharacter(text.charCodeAt(end - 1))) end--
+  return text.slice(start, end)
+}
+
+function isBlankCharacter(code: number): boolean {
+  return code <= 0x20 || code === 0xfeff || code === 0xa0
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,79 @@
+/**
+ * Webhook requests, from the bytes to the reports: the wrapping comes off here, the same for every provider, and the
+ * provider's module only reads values.
+ *
+ *   bytes → inflated → decoded (receipt-text.ts) → values of body and query (receipt-content.ts) → reports (the module)
+ *
+ * A request is refused only when something in it looks like a receipt, or like nothing at all, and cannot be read. A
+ * request that surely concerns nobody is accepted without a report, and needs no signature.
+ */
+import { type Issue, LastwordError } from '../core/errors.ts'
+import type { Account, Nonce, Provider, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
+import { type ReceiptContent, readContent, readQuery } from './receipt-content.ts'
+import { decodeText, inflateBody } from './receipt-text.ts'
+
+const MOST_ISSUES = 20
+
+/**
+ * Reads one webhook request and checks who sent it.
+ * Throws UNAUTHORIZED for a signature that is truly wrong, INPUT_INVALID for a request in which no receipt can be read,
+ * TOO_LARGE for a body that grows beyond the bound when it is inflated.
+ */
+export async function readWebhook(
+  provider: Provider,
+  account: Account,
+  request: WebhookRequest,
+): Promise<WebhookReading> {
+  const inflated = await inflateBody(request.body, headerOf(request, 'content-encoding'))
+  const contentType = headerOf(request, 'content-type')
+  const body = await readContent(decodeText(inflated, contentType), contentType)
+  const contents = contentsOf(body, readQuery(request.path))
+  const readings = contents.map(({ value }) => provider.readReceipts(account, value, request.receivedAt))
+  const reading =
+    readings.find(({ reports }) => reports.length > 0) ??
+    readings.find(({ issues }) => issues.length > 0) ??
+    readings[0]
+  const unfilled = contents.flatMap((content) => content.unfilled)
+  const hasReports = reading !== undefined && reading.reports.length > 0
+  const isUnreadable = body.mistake !== undefined || (reading !== undefined && reading.issues.length > 0)
+  if (!hasReports && (unfilled.length > 0 || !isUnreadable))
+    return { reports: [], ignored: reasonOf(reading, unfilled) }
+
+  const nonce = provider.verifyWebhook?.(account, { ...request, inflated })
+  if (!hasReports) throw unreadable(body.mistake, reading?.issues ?? [])
+  const issues = reading.issues.slice(0, MOST_ISSUES)
+  return { reports: reading.reports, ...(issues.length > 0 ? { skipped: issues } : {}), ...nonceOf(nonce) }
+}
+
+/** A form adds to the query what the query lacks; any other body speaks before the query. */
+function contentsOf(body: ReceiptContent, query: ReceiptContent): ReceiptContent[] {
+  const both = isFlat(body.value) && isFlat(query.value) ? [{ ...body, value: { ...query.value, ...body.value } }] : []
+  return [body, ...both, query].filter(({ value, unfilled }) => value !== undefined || unfilled.length > 0)
+}
+
+function isFlat(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function reasonOf(reading: ReceiptReading | undefined, unfilled: readonly string[]): string {
+  if (unfilled.length > 0)
+    return `placeholders were not filled: ${[...new Set(unfilled)].slice(0, MOST_ISSUES).join(', ')}`
+  return reading?.ignored[0] ?? 'the request is empty'
+}
+
+function unreadable(mistake: string | undefined, issues: Issue[]): LastwordError {
+  if (issues.length === 0 && mistake !== undefined) {
+    return new LastwordError('INPUT_INVALID', `Expected a delivery receipt, found ${mistake}.`)
+  }
+  return new LastwordError('INPUT_INVALID', 'Expected a delivery receipt, found one that says too little.', {
+    issues: issues.slice(0, MOST_ISSUES),
+  })
+}
+
+function nonceOf(nonce: Nonce | undefined): Pick<WebhookReading, 'nonce'> {
+  return nonce ? { nonce } : {}
+}
+
+function headerOf({ headers }: WebhookRequest, name: string): string {
+  return [headers[name] ?? []].flat().join(', ')
+}

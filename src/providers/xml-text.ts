@@ -1,0 +1,46 @@
+/**
+ * XML as plain objects: elements and attributes become members, repeated elements a list, text beside attributes the
+ * member `#text`. Entities of HTML are read, and an ampersand that begins none stands for itself. Document types are
+ * refused: nothing that providers send needs them, and they are the way to make a parser read files or grow without end.
+ */
+import { ALL_ENTITIES, EntityDecoder } from '@nodable/entities'
+import { XMLParser, XMLValidator } from 'fast-xml-parser'
+
+export type XmlReading = { ok: true; value: unknown } | { ok: false; mistake: string }
+
+const parser = new XMLParser({
+  ignoreAttributes: false,
+  attributeNamePrefix: '',
+  ignoreDeclaration: true,
+  ignorePiTags: true,
+  parseTagValue: false,
+  parseAttributeValue: false,
+  entityDecoder: new EntityDecoder({ namedEntities: ALL_ENTITIES, numericAllowed: true }),
+  removeNSPrefix: true,
+  maxNestedTags: 20,
+})
+
+const OUTSIDE_MARKUP = /<!\[CDATA\[[\s\S]*?\]\]>|<!--[\s\S]*?-->/g
+const AMPERSAND =
+  /<!\[CDATA\[[\s\S]*?\]\]>|<!--[\s\S]*?-->|&(?!(?:#\d{1,7}|#x[\dA-Fa-f]{1,6}|[A-Za-z][A-Za-z\d]{0,31});)/g
+
+/** Reads XML; a mistake names its place, never the text that stands there. */
+export function readXml(text: string): XmlReading {
+  const position = text.replace(OUTSIDE_MARKUP, (piece) => ' '.repeat(piece.length)).search(/<![A-Za-z[]/)
+  if (position >= 0) return mistakeAt(text, position, 'a document type or another declaration, which is not accepted')
+  const xml = text.replace(AMPERSAND, (piece) => (piece === '&' ? '&amp;' : piece))
+  const verdict = XMLValidator.validate(xml)
+  if (verdict !== true)
+    return { ok: false, mistake: `a mistake at line ${verdict.err.line}, column ${verdict.err.col}` }
+  try {
+    return { ok: true, value: parser.parse(xml) }
+  } catch {
+    return { ok: false, mistake: 'elements nested or named as none of them are' }
+  }
+}
+
+function mistakeAt(text: string, position: number, found: string): XmlReading {
+  const before = text.slice(0, position)
+  const place = `line ${before.split('\n').length}, column ${position - before.lastIndexOf('\n')}`
+  return { ok: false, mistake: `${found} at ${place}` }
+}
