@@ -141,7 +141,7 @@ describe('the client', () => {
   })
 
   it('names the recipients of an ID that covers several', async () => {
-    const both = ['+31612345678', '+31698765432'].map((recipient) => ({ messageId: 'R/1 ä', recipient }))
+    const both = ['+31612345678', '+31698765432'].map((recipient) => ({ messageId: 'R/1\u0007', recipient }))
     expect(await failureOf(client.track({ account: 'cm', messages: both }))).toMatchObject({ code: 'INPUT_INVALID' })
     await client.track({ account: 'cm', messages: both.map((message) => ({ ...message, messageId: 'R1' })) })
     const error = await failureOf(client.get('cm', 'R1'))

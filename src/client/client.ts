@@ -56,6 +56,8 @@ export interface MessageReport {
   /** What it did to the status. */
   outcome: 'applied' | 'stale' | 'duplicate' | 'contradicting'
   error: StatusError | null
+  /** What else the report said: the channel, the operator, the sender's own ID. */
+  details?: Record<string, unknown>
 }
 
 export interface MessageWithReports extends Message {

@@ -75,6 +75,10 @@ export const reportSchema = z.object({
     })
     .nullable()
     .describe('Why the message was not delivered, in the provider’s own words.'),
+  details: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .describe('What else the report said: the channel, the operator, the sender’s own ID.'),
 })
 
 export const messageDetailsSchema = messageSchema.extend({

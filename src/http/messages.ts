@@ -141,5 +141,6 @@ function toReports(rows: readonly ReportRow[]) {
     receivedAt: row.receivedAt,
     outcome: outcomes[index],
     error: row.error,
+    ...(row.details ? { details: row.details } : {}),
   }))
 }

@@ -15,7 +15,7 @@ import { registerDocsRoutes } from './docs.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
-import { registerWebhookRoutes } from './webhooks.ts'
+import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './webhooks.ts'
 
 export interface ServerOptions {
   db: Db
@@ -45,8 +45,10 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 4000 },
   })
   server.setErrorHandler(sendError)
-  server.setNotFoundHandler((_request, reply) =>
-    sendProblem(reply, 404, 'Not found', 'There is nothing at this URL.', { code: 'NOT_FOUND' }),
+  server.setNotFoundHandler((request, reply) =>
+    /^\/webhooks\/[^/]/.test(request.url) && !WEBHOOK_METHODS.has(request.method)
+      ? refuseWebhookMethod(reply)
+      : sendProblem(reply, 404, 'Not found', 'There is nothing at this URL.', { code: 'NOT_FOUND' }),
   )
 
   await server.register(async (open) => {

@@ -2,7 +2,7 @@
  * Delivery receipts. A receipt is answered 2xx only when Postgres has it; while the database is away the answer is 503,
  * which makes the provider try again.
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isLoopback } from '../config.ts'
 import { LastwordError } from '../core/errors.ts'
 import { rememberNonce } from '../db/accounts.ts'
@@ -37,7 +37,8 @@ interface WebhookPath {
 type WebhookHttpRequest = FastifyRequest<{ Params: WebhookPath }>
 
 const URLS = ['/webhooks/:account', '/webhooks/:account/:token']
-const ALLOWED = 'GET, HEAD, POST'
+export const WEBHOOK_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST'])
+const ALLOWED = [...WEBHOOK_METHODS].join(', ')
 
 /** Registers the public webhook routes on a server scope of their own: bodies are kept raw there, whatever their type. */
 export function registerWebhookRoutes(server: FastifyInstance, options: WebhookRoutesOptions): void {
@@ -60,25 +61,22 @@ export function registerWebhookRoutes(server: FastifyInstance, options: WebhookR
     })
     // A link checker's request: it changes nothing.
     server.head<{ Params: WebhookPath }>(url, (request, reply) => {
-      findAccount(options, request)
+      authorize(findAccount(options, request), request.params.token, options.host)
       return reply.send()
-    })
-    server.route({
-      method: ['PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-      url,
-      handler: (_request, reply) =>
-        sendProblem(reply.header('allow', ALLOWED), 405, 'Method not allowed', `Expected one of ${ALLOWED}.`, {
-          code: 'METHOD_NOT_ALLOWED',
-        }),
     })
   }
 }
 
-function findAccount({ accounts, host }: WebhookRoutesOptions, { params }: WebhookHttpRequest): Account {
+/** Answers other methods, so that whoever set one up learns which would do. */
+export function refuseWebhookMethod(reply: FastifyReply): FastifyReply {
+  const detail = `Expected one of ${ALLOWED}.`
+  return sendProblem(reply.header('allow', ALLOWED), 405, 'Method not allowed', detail, { code: 'METHOD_NOT_ALLOWED' })
+}
+
+function findAccount({ accounts }: WebhookRoutesOptions, { params }: WebhookHttpRequest): Account {
   const account = accounts.get(params.account)
-  if (!account) throw new LastwordError('NOT_FOUND', 'No such account is configured here; correct the webhook URL.')
-  authorize(account, params.token, host)
-  return account
+  if (account) return account
+  throw new LastwordError('NOT_FOUND', 'No such account is configured here; correct the webhook URL.')
 }
 
 /** The body of a GET, which the server leaves unread; some senders put their fields there. */
@@ -100,6 +98,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
   const { writer, metrics, publicUrl } = options
   const account = findAccount(options, request)
   try {
+    authorize(account, request.params.token, options.host)
     const { reports, ignored, skipped, nonce } = await readWebhook(providerOf(account), account, {
       method: request.method,
       publicUrl: publicUrl && publicUrl + request.raw.url,

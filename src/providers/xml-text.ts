@@ -20,9 +20,10 @@ const parser = new XMLParser({
   maxNestedTags: 20,
 })
 
-const OUTSIDE_MARKUP = /<!\[CDATA\[[\s\S]*?\]\]>|<!--[\s\S]*?-->/g
+/** Up to the end where they are not closed: looking for the end of each anew would take time without end. */
+const OUTSIDE_MARKUP = /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)/g
 const AMPERSAND =
-  /<!\[CDATA\[[\s\S]*?\]\]>|<!--[\s\S]*?-->|&(?!(?:#\d{1,7}|#x[\dA-Fa-f]{1,6}|[A-Za-z][A-Za-z\d]{0,31});)/g
+  /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)|&(?!(?:#\d{1,7}|#x[\dA-Fa-f]{1,6}|[A-Za-z][A-Za-z\d]{0,31});)/g
 
 /** Reads XML; a mistake names its place, never the text that stands there. */
 export function readXml(text: string): XmlReading {

@@ -1,12 +1,17 @@
+import { request as httpRequest } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { brotliCompressSync, deflateRawSync, gzipSync } from 'node:zlib'
 import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { messages } from '../../src/db/schema.ts'
 import { type Api, anyTime, expectProblem, startApi } from '../support/api.ts'
 
 const TOKEN = 'a-webhook-token'
+const NO_FIELD = 'the request has no field of a delivery receipt'
 const accounts = JSON.stringify([
   { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
   { name: 'guarded', provider: 'seven', apiKey: 'guarded-api-key', webhookToken: TOKEN },
+  { name: 'cm', provider: 'cm', productToken: 'cm-product-token' },
 ])
 
 let api: Api
@@ -30,6 +35,20 @@ const track = (messageId = '77232007287') =>
   api.post('/v1/messages', { account: 'seven', messages: [{ messageId, recipient: '+491701234567' }] })
 const look = async (account = 'seven', messageId = '77232007287') =>
   (await api.get(`/v1/messages/${account}/${messageId}`)).body
+/** A request with exactly these headers. */
+function rawRequest(
+  path: string,
+  { method = 'POST', headers, body }: { method?: string; headers: string[][]; body: string },
+) {
+  return new Promise<{ status: number | undefined; body: string }>((resolve, reject) => {
+    const length = ['host', new URL(api.url).host, 'content-length', String(Buffer.byteLength(body))]
+    const sent = httpRequest(api.url + path, { method, headers: [...headers, length].flat() }, (answer) => {
+      text(answer).then((body) => resolve({ status: answer.statusCode, body }), reject)
+    })
+    sent.on('error', reject)
+    sent.end(body)
+  })
+}
 const stored = async () => (await api.db.select().from(messages)).length
 
 describe('a delivery receipt', () => {
@@ -104,13 +123,93 @@ describe('a delivery receipt', () => {
     expect(metrics.body).toMatch(/lastword_unmapped_statuses_total\{[^}]*TELEPORTED[^}]*\} 1/)
   })
 
-  it('is taken with any content type, and none', async () => {
-    const body = new TextEncoder().encode(JSON.stringify(receipt()))
-    for (const headers of [{ 'content-type': 'text/plain' }, { 'content-type': 'application/json; charset=utf-8' }]) {
-      expect((await api.post('/webhooks/seven', body, { headers })).body).toEqual({ reports: 1 })
+  it.each([
+    ['application/json,application/json'],
+    ['json'],
+    ['/'],
+    [''],
+    ['application/json; charset=utf-8'],
+    ['multipart/form-data'],
+    [undefined],
+  ])('is taken with the content type %j', async (type) => {
+    const headers = type === undefined ? [] : [['content-type', type]]
+    const body = JSON.stringify(receipt())
+    expect(await rawRequest('/webhooks/seven', { headers, body })).toEqual({ status: 200, body: '{"reports":1}' })
+  })
+
+  it.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateRawSync],
+    ['br', brotliCompressSync],
+  ])('is taken when it is compressed by %s', async (encoding, compress) => {
+    const headers = { 'content-encoding': encoding }
+    const body = new Uint8Array(compress(JSON.stringify(receipt())))
+    expect(await api.post('/webhooks/seven', body, { headers })).toMatchObject({ status: 200, body: { reports: 1 } })
+  })
+
+  it('is taken as a multipart form, and as a form that is called something else', async () => {
+    const fields = { webhook_event: 'dlr', msg_id: '77232007287', status: 'DELIVERED' }
+    const form = new FormData()
+    for (const [name, value] of Object.entries(fields)) form.append(name, value)
+    const answers = await Promise.all([
+      fetch(`${api.url}/webhooks/seven`, { method: 'POST', body: form }),
+      fetch(`${api.url}/webhooks/seven`, { method: 'POST', body: String(new URLSearchParams(fields)) }),
+      fetch(`${api.url}/webhooks/seven?${new URLSearchParams(fields)}`, { method: 'POST' }),
+      fetch(`${api.url}/webhooks/seven?${new URLSearchParams(fields)}`),
+    ])
+    expect(await Promise.all(answers.map((answer) => answer.json()))).toEqual(answers.map(() => ({ reports: 1 })))
+  })
+
+  it('is taken from the body of a GET', async () => {
+    const body = JSON.stringify(receipt())
+    const headers = [['content-type', 'application/json']]
+    expect(await rawRequest('/webhooks/seven', { method: 'GET', headers, body })).toMatchObject({
+      body: '{"reports":1}',
+    })
+  })
+
+  it('by an ID of any printable text settles a message of CM.com', async () => {
+    for (const messageId of ['gid://shop/Sms/1c', 'n/a', '0d4e8a54-2b3f-4c5d-9e6f-7a8b9c0d1e2f', 'ü'.repeat(255)]) {
+      const order = { account: 'cm', messages: [{ messageId, recipient: '+31612345678' }] }
+      expect(await api.post('/v1/messages', order)).toMatchObject({ status: 202 })
+      const query = new URLSearchParams({ REFERENCE: messageId, STATUS: '2', RECIPIENT: '+31 6 12345678' })
+      expect(await api.get(`/webhooks/cm?${query}`)).toMatchObject({ status: 200, body: { reports: 1 } })
+      expect(await look('cm', encodeURIComponent(messageId))).toMatchObject({ messageId, status: 'delivered' })
     }
-    const none = await fetch(`${api.url}/webhooks/seven`, { method: 'POST', body })
-    expect([none.status, await none.json()]).toEqual([200, { reports: 1 }])
+  })
+
+  it('of a CM.com reference that failed on one channel and was delivered by the next is delivered', async () => {
+    await api.post('/v1/messages', { account: 'cm', messages: [{ messageId: 'order-1' }] })
+    const reports = [
+      'statuscode=2&received=2026-03-01T13:05:00&channel=SMS',
+      'statuscode=3&received=2026-03-01T13:01:00&channel=WhatsApp',
+    ]
+    for (const report of reports) await api.get(`/webhooks/cm?reference=order-1&${report}`)
+    const { status, reports: shown } = (await look('cm', 'order-1')) as { status: string; reports: unknown }
+    expect(status).toBe('delivered')
+    expect(shown).toMatchObject([{ details: { channel: 'SMS' } }, { details: { channel: 'WhatsApp' } }])
+  })
+
+  it('changes nothing by HEAD, and other methods are told which would do', async () => {
+    await track()
+    const query = '?webhook_event=dlr&msg_id=77232007287&status=DELIVERED'
+    const head = await fetch(`${api.url}/webhooks/seven${query}`, { method: 'HEAD' })
+    expect(head.status).toBe(200)
+    for (const method of ['PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+      for (const path of [`/webhooks/seven${query}`, `/webhooks/guarded/${TOKEN}/`]) {
+        const { status, headers } = await fetch(api.url + path, { method })
+        expect([method, status, headers.get('allow')]).toEqual([method, 405, 'GET, HEAD, POST'])
+      }
+    }
+    expect(await look()).toMatchObject({ status: null })
+  })
+
+  it('of the status UNKNOWN is final, and a later real one corrects it', async () => {
+    await track()
+    await api.post('/webhooks/seven', receipt({ status: 'UNKNOWN', timestamp: '2026-03-01 14:00:00' }))
+    expect(await look()).toMatchObject({ status: 'unknown', final: true, settledBy: 'webhook' })
+    await api.post('/webhooks/seven', receipt())
+    expect(await look()).toMatchObject({ status: 'delivered', final: true })
   })
 
   it.each(['0000-01-01 00:00:00', '9999-12-31 23:59:59', 'yesterday', '-1', '1970-01-01 00:00:00'])(
@@ -137,9 +236,13 @@ describe('a delivery receipt', () => {
 
 describe('what is no delivery receipt', () => {
   it.each([
-    ['another event', receipt({}, { webhook_event: 'sms_mo' }), 'the event is not dlr'],
-    ['an empty body', '', 'the body is empty'],
-    ['no body', undefined, 'the body is empty'],
+    ['another event', receipt({}, { webhook_event: 'sms_mo' }), 'the event is not about the delivery of a message'],
+    ['an empty body', '', 'the request is empty'],
+    ['no body', undefined, 'the request is empty'],
+    ['a number', '5', NO_FIELD],
+    ['null', 'null', NO_FIELD],
+    ['a list', '[]', NO_FIELD],
+    ['a template that was not filled', 'msg_id={id}&status={status}', 'placeholders were not filled: msg_id, status'],
   ])('%s is accepted and ignored', async (_name, body, ignored) => {
     const answer = await api.post('/webhooks/seven', body)
     expect([answer.status, answer.body]).toEqual([200, { reports: 0, ignored }])
@@ -151,10 +254,7 @@ describe('what is no delivery receipt', () => {
   })
 
   it.each([
-    ['text that is not JSON', 'status=DELIVERED&msg_id=1'],
-    ['a number', '5'],
-    ['null', 'null'],
-    ['a list', '[]'],
+    ['text that is neither JSON, XML nor a form', 'DELIVERED'],
     ['bytes that are not text', new Uint8Array([0xff, 0xfe, 0, 0x7b])],
     ['a receipt without data', receipt({}, { data: undefined })],
     ['a receipt without an ID', receipt({ msg_id: undefined })],
@@ -172,7 +272,7 @@ describe('what is no delivery receipt', () => {
     expectProblem(await api.post('/webhooks/seven', receipt({ msg_id: 'a b' })), {
       status: 400,
       title: 'Invalid request',
-      detail: 'Expected a delivery receipt {"webhook_event":"dlr","data":{"msg_id","status","timestamp"}}.',
+      detail: 'Expected a delivery receipt, found one that says too little.',
       code: 'INPUT_INVALID',
       errors: [{ path: 'data.msg_id', message: 'expected a message ID' }],
     })
@@ -193,7 +293,7 @@ describe('what is no delivery receipt', () => {
     const answers = await Promise.all([
       api.post('/webhooks/seven', `{"msg_id":"${secret}`),
       api.post('/webhooks/seven', receipt({ msg_id: `${secret} x` })),
-      api.post('/webhooks/seven', receipt({ status: [secret] })),
+      api.post('/webhooks/seven', receipt({ status: { is: secret } })),
       api.post(`/webhooks/guarded/${secret}`, receipt()),
       api.post(`/webhooks/${secret}`, receipt()),
       api.post(`/webhooks/seven/%zz${secret}`, receipt()),

@@ -84,7 +84,7 @@ describe('a page of transactions', () => {
       ['order-4711', 'b'],
     ],
     ['rows sent without a reference', [row({ reference: '' }), row({ reference: null }), row()], [delivered()], []],
-    ['a reference that none of ours can have', [row({ reference: 'a b' })], [], []],
+    ['a reference that none of ours can have', [row({ reference: 'a\u0007b' })], [], []],
     ['no recipient', [row({ recipient: null })], [{ ...delivered(), recipient: undefined } as never], []],
     ['rows that are none', [null, 7, {}, row()], [delivered()], []],
     [

@@ -15,7 +15,7 @@ const VOCABULARY: [string, Status][] = [
   ['ACCEPTED', 'accepted'],
   ['TRANSMITTED', 'transmitted'],
   ['BUFFERED', 'buffered'],
-  ['UNKNOWN', 'accepted'],
+  ['UNKNOWN', 'unknown'],
   ['DELIVERED', 'delivered'],
   ['NOTDELIVERED', 'undelivered'],
   ['EXPIRED', 'expired'],
