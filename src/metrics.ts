@@ -25,7 +25,7 @@ export function createMetrics({ ofProcess }: { ofProcess: boolean }): Metrics {
   const counter = <L extends string>(name: string, help: string, labelNames: L[]) =>
     new Counter({ name: `lastword_${name}_total`, help, labelNames, registers: [registry] })
   const reports = counter('reports', 'Status reports written, by what they did', ['account', 'source', 'effect'])
-  const unmapped = counter('unmapped_statuses', 'Reports whose status is not in the table', ['account', 'status'])
+  const unmapped = counter('unmapped_statuses', 'Reports whose status is not in the table', ['account'])
   const logged = new Set<string>()
 
   return {
@@ -39,8 +39,8 @@ export function createMetrics({ ofProcess }: { ofProcess: boolean }): Metrics {
         const { account, source, rawStatus } = report
         reports.inc({ account, source, effect: unmatched ? 'unmatched' : changed ? 'applied' : 'no change' })
         if (!report.unmapped) continue
+        unmapped.inc({ account })
         const status = rawStatus.slice(0, 40)
-        unmapped.inc({ account, status })
         if (logged.has(`${account} ${status}`) || logged.size > 1000) continue
         logged.add(`${account} ${status}`)
         log.warn({ account, status }, 'the provider reports a status that is not in the table; taken as intermediate')

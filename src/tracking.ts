@@ -7,6 +7,7 @@ import { type Issue, LastwordError } from './core/errors.ts'
 import { nextPollAt, type PollingPolicy, windowEnd } from './core/polling.ts'
 import type { Db } from './db/client.ts'
 import { type NewMessage, trackMessages } from './db/messages.ts'
+import { hasCredentials } from './providers/account.ts'
 import type { Account, Provider } from './providers/provider.ts'
 import { providerOf } from './providers/registry.ts'
 
@@ -31,6 +32,7 @@ const callbackUrlSchema = z
     (text) => text.length <= LONGEST_URL && /^https?:\/\/[^\s\p{Cc}]+$/iu.test(text) && URL.canParse(text),
     `expected a URL that begins with https://, of at most ${LONGEST_URL} characters`,
   )
+  .refine((url) => !hasCredentials(url), 'expected a URL without a user name and password, which would not be sent')
 
 const messageSchema = z.strictObject({
   messageId: z

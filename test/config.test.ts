@@ -40,7 +40,7 @@ const sevenByDefault = {
   batchSize: 100,
   requestsPerSecond: 5,
   timeoutMs: 10_000,
-  signatureFreshnessMs: 300_000,
+  signatureFreshnessMs: 3_600_000,
   polling: { firstAfterMs: MINUTE, factor: 2, maxIntervalMs: 6 * HOUR, windowMs: 30 * DAY },
 }
 
@@ -135,7 +135,7 @@ describe('a correct configuration', () => {
       [
         {
           ...sevenByDefault,
-          webhookToken: 'a_Token-1',
+          webhookToken: ['a_Token-1'],
           baseUrl: 'http://127.0.0.1:4000/api',
           query: 'status',
           batchSize: 1000,
@@ -156,14 +156,19 @@ describe('a correct configuration', () => {
       [
         {
           ...sevenByDefault,
-          callback: { url: 'https://app.example.com/sms', secret: CALLBACK_SECRET, events: 'all' },
+          callback: { url: 'https://app.example.com/sms', secret: [CALLBACK_SECRET], events: 'all' },
         },
       ],
     ],
     [
       'a callback whose URL each message brings',
       accounts({ callback: { secret: CALLBACK_SECRET, events: 'final' } }),
-      [{ ...sevenByDefault, callback: { secret: CALLBACK_SECRET, events: 'final' } }],
+      [{ ...sevenByDefault, callback: { secret: [CALLBACK_SECRET], events: 'final' } }],
+    ],
+    [
+      'several tokens, while both sides change',
+      accounts({ webhookToken: ['next', 'last', 'next'] }),
+      [{ ...sevenByDefault, webhookToken: ['next', 'last'] }],
     ],
     [
       'a queue for the changes',
@@ -307,6 +312,14 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [accounts({ name: '' }), '[0].name: found "", expected 1 to 40 lower-case letters, digits and hyphens.'],
     [accounts({}, {}), ': found two accounts named "main", expected a different name for each.'],
     [
+      accounts({ webhookToken: [] }),
+      '[0].webhookToken: found a list, expected 1 to 200 letters, digits, hyphens and underscores, or a list of such.',
+    ],
+    [
+      accounts({ callback: { url: 'https://u:sEcReT@app.example.com', secret: CALLBACK_SECRET } }),
+      '[0].callback.url: found a text of 32 characters, expected a URL without a user name and password.',
+    ],
+    [
       accounts({ webhookToken: 'sEcReT.token' }),
       '[0].webhookToken: found a text of 12 characters, expected 1 to 200 letters, digits, hyphens and underscores.',
     ],
@@ -346,7 +359,7 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     ],
     [
       accounts({ callback: { url: 'https://app.example.com' } }),
-      '[0].callback.secret: found nothing, expected string.',
+      '[0].callback.secret: found nothing, expected whsec_ and at least 24 bytes in base64, or a list of such.',
     ],
     [
       accounts({ callback: { secret: 'sEcReT-one' } }),

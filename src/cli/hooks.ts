@@ -70,9 +70,7 @@ function usage(message: string): LastwordError {
 }
 
 function webhookUrl(publicUrl: string, { name, webhookToken }: Account): string {
-  return [publicUrl.replace(/\/$/, ''), 'webhooks', name, ...(webhookToken === undefined ? [] : [webhookToken])].join(
-    '/',
-  )
+  return [publicUrl.replace(/\/$/, ''), 'webhooks', name, ...(webhookToken ?? []).slice(0, 1)].join('/')
 }
 
 /** Lists the subscriptions, after adding `target` if it is given and not among them. */

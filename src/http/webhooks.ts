@@ -9,9 +9,9 @@ import { rememberNonce } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
 import type { ReportWriter } from '../db/report-writer.ts'
 import type { Metrics } from '../metrics.ts'
+import { MOST_BODY_BYTES } from '../providers/body-text.ts'
 import type { Account } from '../providers/provider.ts'
 import { readWebhook } from '../providers/receipt.ts'
-import { MOST_BODY_BYTES } from '../providers/receipt-text.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
 import { isSameSecret } from './auth.ts'
@@ -133,7 +133,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
 /** With a token the URL must end with it; an account with neither token nor signing key is open to this machine only. */
 function authorize(account: Account, token: string | undefined, host: string): void {
   if (account.webhookToken !== undefined) {
-    if (token !== undefined && isSameSecret(token, account.webhookToken)) return
+    if (token !== undefined && account.webhookToken.some((known) => isSameSecret(token, known))) return
     throw new LastwordError('UNAUTHORIZED', 'Expected the webhook token of this account at the end of the URL.')
   }
   if (account.signingKey !== undefined || isLoopback(host)) return

@@ -10,14 +10,15 @@ import { isIP, type LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { Webhook } from 'standardwebhooks'
 import { Agent, request } from 'undici'
+import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
 
 interface Callback {
   /** Stays the same over all attempts, so that the receiver recognises a repeat. */
   id: string
   url: string
-  /** `whsec_…` */
-  secret: string
+  /** `whsec_…`; each gives a signature. */
+  secrets: readonly string[]
   body: string
 }
 
@@ -31,6 +32,8 @@ export interface Refusal {
   reason: string
   /** The receiver says that this URL is over (410), or it can never be called: trying again cannot help. */
   final: boolean
+  /** How long the receiver asks to be left alone. */
+  retryAfterMs?: number
 }
 
 export const CALLBACK_TIMEOUT_MS = 15_000
@@ -44,21 +47,26 @@ export function createCallbackSender({ allowPrivate }: { allowPrivate: boolean }
     bodyTimeout: CALLBACK_TIMEOUT_MS,
   })
   return {
-    async send({ id, url, secret, body }, signal) {
+    async send({ id, url, secrets, body }, signal) {
       const forbidden = allowPrivate ? undefined : whyForbidden(url)
       if (forbidden) return { reason: forbidden, final: true }
       try {
         const headers = {
           'content-type': 'application/json',
           'user-agent': 'Lastword',
-          ...signatureOf(id, secret, body),
+          ...signatureOf(id, secrets, body),
         }
         return await withDeadline(CALLBACK_TIMEOUT_MS, signal, async (deadline) => {
           const response = await request(url, { method: 'POST', dispatcher: agent, signal: deadline, headers, body })
           await response.body.dump({ limit: MOST_ANSWER_BYTES }).catch(() => {})
           const { statusCode } = response
           if (statusCode >= 200 && statusCode < 300) return undefined
-          return { reason: `the receiver answered HTTP ${statusCode}`, final: statusCode === 410 }
+          const retryAfterMs = readRetryAfter(response.headers, Date.now())
+          return {
+            reason: `the receiver answered HTTP ${statusCode}`,
+            final: statusCode === 410,
+            ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+          }
         })
       } catch (error) {
         if (signal.aborted) throw error
@@ -69,12 +77,12 @@ export function createCallbackSender({ allowPrivate }: { allowPrivate: boolean }
   }
 }
 
-function signatureOf(id: string, secret: string, body: string): Record<string, string> {
+function signatureOf(id: string, secrets: readonly string[], body: string): Record<string, string> {
   const now = new Date()
   return {
     'webhook-id': id,
     'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
-    'webhook-signature': new Webhook(secret).sign(id, now, body),
+    'webhook-signature': secrets.map((secret) => new Webhook(secret).sign(id, now, body)).join(' '),
   }
 }
 

@@ -55,10 +55,10 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     return { taken: true }
 
     async function send({ account, url, body }: CallbackRow): Promise<Refusal | 'given back' | undefined> {
-      const secret = accounts.get(account)?.callback?.secret
-      if (secret === undefined) return { reason: `account "${account}" has no callback secret any more`, final: false }
+      const secrets = accounts.get(account)?.callback?.secret
+      if (secrets === undefined) return { reason: `account "${account}" has no callback secret any more`, final: false }
       try {
-        return await sender.send({ id: `change-${change}`, url, secret, body: JSON.stringify(body) }, shutdown)
+        return await sender.send({ id: `change-${change}`, url, secrets, body: JSON.stringify(body) }, shutdown)
       } catch (error) {
         await releaseCallbacks(db, claim, change)
         if (shutdown.aborted) return 'given back'
@@ -72,9 +72,9 @@ async function putOff(
   { db, log }: CallbackCallerOptions,
   claim: string,
   { change, account, attempts, firstDueAt }: CallbackRow,
-  { reason, final }: Refusal,
+  { reason, final, retryAfterMs = 0 }: Refusal,
 ): Promise<CallbackResult> {
-  const pauseMs = callbackPause(attempts)
+  const pauseMs = Math.max(callbackPause(attempts), retryAfterMs)
   const isOver = final || Date.now() + pauseMs > firstDueAt.getTime() + RETRY_FOR_MS
   await retryCallback(db, { change, claim, error: reason, delayMs: isOver ? undefined : pauseMs })
   if (!isOver) return { taken: false, reason }

@@ -132,11 +132,18 @@ export function callbackJobs(claim: string, claimed: readonly ClaimedCallback[])
   })
 }
 
+/** In the queue that an app reads changes from, so that it does not grow for ever; the app's worker may say otherwise. */
+const TAKEN_CHANGES_KEPT = { age: 3600, count: 10_000 }
+
 /** Jobs for the sending app, one a change; adding a change again adds nothing while its job is there. */
 export function changeJobs(changes: readonly Change[]) {
   return changes.map((change) => {
     const data = { v: JOB_VERSION, ...describeChange(change) }
-    return { name: change.status, data, opts: { jobId: `change-${change.position}` } }
+    return {
+      name: change.status,
+      data,
+      opts: { jobId: `change-${change.position}`, removeOnComplete: TAKEN_CHANGES_KEPT },
+    }
   })
 }
 

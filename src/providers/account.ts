@@ -29,15 +29,33 @@ const pollingSchema = z
     windowMs: window,
   }))
 
+const PRINTABLE = /^[\x21-\x7e]+$/
+const PRINTABLE_RULE = 'printable characters without spaces'
 /** A credential: never empty, and printable so that it can stand in a header. */
-export const credentialSchema = z.string().regex(/^[\x21-\x7e]+$/, 'expected printable characters without spaces')
+export const credentialSchema = z.string().regex(PRINTABLE, `expected ${PRINTABLE_RULE}`)
+
+/** A URL that carries a user name or a password: nothing would send them, and logs would show them. */
+export function hasCredentials(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  const { username, password } = new URL(url)
+  return username !== '' || password !== ''
+}
+
+const MOST_SECRETS = 5
+
+/** One secret, or several while both sides change from one to the next: each is accepted, and the first is shown. */
+function secretsSchema(pattern: RegExp, expectation: string) {
+  const one = z.string().regex(pattern, `expected ${expectation}`)
+  return z
+    .union([one, z.array(one).min(1).max(MOST_SECRETS)], { error: `expected ${expectation}, or a list of such` })
+    .transform((given) => [...new Set([given].flat())])
+}
+
+export const signingKeySchema = secretsSchema(PRINTABLE, PRINTABLE_RULE)
 
 export const commonAccountFields = {
   name: accountNameSchema,
-  webhookToken: z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{1,200}$/, 'expected 1 to 200 letters, digits, hyphens and underscores')
-    .optional(),
+  webhookToken: secretsSchema(/^[A-Za-z0-9_-]{1,200}$/, '1 to 200 letters, digits, hyphens and underscores').optional(),
   batchSize: z.int().min(1).max(1000).default(100),
   requestsPerSecond: z.number().min(0.01).max(1000).default(5),
   timeout: durationSchema.default(10_000),
@@ -47,8 +65,9 @@ export const commonAccountFields = {
       url: z
         .url({ protocol: /^https?$/ })
         .max(2000)
+        .refine((url) => !hasCredentials(url), 'expected a URL without a user name and password')
         .optional(),
-      secret: z.string().regex(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'expected whsec_ and at least 24 bytes in base64'),
+      secret: secretsSchema(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'whsec_ and at least 24 bytes in base64'),
       events: z.enum(['all', 'final']).default('all'),
     })
     .optional(),

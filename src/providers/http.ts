@@ -5,8 +5,10 @@
  * Error messages name the status and the cause, never the URL or a header: they hold message IDs and credentials.
  */
 import { type Dispatcher, errors, Pool } from 'undici'
-import { ProviderError } from '../core/errors.ts'
+import { LastwordError, ProviderError } from '../core/errors.ts'
+import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
+import { decodeText, inflateBody } from './body-text.ts'
 
 export interface ProviderHttpOptions {
   baseUrl: string
@@ -37,20 +39,36 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections }: Provider
   const pool = new Pool(base.origin, { connections, connectTimeout: timeoutMs, pipelining: 1 })
   const prefix = base.pathname.replace(/\/$/, '')
 
+  /** Follows redirects within the provider's address; to no other, because the request carries credentials. */
+  async function follow(request: Dispatcher.RequestOptions, hops = 0): Promise<Dispatcher.ResponseData> {
+    const response = await pool.request(request)
+    const target = REDIRECTS.has(response.statusCode)
+      ? locationOf(response.headers, base.origin + request.path)
+      : undefined
+    if (!target) return response
+    await response.body.dump().catch(() => {})
+    if (target.origin !== base.origin) {
+      const place = target.origin + target.pathname
+      throw new ProviderError('account', `the provider has moved to ${place}; set baseUrl accordingly`)
+    }
+    if (hops === MOST_HOPS) throw new ProviderError('account', 'the provider redirects without end; check baseUrl')
+    return follow({ ...request, path: target.pathname + target.search }, hops + 1)
+  }
+
   async function send(
     request: Omit<Dispatcher.RequestOptions, 'signal'>,
     signal: AbortSignal,
   ): Promise<ProviderResponse> {
     try {
       return await withDeadline(timeoutMs, signal, async (deadline) => {
-        const response = await pool.request({ ...request, path: prefix + request.path, signal: deadline })
+        const response = await follow({ ...request, path: prefix + request.path, signal: deadline })
         const error = errorOfStatus(response.statusCode, response.headers)
         if (error) {
           // Read to its end for the sake of the connection; a body that breaks off takes nothing from the status.
           await response.body.dump().catch(() => {})
           throw error
         }
-        const text = await readCapped(response.body)
+        const text = await readText(await readCapped(response.body), response.headers)
         return { status: response.statusCode, headers: response.headers, text }
       })
     } catch (error) {
@@ -72,7 +90,7 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections }: Provider
   }
 }
 
-async function readCapped(body: AsyncIterable<Buffer>): Promise<string> {
+async function readCapped(body: AsyncIterable<Buffer>): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of body) {
@@ -82,28 +100,41 @@ async function readCapped(body: AsyncIterable<Buffer>): Promise<string> {
     }
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return Buffer.concat(chunks)
 }
+
+/** The text of an answer, inflated where it was compressed, whether that was asked for or not. */
+async function readText(bytes: Buffer, headers: ProviderResponse['headers']): Promise<string> {
+  const [encoding = '', type = ''] = ['content-encoding', 'content-type'].map((name) => String(headers[name] ?? ''))
+  try {
+    return decodeText(await inflateBody(bytes, encoding, MAX_RESPONSE_BYTES), type)
+  } catch (error) {
+    if (!(error instanceof LastwordError)) throw error
+    throw new ProviderError('transient', `the provider's answer is larger than ${MAX_RESPONSE_BYTES} bytes`)
+  }
+}
+
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 307, 308])
+const MOST_HOPS = 5
+
+function locationOf(headers: ProviderResponse['headers'], from: string): URL | undefined {
+  const location = [headers.location ?? []].flat()[0]
+  return location !== undefined && URL.canParse(location, from) ? new URL(location, from) : undefined
+}
+
+/** Answers that may say how long to wait; without that only 429 asks for patience. */
+const PATIENCE: ReadonlySet<number> = new Set([429, 502, 503, 504])
 
 function errorOfStatus(status: number, headers: ProviderResponse['headers']): ProviderError | undefined {
   if (status >= 200 && status < 300) return undefined
   const said = `the provider answered HTTP ${status}`
-  if (status === 429) {
-    const retryAfterMs = parseRetryAfter(headers['retry-after'], Date.now())
-    return new ProviderError('throttled', said, retryAfterMs === undefined ? {} : { retryAfterMs })
-  }
+  const retryAfterMs = PATIENCE.has(status) ? readRetryAfter(headers, Date.now()) : undefined
+  if (retryAfterMs !== undefined) return new ProviderError('throttled', said, { retryAfterMs })
+  if (status === 429) return new ProviderError('throttled', said)
   if (status === 401 || status === 403) return new ProviderError('account', `${said}: the credentials are refused`)
   if (status === 404 || status === 410) return new ProviderError('gone', `${said}: the look-up does not exist there`)
   if (status >= 400 && status < 500 && status !== 408) return new ProviderError('request', said)
   return new ProviderError('transient', said)
-}
-
-/** Milliseconds to wait, of a `Retry-After` in seconds or as an HTTP date; undefined when it is neither. */
-export function parseRetryAfter(header: string | string[] | undefined, now: number): number | undefined {
-  const value = (Array.isArray(header) ? header[0] : header)?.trim()
-  if (!value) return undefined
-  const ms = /^\d+(\.\d+)?$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
-  return Number.isNaN(ms) ? undefined : Math.max(ms, 0)
 }
 
 function reasonOf(error: unknown, timeoutMs: number): string {

@@ -5,7 +5,7 @@
 import { parse } from 'lossless-json'
 
 /** Where JSON breaks off, counted from 1. */
-export interface JsonMistake {
+interface JsonMistake {
   line: number
   column: number
 }

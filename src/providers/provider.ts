@@ -24,12 +24,12 @@ export interface Account {
   /** How long one request may take. */
   timeoutMs: number
   polling: PollingPolicy
-  /** The token that webhook URLs of this account must end with. */
-  webhookToken?: string | undefined
-  /** The key webhooks are signed with. */
-  signingKey?: string | undefined
-  /** Where changes are sent (a message may name another URL), and what their signatures are made with. */
-  callback?: { url?: string | undefined; secret: string; events: 'all' | 'final' } | undefined
+  /** The tokens of which webhook URLs of this account must end with one; the first stands in the URL that is shown. */
+  webhookToken?: readonly string[] | undefined
+  /** The keys of which webhooks are signed with one. */
+  signingKey?: readonly string[] | undefined
+  /** Where changes are sent (a message may name another URL), and what their signatures are made with, one for each secret. */
+  callback?: { url?: string | undefined; secret: readonly string[]; events: 'all' | 'final' } | undefined
   /** The BullMQ queue that receives one job for each change. */
   changesQueue?: string | undefined
 }

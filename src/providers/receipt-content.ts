@@ -7,8 +7,8 @@
  */
 import { parse } from 'node:querystring'
 import { Response } from 'undici'
+import { decodeText } from './body-text.ts'
 import { readJson } from './json-text.ts'
-import { decodeText } from './receipt-text.ts'
 import { readXml } from './xml-text.ts'
 
 export interface ReceiptContent {

@@ -2,15 +2,15 @@
  * Webhook requests, from the bytes to the reports: the wrapping comes off here, the same for every provider, and the
  * provider's module only reads values.
  *
- *   bytes → inflated → decoded (receipt-text.ts) → values of body and query (receipt-content.ts) → reports (the module)
+ *   bytes → inflated → decoded (body-text.ts) → values of body and query (receipt-content.ts) → reports (the module)
  *
  * A request is refused only when something in it looks like a receipt, or like nothing at all, and cannot be read. A
  * request that surely concerns nobody is accepted without a report, and needs no signature.
  */
 import { type Issue, LastwordError } from '../core/errors.ts'
+import { decodeText, inflateBody } from './body-text.ts'
 import type { Account, Nonce, Provider, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
 import { type ReceiptContent, readContent, readQuery } from './receipt-content.ts'
-import { decodeText, inflateBody } from './receipt-text.ts'
 
 const MOST_ISSUES = 20
 

@@ -156,6 +156,11 @@ describe('POST /v1/messages', () => {
           'Nothing was tracked',
         ),
       ],
+      [
+        'a callback URL with a password',
+        order([{ messageId: '1', callbackUrl: 'http://user:secret@app.example.com/hook' }]),
+        one('messages[0].callbackUrl', 'expected a URL without a user name and password, which would not be sent'),
+      ],
       ['no messages', order([]), one('messages', 'expected at least one message')],
       [
         '10,001 messages',

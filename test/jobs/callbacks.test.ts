@@ -82,7 +82,10 @@ async function openReceiver(): Promise<Receiver> {
       receiver.attempts.push({ path, headers: request.headers, text, at: Date.now(), behaviour, messageId, status })
       if (behaviour === 'hang') hanging.add(response)
       else if (behaviour === 'hang up') response.destroy()
-      else response.writeHead(behaviour, { location: '/elsewhere' }).end('{"password":"of the receiver"}')
+      else
+        response
+          .writeHead(behaviour, { location: '/elsewhere', 'retry-after': behaviour === 429 ? '1800' : '' })
+          .end('{"password":"of the receiver"}')
     })
   })
   server.listen(0, '127.0.0.1')
@@ -403,6 +406,22 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     await expectDiscreetJobs(service)
   })
 
+  it('waits as long as the receiver asks for', async () => {
+    const { service, receiver, apply, passTime } = await setUp({ backend })
+    const [messageId = ''] = newIds(1)
+    await trackWithPhone(service, [messageId])
+    receiver.behaviour = () => 429
+    await apply([messageId], 'delivered', 1)
+    await allTried(service, ({ attempts }) => attempts === 1)
+    const [row] = await service.sql`
+      SELECT extract(epoch FROM next_attempt_at - now())::float AS seconds FROM lastword.callbacks`
+    expect(row?.seconds).toBeGreaterThan(1700)
+    receiver.behaviour = () => 200
+    await passTime(1800 * 1000)
+    await nothingLeft(service)
+    expect(receiver.attempts).toHaveLength(2)
+  })
+
   it('gives up after three days, and begins anew when replayed', async () => {
     const { service, receiver, apply, passTime } = await setUp({ backend })
     const [messageId = ''] = newIds(1)
@@ -611,6 +630,32 @@ describe('the pause after an attempt', () => {
   })
 })
 
+describe('the sender', () => {
+  it('signs with each secret while both sides change, and hears for how long to wait', async () => {
+    const asked: IncomingHttpHeaders[] = []
+    const server = createServer((request, response) => {
+      asked.push(request.headers)
+      request.resume().on('end', () => response.writeHead(503, { 'retry-after': '1800' }).end())
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const sender = createCallbackSender({ allowPrivate: true })
+    closeLater(async () => {
+      await sender.close()
+      server.close()
+      await once(server, 'close')
+    })
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+    const secrets = [SECRET, `whsec_${Buffer.from('another secret of thirty-two bytes').toString('base64')}`]
+    const refusal = await sender.send({ id: 'change-1', url, secrets, body: '{}' }, new AbortController().signal)
+    expect(refusal).toEqual({ reason: 'the receiver answered HTTP 503', final: false, retryAfterMs: 1_800_000 })
+    const [headers = {}] = asked
+    for (const secret of secrets) {
+      expect(new Webhook(secret).verify('{}', headers as Record<string, string>)).toEqual({})
+    }
+  })
+})
+
 describe('an address that is not public', () => {
   const NOT_PUBLIC = 'the address of the receiver is not a public one, and CALLBACK_ALLOW_PRIVATE is false'
   let connections: number
@@ -635,7 +680,7 @@ describe('an address that is not public', () => {
   })
 
   const send = (url: string, signal = new AbortController().signal, by = sender) =>
-    by.send({ id: 'change-1', url: url.replace('PORT', String(port)), secret: SECRET, body: '{}' }, signal)
+    by.send({ id: 'change-1', url: url.replace('PORT', String(port)), secrets: [SECRET], body: '{}' }, signal)
 
   it.each([
     'https://127.0.0.1:PORT/',

@@ -2,9 +2,10 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
+import { brotliCompressSync, deflateRawSync, gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ProviderError } from '../../src/core/errors.ts'
-import { createProviderHttp, type ProviderHttp, parseRetryAfter } from '../../src/providers/http.ts'
+import { createProviderHttp, type ProviderHttp } from '../../src/providers/http.ts'
 
 const SECRET = 'sEcReT-kEy-7f3a'
 const ID = '77232007287'
@@ -84,6 +85,56 @@ describe('an answer that is a success', () => {
   })
 })
 
+describe('an answer in a wrapping', () => {
+  it.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateRawSync],
+    ['br', brotliCompressSync],
+    ['identity', gzipSync],
+  ])('is read when it is compressed and called %s', async (encoding, compress) => {
+    const url = await listen((_, response) =>
+      response.writeHead(200, { 'content-encoding': encoding }).end(compress('{"größe":1}')),
+    )
+    expect((await ask(connect(url))).text).toBe('{"größe":1}')
+  })
+
+  it('is transient when it grows beyond the cap', async () => {
+    const url = await listen((_, response) =>
+      response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(17 * MEBIBYTE))),
+    )
+    expect(await errorOf(ask(connect(url)))).toMatchObject({
+      kind: 'transient',
+      message: expect.stringContaining('larger than'),
+    })
+  })
+
+  it('is followed to another path of the same address, with its credentials', async () => {
+    const url = await listen((request, response) => {
+      if (request.url?.startsWith('/moved')) response.end(`${request.url} ${request.headers['x-api-key']}`)
+      else response.writeHead(308, { location: '/moved?id=1' }).end()
+    })
+    expect((await ask(connect(url))).text).toBe(`/moved?id=1 ${SECRET}`)
+  })
+
+  it('is never followed to another address, which gets no request', async () => {
+    let reached = 0
+    const other = await listen((_, response) => {
+      reached++
+      response.end()
+    })
+    const url = await listen((_, response) => response.writeHead(301, { location: `${other}/new?key=x` }).end())
+    const error = await errorOf(ask(connect(url)))
+    const message = `the provider has moved to ${new URL(other).origin}/new; set baseUrl accordingly`
+    expect(error).toMatchObject({ kind: 'account', message })
+    expect(reached).toBe(0)
+  })
+
+  it('that redirects to itself ends', async () => {
+    const url = await listen((request, response) => response.writeHead(302, { location: request.url ?? '/' }).end())
+    expect(await errorOf(ask(connect(url)))).toMatchObject({ kind: 'account' })
+  })
+})
+
 describe('an answer that is no success', () => {
   it.each<[number, ProviderError['kind'], string]>([
     [302, 'transient', 'the provider answered HTTP 302'],
@@ -112,6 +163,11 @@ describe('an answer that is no success', () => {
   it('says how long to wait, in seconds', async () => {
     const url = await listen((_, response) => response.writeHead(429, { 'Retry-After': '7' }).end())
     expect(await errorOf(ask(connect(url)))).toMatchObject({ kind: 'throttled', retryAfterMs: 7000 })
+  })
+
+  it.each([502, 503, 504])('asks for patience when HTTP %d says how long', async (status) => {
+    const url = await listen((_, response) => response.writeHead(status, { 'retry-after': '3600' }).end())
+    expect(await errorOf(ask(connect(url)))).toMatchObject({ kind: 'throttled', retryAfterMs: 3_600_000 })
   })
 
   it('says how long to wait, as an HTTP date', async () => {
@@ -220,25 +276,5 @@ describe('no answer', () => {
     const url = await listen(() => giveUp.abort(new Error('shutting down')))
     const error = await errorOf(ask(connect(url), giveUp.signal))
     expect(error).toEqual(new Error('shutting down'))
-  })
-})
-
-describe('parseRetryAfter', () => {
-  const now = Date.UTC(2026, 0, 31, 10)
-
-  it.each<[string | string[] | undefined, number | undefined]>([
-    ['0', 0],
-    ['120', 120_000],
-    [' 5 ', 5000],
-    ['1.5', 1500],
-    [['3', '9'], 3000],
-    ['Sat, 31 Jan 2026 10:00:30 GMT', 30_000],
-    ['Sat, 31 Jan 2026 09:00:00 GMT', 0],
-    ['soon', undefined],
-    ['', undefined],
-    [[], undefined],
-    [undefined, undefined],
-  ])('reads %j as %j ms', (header, ms) => {
-    expect(parseRetryAfter(header, now)).toBe(ms)
   })
 })

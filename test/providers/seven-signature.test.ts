@@ -1,5 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import { inspect } from 'node:util'
+import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LastwordError } from '../../src/core/errors.ts'
@@ -76,7 +77,8 @@ const signGet = (signing: Signing = {}) => sign({ method: 'GET', body: '', url: 
 const without = (headers: Record<string, string>, name: string) =>
   Object.fromEntries(Object.entries(headers).filter(([header]) => header !== name))
 
-const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+const sha256 = (text: string) => digestOf(Buffer.from(text))
+const digestOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 const readAs = (of: SevenAccount, asked: WebhookRequest) => readWebhook(seven as Provider<never> as Provider, of, asked)
 
@@ -99,19 +101,23 @@ describe('a signed webhook', () => {
   const behindProxy = { publicUrl: `${ORIGIN}/lastword${PATH}` }
 
   it.each<[string, WebhookRequest, number]>([
-    ['over the full URL', post(sign({})), 300_000],
-    ['over the path alone', post(sign({ url: PATH })), 300_000],
-    ['in upper case', post({ ...sign({}), 'x-signature': fitting.toUpperCase() }), 300_000],
-    ['with a method in lower case', post(sign({}), { method: 'post' }), 300_000],
-    ['five minutes ago', post(sign({ timestamp: NOW_S - 300 })), 1],
-    ['four minutes ago', post(sign({ timestamp: NOW_S - 240 })), 60_000],
-    ['five minutes ahead', post(sign({ timestamp: NOW_S + 300 })), 600_000],
-    ['behind a proxy', post(sign({ url: behindProxy.publicUrl }), behindProxy), 300_000],
-    ['over the public path behind a proxy', post(sign({ url: `/lastword${PATH}` }), behindProxy), 300_000],
-    ['over the inner path behind a proxy', post(sign({ url: PATH }), behindProxy), 300_000],
-    ['over the path, without a PUBLIC_URL', post(sign({ url: PATH }), { publicUrl: undefined }), 300_000],
+    ['over the full URL', post(sign({})), 3_600_000],
+    ['over the path alone', post(sign({ url: PATH })), 3_600_000],
+    ['in upper case', post({ ...sign({}), 'x-signature': fitting.toUpperCase() }), 3_600_000],
+    ['with a method in lower case', post(sign({}), { method: 'post' }), 3_600_000],
+    ['an hour ago', post(sign({ timestamp: NOW_S - 3600 })), 1],
+    ['six minutes ago', post(sign({ timestamp: NOW_S - 360 })), 3_240_000],
+    ['an hour ahead', post(sign({ timestamp: NOW_S + 3600 })), 7_200_000],
+    ['over the host in upper case', post(sign({ url: `https://SMS.EXAMPLE.COM${PATH}` })), 3_600_000],
+    ['over the default port', post(sign({ url: `${ORIGIN}:443${PATH}` })), 3_600_000],
+    ['over a slash at the end', post(sign({ url: `${ORIGIN}${PATH}/` })), 3_600_000],
+    ['over the body that it compresses', post(sign({}), { body: gzipSync(BODY) }), 3_600_000],
+    ['behind a proxy', post(sign({ url: behindProxy.publicUrl }), behindProxy), 3_600_000],
+    ['over the public path behind a proxy', post(sign({ url: `/lastword${PATH}` }), behindProxy), 3_600_000],
+    ['over the inner path behind a proxy', post(sign({ url: PATH }), behindProxy), 3_600_000],
+    ['over the path, without a PUBLIC_URL', post(sign({ url: PATH }), { publicUrl: undefined }), 3_600_000],
   ])('%s is accepted', async (_, request, validForMs) => {
-    const nonce = { value: 'n-1', bodyDigest: sha256(BODY), validForMs }
+    const nonce = { value: 'n-1', bodyDigest: digestOf(request.body), validForMs }
     expect(await readAs(account, request)).toEqual({ reports: [REPORT], nonce })
   })
 
@@ -120,7 +126,7 @@ describe('a signed webhook', () => {
     ['over the path with its query', get(signGet({ url: QUERY_PATH }))],
     ['with a body that counts for nothing', get(signGet(), { body: Buffer.from('x') })],
   ])('by GET %s is accepted', async (_, request) => {
-    const nonce = { value: 'n-1', bodyDigest: sha256(QUERY_PATH), validForMs: 300_000 }
+    const nonce = { value: 'n-1', bodyDigest: sha256(QUERY_PATH), validForMs: 3_600_000 }
     expect(await readAs(account, request)).toEqual({ reports: [REPORT], nonce })
   })
 
@@ -129,7 +135,7 @@ describe('a signed webhook', () => {
     const headers = { ...sign({ body }), 'content-type': 'application/x-www-form-urlencoded' }
     expect(await readAs(account, post(headers, { body: Buffer.from(body) }))).toEqual({
       reports: [REPORT],
-      nonce: { value: 'n-1', bodyDigest: sha256(body), validForMs: 300_000 },
+      nonce: { value: 'n-1', bodyDigest: sha256(body), validForMs: 3_600_000 },
     })
   })
 
@@ -186,11 +192,15 @@ describe('a signed webhook', () => {
     ['a GET with a changed query', get(signGet(), { ...changedQuery, publicUrl: ORIGIN + changedQuery.path }), WRONG],
     ['a GET signed without its query', get(signGet({ url: ORIGIN + PATH })), WRONG],
     ['a GET whose path is signed without its query', get(signGet({ url: PATH })), WRONG],
-    ['an old timestamp', post(sign({ timestamp: NOW_S - 301 })), 'X-Timestamp is 301 s old, at most 300 s are allowed'],
+    [
+      'an old timestamp',
+      post(sign({ timestamp: NOW_S - 3601 })),
+      'X-Timestamp is 3601 s old, at most 3600 s are allowed',
+    ],
     [
       'a timestamp ahead',
-      post(sign({ timestamp: NOW_S + 3600 })),
-      'X-Timestamp is 3600 s ahead of the clock here, at most 300 s are allowed',
+      post(sign({ timestamp: NOW_S + 3601 })),
+      'X-Timestamp is 3601 s ahead of the clock here, at most 3600 s are allowed',
     ],
     ['a timestamp that is a date', post(sign({ timestamp: '2026-01-31T10:00:00Z' })), NO_NUMBER],
     ['a timestamp below zero', post(sign({ timestamp: -1 })), NO_NUMBER],
@@ -213,6 +223,12 @@ describe('a signed webhook', () => {
       status: 401,
       message: `The webhook signature is refused: ${reason}.`,
     })
+  })
+
+  it('is accepted by each key of a list, while both sides change', async () => {
+    const both: SevenAccount = seven.accountSchema.parse({ ...GIVEN, signingKey: ['the-next-key', KEY] })
+    for (const key of ['the-next-key', KEY]) expect((await readAs(both, post(sign({ key })))).reports).toEqual([REPORT])
+    expect((await refusalOf(post(sign({ key: 'another-key' })), both)).code).toBe('UNAUTHORIZED')
   })
 
   it('is held to the freshness of its account', async () => {

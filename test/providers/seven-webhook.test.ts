@@ -300,7 +300,7 @@ describe('a delivery receipt as a form or in a query', () => {
     ],
   ])('is not there, and ignored, with a signing key too: %s', async (_, asked, ignored) => {
     expect(await readAs(account, asked)).toEqual({ reports: [], ignored })
-    expect(await readAs({ ...account, signingKey: 'k' }, asked)).toEqual({ reports: [], ignored })
+    expect(await readAs({ ...account, signingKey: ['k'] }, asked)).toEqual({ reports: [], ignored })
   })
 
   const unreadable: [string, Fields, string][] = [

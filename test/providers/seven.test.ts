@@ -183,7 +183,7 @@ describe('the answer to a status query', () => {
     ['901', '{"code":901}', 'request', 'the provider answered with code 901: a message ID is wrong'],
     ['902', '902', 'account', 'the provider answered with code 902: the API key lacks the right to use this interface'],
     ['903', '"903"', 'account', 'the provider answered with code 903: the IP address is not allowed'],
-    ['403', '403', 'account', 'the provider answered with code 403: the limit of the account is reached'],
+    ['403', '403', 'throttled', 'the provider answered with code 403: the limit of the account is reached'],
     [
       'a code of no known meaning',
       '777',
@@ -314,7 +314,7 @@ describe('an account', () => {
       name: 'main',
       provider: 'seven',
       apiKey: 'key-of-main',
-      signatureFreshnessMs: 300_000,
+      signatureFreshnessMs: 3_600_000,
       baseUrl: 'https://gateway.seven.io/api',
       query: 'auto',
       batchSize: 100,
@@ -328,7 +328,7 @@ describe('an account', () => {
     const given = { ...GIVEN, signingKey: 'key-of-signatures', signatureFreshness: '30s' }
     expect(seven.accountSchema.parse(given)).toEqual({
       ...account,
-      signingKey: 'key-of-signatures',
+      signingKey: ['key-of-signatures'],
       signatureFreshnessMs: 30_000,
     })
   })

@@ -11,7 +11,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { LastwordError, ProviderError } from '../../src/core/errors.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
-import { commonAccountFields, credentialSchema } from '../../src/providers/account.ts'
+import { commonAccountFields, credentialSchema, signingKeySchema } from '../../src/providers/account.ts'
 import { normalizePhoneNumber } from '../../src/providers/phone-number.ts'
 import type { Account, Nonce, Provider, WebhookRequest } from '../../src/providers/provider.ts'
 import type { ProviderFixture } from './provider-conformance.ts'
@@ -20,7 +20,7 @@ interface ForgetfulAccount extends Account {
   provider: 'polls-and-forgets'
   user: string
   password: string
-  signingKey: string
+  signingKey: readonly string[]
 }
 
 const accountSchema = z
@@ -29,7 +29,7 @@ const accountSchema = z
     provider: z.literal('polls-and-forgets'),
     user: z.string(),
     password: credentialSchema,
-    signingKey: credentialSchema,
+    signingKey: signingKeySchema,
     baseUrl: z.url({ protocol: /^https?$/ }).default('https://api.example.com'),
     query: z.enum(['auto', 'off']).default('auto'),
   })
@@ -88,8 +88,11 @@ export function signBody(signingKey: string, body: Buffer | string): string {
 
 function checkSignature({ signingKey }: ForgetfulAccount, { headers, body }: WebhookRequest): Nonce | undefined {
   const given = Buffer.from(String(headers['x-signature'] ?? ''))
-  const expected = Buffer.from(signBody(signingKey, body))
-  if (given.length === expected.length && timingSafeEqual(given, expected)) return undefined
+  const fits = signingKey.some((key) => {
+    const expected = Buffer.from(signBody(key, body))
+    return given.length === expected.length && timingSafeEqual(given, expected)
+  })
+  if (fits) return undefined
   throw new LastwordError('UNAUTHORIZED', 'Expected x-signature to be the HMAC of the body.')
 }
 
@@ -174,7 +177,7 @@ export const pollsAndForgetsFixture: ProviderFixture = {
       method: 'POST',
       publicUrl: 'https://example.com/webhooks/third',
       path: `/webhooks/third${query}`,
-      headers: { 'x-signature': signBody(account.signingKey ?? '', body) },
+      headers: { 'x-signature': signBody(account.signingKey?.[0] ?? '', body) },
       body,
       receivedAt,
     }),

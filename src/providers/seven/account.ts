@@ -1,6 +1,6 @@
 /** An account at seven.io: what the configuration says about it, and the defaults. */
 import { z } from 'zod'
-import { commonAccountFields, credentialSchema, durationSchema } from '../account.ts'
+import { commonAccountFields, credentialSchema, durationSchema, signingKeySchema } from '../account.ts'
 import type { Account } from '../provider.ts'
 
 export interface SevenAccount extends Account {
@@ -12,15 +12,18 @@ export interface SevenAccount extends Account {
   query: 'auto' | 'status' | 'logbook' | 'off'
 }
 
-/** The documents say 30 s, a client of the vendor 300 s, and nobody whether a retry is signed anew: the longer one. */
-const SIGNATURE_FRESHNESS_MS = 300_000
+/**
+ * The documents say 30 s, a client of the vendor 300 s, and nobody whether a retry keeps its first timestamp. A refused
+ * receipt is lost, and the nonces, kept as long, prevent a replay.
+ */
+const SIGNATURE_FRESHNESS_MS = 3_600_000
 
 export const sevenAccountSchema = z
   .strictObject({
     ...commonAccountFields,
     provider: z.literal('seven'),
     apiKey: credentialSchema,
-    signingKey: credentialSchema.optional(),
+    signingKey: signingKeySchema.optional(),
     signatureFreshness: durationSchema.default(SIGNATURE_FRESHNESS_MS),
     baseUrl: z.url({ protocol: /^https?$/ }).default('https://gateway.seven.io/api'),
     query: z.enum(['auto', 'status', 'logbook', 'off']).default('auto'),

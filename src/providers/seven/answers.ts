@@ -9,8 +9,8 @@ import { ProviderError } from '../../core/errors.ts'
 import { readJson } from '../json-text.ts'
 
 /** Codes that say more than "it did not work". */
-const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request', string]> = new Map([
-  ['403', ['account', 'the limit of the account is reached']],
+const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request' | 'throttled', string]> = new Map([
+  ['403', ['throttled', 'the limit of the account is reached']],
   ['600', ['request', 'carrier or sending error, or an unknown message ID']],
   ['900', ['account', 'the API key is wrong']],
   ['901', ['request', 'a message ID is wrong']],

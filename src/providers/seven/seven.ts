@@ -34,7 +34,7 @@ export const seven: Provider<SevenAccount> = {
   normalizeRecipient: normalizePhoneNumber,
   lookups: (account) => LOOKUPS[account.query].map((lookup) => lookup(account)),
   hooks: sevenHooks,
-  verifyWebhook: ({ signingKey, signatureFreshnessMs: freshnessMs }, request) =>
-    signingKey === undefined ? undefined : checkSignature({ signingKey, freshnessMs }, request),
+  verifyWebhook: ({ signingKey: signingKeys, signatureFreshnessMs: freshnessMs }, request) =>
+    signingKeys === undefined ? undefined : checkSignature({ signingKeys, freshnessMs }, request),
   readReceipts: readSevenReceipts,
 }

@@ -6,21 +6,23 @@
  * where the timestamp (X-Timestamp, in unix seconds) and the nonce (X-Nonce) are headers, and a GET has an empty body.
  *
  * Source: https://docs.seven.io/en/rest-api/webhooks. The documents sign the complete public URL, one client of the
- * vendor its path. Both are taken, always with the query: it holds all that a GET says. Any 401 makes the provider drop
- * the report for good, so it is given only for what is truly wrong, and what cannot be checked here is UNAVAILABLE.
+ * vendor its path. Both are taken in each of their writings, always with the query: it holds all that a GET says. Any 401
+ * makes the provider drop the report for good, so it is given only for what is truly wrong, and what cannot be checked
+ * here is UNAVAILABLE.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { LastwordError } from '../../core/errors.ts'
 import type { Nonce, WebhookRequest } from '../provider.ts'
+import { writingsOf } from '../url-writings.ts'
 
 export interface SignatureRule {
-  signingKey: string
+  signingKeys: readonly string[]
   freshnessMs: number
 }
 
 /** Checks the signature of a request and returns its nonce. Throws UNAUTHORIZED with what is wrong about it. */
 export function checkSignature(
-  { signingKey, freshnessMs }: SignatureRule,
+  { signingKeys, freshnessMs }: SignatureRule,
   request: WebhookRequest & { inflated: Buffer },
 ): Nonce {
   const signature = headerOf(request, 'X-Signature')
@@ -29,12 +31,14 @@ export function checkSignature(
   if (!/^\d{1,12}$/.test(timestamp)) throw refused('X-Timestamp is not a number of seconds since 1970')
 
   const method = request.method.toUpperCase()
-  const body = method === 'GET' ? Buffer.alloc(0) : request.body
-  const sign = (url: string) =>
-    createHmac('sha256', signingKey)
-      .update([timestamp, nonce, method, url, createHash('md5').update(body).digest('hex')].join('\n'))
-      .digest()
-  if (!signedUrls(request).some((url) => isSignature(signature, sign(url)))) {
+  const bodies = method === 'GET' ? [Buffer.alloc(0)] : [...new Set([request.body, request.inflated])]
+  const digests = bodies.map((body) => createHash('md5').update(body).digest('hex'))
+  const isSignedBy = (key: string, url: string) =>
+    digests.some((digest) => {
+      const signed = [timestamp, nonce, method, url, digest].join('\n')
+      return isSignature(signature, createHmac('sha256', key).update(signed).digest())
+    })
+  if (!signedUrls(request).some((url) => signingKeys.some((key) => isSignedBy(key, url)))) {
     if (request.publicUrl === undefined) {
       throw new LastwordError(
         'UNAVAILABLE',
@@ -62,10 +66,10 @@ function digestOf(method: string, { path, body }: WebhookRequest): string {
     .digest('hex')
 }
 
-/** The URL as the provider called it, and its path as the provider and as this process see it: a proxy may shorten it. */
+/** The URL as the provider called it, and its path as the provider and as this process see it, in all their writings. */
 function signedUrls({ publicUrl, path }: WebhookRequest): string[] {
-  if (publicUrl === undefined) return [path]
-  return [...new Set([publicUrl, publicUrl.replace(/^\w+:\/\/[^/?#]*/, ''), path])]
+  const urls = publicUrl === undefined ? [path] : [publicUrl, publicUrl.replace(/^\w+:\/\/[^/?#]*/, ''), path]
+  return [...new Set(urls.flatMap(writingsOf))]
 }
 
 function isSignature(signature: string, expected: Buffer): boolean {

@@ -1,5 +1,5 @@
 /**
- * The bytes of a webhook's body as text: inflated, and decoded in the charset they are really in. The headers are hints.
+ * The bytes of a body, of a webhook or of a provider's answer, as text: inflated, and decoded in the charset they are really in. The headers are hints.
  * Some name an encoding the body does not have, others none where there is one, so the bytes decide where they can.
  */
 import { promisify } from 'node:util'
@@ -26,13 +26,13 @@ const ENCODINGS: Readonly<Record<string, readonly Inflate[]>> = {
 const MOST_LAYERS = 4
 
 /** Inflates what is compressed, by its header or without one. Throws TOO_LARGE for what would grow beyond the bound. */
-export async function inflateBody(body: Buffer, contentEncoding: string): Promise<Buffer> {
+export async function inflateBody(body: Buffer, contentEncoding: string, most = MOST_BODY_BYTES): Promise<Buffer> {
   let bytes = body
   for (const name of contentEncoding.toLowerCase().split(',').slice(-MOST_LAYERS).reverse()) {
-    bytes = (await tryInflate(bytes, ENCODINGS[name.trim()] ?? [])) ?? bytes
+    bytes = (await tryInflate(bytes, ENCODINGS[name.trim()] ?? [], most)) ?? bytes
   }
   for (let layer = 0; layer < MOST_LAYERS; layer++) {
-    const inflated = await tryInflate(bytes, waysByContent(bytes))
+    const inflated = await tryInflate(bytes, waysByContent(bytes), most)
     if (!inflated) break
     bytes = inflated
   }
@@ -44,16 +44,13 @@ function waysByContent(bytes: Buffer): readonly Inflate[] {
   return bytes[0] === 0x78 && bytes.length > 1 && bytes.readUInt16BE(0) % 31 === 0 ? [ways.inflate] : []
 }
 
-async function tryInflate(bytes: Buffer, candidates: readonly Inflate[]): Promise<Buffer | undefined> {
+async function tryInflate(bytes: Buffer, candidates: readonly Inflate[], most: number): Promise<Buffer | undefined> {
   for (const way of candidates) {
     try {
-      return await way(bytes, { maxOutputLength: MOST_BODY_BYTES })
+      return await way(bytes, { maxOutputLength: most })
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE') {
-        throw new LastwordError(
-          'TOO_LARGE',
-          `The inflated body is too large; expected at most ${MOST_BODY_BYTES} bytes.`,
-        )
+        throw new LastwordError('TOO_LARGE', `The inflated body is too large; expected at most ${most} bytes.`)
       }
       // Not compressed that way, whatever the header says: the next way, or the bytes as they are.
     }

@@ -1,0 +1,31 @@
+/** How long a server asks to be left alone, by the headers in which servers say so. */
+
+/** In order: the standard's own, then those of the rate limits. */
+const HEADERS = ['retry-after', 'ratelimit-reset', 'x-ratelimit-reset', 'x-rate-limit-reset'] as const
+/** More than a day is taken for a mistake of the sender. */
+const LONGEST_MS = 86_400_000
+/** Larger numbers are no seconds from now, but a time since 1970, in seconds or in milliseconds. */
+const LEAST_EPOCH_S = 1_000_000_000
+const LEAST_EPOCH_MS = 1_000_000_000_000
+
+type Headers = Readonly<Record<string, string | string[] | undefined>>
+
+/** Milliseconds to wait from `now`, at most a day; undefined when no header says it. */
+export function readRetryAfter(headers: Headers, now: number): number | undefined {
+  for (const name of HEADERS) {
+    const value = [headers[name] ?? []].flat()[0]?.trim()
+    const ms = value ? waitOf(value, now) : undefined
+    if (ms !== undefined) return Math.min(Math.max(ms, 0), LONGEST_MS)
+  }
+  return undefined
+}
+
+function waitOf(value: string, now: number): number | undefined {
+  if (/^\d+(\.\d+)?$/.test(value)) {
+    const number = Number(value)
+    if (number >= LEAST_EPOCH_MS) return number - now
+    return number >= LEAST_EPOCH_S ? number * 1000 - now : number * 1000
+  }
+  const ms = Date.parse(value) - now
+  return Number.isNaN(ms) ? undefined : ms
+}

@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import { readRetryAfter } from '../../src/core/retry-after.ts'
+
+describe('how long a server asks to be left alone', () => {
+  const now = Date.UTC(2026, 0, 31, 10)
+  const DAY = 86_400_000
+
+  it.each<[Record<string, string | string[]>, number | undefined]>([
+    [{ 'retry-after': '0' }, 0],
+    [{ 'retry-after': '120' }, 120_000],
+    [{ 'retry-after': ' 5 ' }, 5000],
+    [{ 'retry-after': '1.5' }, 1500],
+    [{ 'retry-after': ['3', '9'] }, 3000],
+    [{ 'retry-after': 'Sat, 31 Jan 2026 10:00:30 GMT' }, 30_000],
+    [{ 'retry-after': 'Sat, 31 Jan 2026 09:00:00 GMT' }, 0],
+    [{ 'retry-after': '99999999' }, DAY],
+    [{ 'retry-after': 'Sat, 31 Jan 2099 10:00:00 GMT' }, DAY],
+    [{ 'ratelimit-reset': '7' }, 7000],
+    [{ 'x-ratelimit-reset': String(now / 1000 + 60) }, 60_000],
+    [{ 'x-rate-limit-reset': String(now + 2500) }, 2500],
+    [{ 'retry-after': 'soon', 'x-ratelimit-reset': '9' }, 9000],
+    [{ 'retry-after': '3', 'x-ratelimit-reset': '9' }, 3000],
+    [{ 'retry-after': 'soon' }, undefined],
+    [{ 'retry-after': '' }, undefined],
+    [{ 'retry-after': [] }, undefined],
+    [{}, undefined],
+  ])('is read from %j as %j ms', (headers, ms) => {
+    expect(readRetryAfter(headers, now)).toBe(ms)
+  })
+})
