@@ -7,19 +7,19 @@
 import { DrizzleQueryError, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Sql } from 'postgres'
-import type { z } from 'zod'
-import { type Issue, LastwordError } from './core/errors.ts'
+import { LastwordError } from './core/errors.ts'
 import { type Db, describeDatabaseError, isDatabaseUnavailable } from './db/client.ts'
 import { trackMessagesWithin } from './db/messages.ts'
 import * as schema from './db/schema.ts'
 import { findProvider, providerNames } from './providers/registry.ts'
-import { type AccountRecord, scheduleMessages, type Tracked, trackingOrderSchema } from './tracking.ts'
+import { type AccountRecord, resultOf, scheduleOrder, type Tracked } from './tracking.ts'
+import { type ReadOrder, readOrder } from './tracking-order.ts'
 
 /** One message of an order. Only `messageId` is required. */
 export interface MessageToTrack {
-  /** The provider's ID; at CM.com the reference it was sent with. */
-  messageId: string | number
-  /** When it was sent: now by default, at most 5 minutes ahead, and within the account's look-up window. */
+  /** The provider's ID; at CM.com the reference it was sent with. A bulk answer has null for a number it refused. */
+  messageId: string | number | null
+  /** When it was sent: now by default, at most a year ahead, and within the account's look-up window. */
   sentAt?: Date | string | undefined
   recipient?: string | undefined
   /** Comes back with the message and with each of its changes. */
@@ -32,6 +32,8 @@ export interface MessageToTrack {
 export interface Order {
   account: string
   messages: readonly MessageToTrack[]
+  /** Tracks those that can be tracked, and answers with the others, instead of all or none. */
+  partial?: boolean | undefined
 }
 
 /** What postgres.js hands to `sql.begin`; a `sql` without a transaction gets one of its own. */
@@ -61,40 +63,30 @@ export type Transaction = PostgresTransaction | DrizzleTransaction
  * CONFIG_INVALID for a database that Lastword's tables are not in, UNAVAILABLE when the database is away. Other errors of
  * the database are those of postgres.js.
  */
-export async function track(tx: Transaction, order: Order): Promise<Tracked> {
-  const { account, messages } = parseOrder(order)
+export async function track(tx: Transaction, given: Order): Promise<Tracked> {
+  const order = parseOrder(given)
+  const { account } = order
   const db = toDb(tx)
   try {
     return await db.transaction(async (savepoint) => {
       const record = await findAccount(savepoint, account)
       const provider = findProvider(record.provider)
       if (!provider) throw unknownProvider(record)
-      const scheduled = scheduleMessages(provider, record, messages, Date.now(), Math.random)
-      const tracked = await trackMessagesWithin(savepoint, scheduled, provider.keyedByRecipient)
-      return { tracked, alreadyTracked: scheduled.length - tracked }
+      const moment = { now: Date.now(), random: Math.random, mayCallBack: true }
+      const scheduled = scheduleOrder(provider, record, order, moment)
+      const tracked = await trackMessagesWithin(savepoint, scheduled.messages, provider.keyedByRecipient)
+      return resultOf(order, scheduled, tracked)
     })
   } catch (error) {
     throw explain(error)
   }
 }
 
-function parseOrder(order: Order): z.output<typeof trackingOrderSchema> {
-  const withTexts = {
-    ...order,
-    messages: order.messages.map((message) =>
-      message.sentAt instanceof Date ? { ...message, sentAt: message.sentAt.toJSON() } : message,
-    ),
-  }
-  const result = trackingOrderSchema.safeParse(withTexts)
-  if (result.success) return result.data
-  const issues = result.error.issues.map(({ path, message }): Issue => ({ path: formatPath(path), message }))
-  const [first] = issues
-  const message = `Nothing was tracked. ${first?.path}: ${first?.message}.`
-  throw new LastwordError('INPUT_INVALID', message, { issues: issues.slice(0, 20) })
-}
-
-function formatPath(path: readonly PropertyKey[]): string {
-  return path.map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index ? '.' : ''}${String(key)}`)).join('')
+function parseOrder(order: Order): ReadOrder {
+  const messages = order.messages.map((message) =>
+    message?.sentAt instanceof Date ? { ...message, sentAt: message.sentAt.toJSON() } : message,
+  )
+  return readOrder({ ...order, messages }, 'order')
 }
 
 function toDb(tx: Transaction): Db {

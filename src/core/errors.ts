@@ -29,6 +29,11 @@ export interface Issue {
   message: string
 }
 
+/** The path of a value within another, as in `messages[1].sentAt`. */
+export function formatPath(path: readonly PropertyKey[]): string {
+  return path.map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index ? '.' : ''}${String(key)}`)).join('')
+}
+
 export interface LastwordErrorOptions {
   cause?: unknown
   issues?: Issue[]

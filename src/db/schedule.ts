@@ -288,7 +288,7 @@ export async function pollNow(db: Db, id: number): Promise<boolean> {
   const rows = await db.execute(sql`
     UPDATE ${messages}
     SET next_poll_at = CASE WHEN claim IS NOT NULL AND next_poll_at > now() THEN next_poll_at ELSE now() END
-    WHERE id = ${id} AND NOT final AND window_ends_at > now()
+    WHERE id = ${id} AND NOT final AND sent_at <= now() AND window_ends_at > now()
     RETURNING id`)
   return rows.length > 0
 }

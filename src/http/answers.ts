@@ -32,7 +32,17 @@ const sourceSchema = z.enum(SOURCES)
 
 export const trackedSchema = z.object({
   tracked: countSchema.describe('How many messages are tracked from now on.'),
-  alreadyTracked: countSchema.describe('How many were tracked before; nothing was changed about them.'),
+  alreadyTracked: countSchema.describe('How many were tracked before, or stand in the order twice.'),
+  refused: z
+    .array(
+      z.object({
+        index: countSchema.describe('The place of the message in the order.'),
+        messageId: z.string().nullable(),
+        reason: z.string().describe('Where it is wrong, and what was expected.'),
+      }),
+    )
+    .optional()
+    .describe('With `partial`: the messages that were not tracked.'),
 })
 
 export const messageSchema = z.object({

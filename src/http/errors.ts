@@ -1,6 +1,5 @@
 /** Errors as RFC 9457 problem documents, in one place. */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import type { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import { describeDatabaseError, isDatabaseUnavailable } from '../db/client.ts'
 
@@ -38,22 +37,6 @@ export function sendProblem(
 ): FastifyReply {
   const problem = { type: 'about:blank', title, status, detail, ...extra }
   return reply.code(status).header('content-type', 'application/problem+json').send(JSON.stringify(problem))
-}
-
-/** A value that a schema accepts, or INPUT_INVALID that says where and what was expected. */
-export function parseInput<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const issues = result.error.issues.map(({ path, message }) => ({ path: formatPath(path), message }))
-  const [first] = issues
-  const where = first?.path ? `${first.path}: ` : ''
-  throw new LastwordError('INPUT_INVALID', `The ${what} is not valid. ${where}${first?.message}.`, {
-    issues: issues.slice(0, 20),
-  })
-}
-
-function formatPath(path: readonly PropertyKey[]): string {
-  return path.map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index ? '.' : ''}${String(key)}`)).join('')
 }
 
 function toLastwordError(error: unknown): LastwordError | undefined {

@@ -10,8 +10,8 @@ import { pollNow } from '../db/schedule.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Metrics } from '../metrics.ts'
 import { providerOf } from '../providers/registry.ts'
-import { type Accounts, track, trackingOrderSchema } from '../tracking.ts'
-import { parseInput } from './errors.ts'
+import { type Accounts, track } from '../tracking.ts'
+import { parseWith, readOrder } from '../tracking-order.ts'
 
 export interface MessageRoutesOptions {
   db: Db
@@ -26,6 +26,7 @@ const TRACKING_BODY_BYTES = 16 * 1024 * 1024
 /** Postgres cannot even compare a text with NUL in it. */
 const textSchema = z.string().refine((text) => !text.includes('\0'), 'expected no NUL characters')
 export const messagePathSchema = z.object({ account: textSchema, messageId: textSchema })
+export const trackQuerySchema = z.strictObject({ partial: z.enum(['true', 'false']).optional() })
 export const recipientQuerySchema = z.object({ recipient: z.string().optional() })
 export const listQuerySchema = z.strictObject({
   account: textSchema.optional(),
@@ -43,14 +44,15 @@ export function registerMessageRoutes(
   { db, accounts, queues, metrics }: MessageRoutesOptions,
 ): void {
   server.post('/v1/messages', { bodyLimit: TRACKING_BODY_BYTES }, async (request, reply) => {
-    const order = parseInput(trackingOrderSchema, request.body, 'body')
+    const { partial } = parseWith(trackQuerySchema, request.query, 'query')
+    const order = readOrder(request.body, 'body', partial === 'true')
     const tracked = await track(db, accounts, order)
     metrics.messagesTracked.inc({ account: order.account }, tracked.tracked)
     return reply.code(202).send(tracked)
   })
 
   server.get('/v1/messages', async (request) => {
-    const { cursor, outstanding, limit, ...filter } = parseInput(listQuerySchema, request.query, 'query')
+    const { cursor, outstanding, limit, ...filter } = parseWith(listQuerySchema, request.query, 'query')
     const rows = await listMessages(db, {
       ...filter,
       outstanding: outstanding === undefined ? undefined : outstanding === 'true',
@@ -70,6 +72,12 @@ export function registerMessageRoutes(
     const row = await findOne(request)
     if (!row.final) requirePolling(accounts, row.account)
     if (!(await pollNow(db, row.id))) {
+      if (row.sentAt > new Date()) {
+        throw new LastwordError(
+          'CONFLICT',
+          `The message is not asked about yet: it is sent at ${row.sentAt.toISOString()}.`,
+        )
+      }
       const why = row.final ? `it is ${row.status}` : 'its look-up window has closed'
       throw new LastwordError('CONFLICT', `The message is not asked about any more: ${why}.`)
     }
@@ -83,8 +91,8 @@ export function registerMessageRoutes(
   })
 
   async function findOne({ params, query }: { params: unknown; query: unknown }): Promise<MessageRow> {
-    const { account, messageId } = parseInput(messagePathSchema, params, 'path')
-    const { recipient } = parseInput(recipientQuerySchema, query, 'query')
+    const { account, messageId } = parseWith(messagePathSchema, params, 'path')
+    const { recipient } = parseWith(recipientQuerySchema, query, 'query')
     const configured = accounts.get(account)
     const provider = configured && providerOf(configured)
     const id = provider?.normalizeMessageId(messageId) ?? messageId

@@ -2,7 +2,7 @@
  * The OpenAPI 3.1 document, generated from the schemas that validate and from those of the answers.
  */
 import { z } from 'zod'
-import { trackingOrderSchema } from '../tracking.ts'
+import { trackingOrderSchema } from '../tracking-order.ts'
 import * as answers from './answers.ts'
 import { problems } from './examples.ts'
 import { type Answer, type Operation, operations, TAGS } from './operations.ts'
@@ -98,12 +98,14 @@ const names = new Map(Object.entries(COMPONENTS).map(([name, schema]) => [schema
 /** What the fields of a tracking order mean. */
 const ORDER_FIELDS: Record<string, string> = {
   account: 'The name of the account the messages were sent with.',
-  messages: 'The messages, each once.',
+  messages: 'The messages; one that stands here twice counts once.',
+  partial: 'Tracks the messages that can be tracked, and answers with the others, instead of all or none.',
   messageId: 'The provider’s ID of the message; at CM.com, your `reference`. A number is taken as its digits.',
   sentAt:
-    'When the message was sent; now, if absent. At most 5 minutes ahead (clocks differ), and within the look-up window.',
-  recipient: 'The phone number. Needed where one reference goes to several recipients.',
-  metadata: 'Whatever your app wants to find again with the message. No NUL characters.',
+    'When the message is sent; now, if absent. At most a year ahead, and within the look-up window. Nothing is asked before.',
+  recipient: 'The phone number, with its country code. Needed where one reference goes to several recipients.',
+  metadata:
+    'Whatever your app wants to find again with the message. No NUL characters; whole numbers of more than 15 digits as text.',
   callbackUrl: 'Where the changes of this message are sent, instead of the account’s callback URL.',
 }
 

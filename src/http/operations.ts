@@ -3,7 +3,7 @@
  * schemas are those that validate (see the routes) and those of `answers.ts`.
  */
 import { z } from 'zod'
-import { trackingOrderSchema } from '../tracking.ts'
+import { trackingOrderSchema } from '../tracking-order.ts'
 import {
   accountListSchema,
   changePageSchema,
@@ -20,7 +20,7 @@ import {
 import { callbacksQuerySchema, replaySchema } from './callbacks.ts'
 import { changesQuerySchema } from './changes.ts'
 import * as examples from './examples.ts'
-import { listQuerySchema, messagePathSchema, recipientQuerySchema } from './messages.ts'
+import { listQuerySchema, messagePathSchema, recipientQuerySchema, trackQuerySchema } from './messages.ts'
 
 export const TAGS = {
   Messages: 'Track what the provider accepted, and look at what became of it.',
@@ -79,14 +79,23 @@ const messageOperations: Operation[] = [
     tag: 'Messages',
     summary: 'Track messages',
     description:
-      'Tracks 1 to 10,000 messages, all or none; 202 means that the database has them. Tracking a message twice is harmless, so after a time-out send the same body again. The body may have 16 MiB.',
+      'Tracks 1 to 10,000 messages, all or none unless `partial`; 202 means that the database has them. Tracking a message twice is harmless, so after a time-out send the same body again. The body may have 16 MiB.',
+    parameters: parametersOf('query', trackQuerySchema, {
+      partial: 'As in the body: tracks the messages that can be tracked, and answers with the others as `refused`.',
+    }),
     body: {
       description:
         'The account the messages were sent with, and what the provider answered. Only the IDs are required.',
       content: trackingOrderSchema,
       example: examples.trackingOrder,
     },
-    answers: { 202: { description: 'All are tracked.', content: trackedSchema, example: examples.tracked } },
+    answers: {
+      202: {
+        description: 'All are tracked, or with `partial` all but those in `refused`.',
+        content: trackedSchema,
+        example: examples.tracked,
+      },
+    },
     problems: ['invalidBody', 'unknownAccount', 'tooLarge', 'notJson'],
   },
   {

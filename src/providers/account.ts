@@ -47,7 +47,9 @@ const MOST_SECRETS = 5
 function secretsSchema(pattern: RegExp, expectation: string) {
   const one = z.string().regex(pattern, `expected ${expectation}`)
   return z
-    .union([one, z.array(one).min(1).max(MOST_SECRETS)], { error: `expected ${expectation}, or a list of such` })
+    .union([one, z.array(one).min(1, `expected ${expectation}, or a list of such`).max(MOST_SECRETS)], {
+      error: `expected ${expectation}, or a list of such`,
+    })
     .transform((given) => [...new Set([given].flat())])
 }
 

@@ -1,4 +1,36 @@
-/** The digits of an international number, without the `+` or `00` before the country code. */
+/**
+ * Phone numbers as people and address books write them. Which digits make a number, and which a country code, is known
+ * to a library.
+ */
+import { parsePhoneNumberFromString } from 'libphonenumber-js/min'
+
+/**
+ * A number without what only surrounds it: invisible characters, `tel:`, parameters after a semicolon. Full-width digits
+ * become the usual ones, every dash and space the plain one.
+ */
+export function cleanPhoneNumber(number: string): string {
+  return number
+    .normalize('NFKC')
+    .replace(/[\p{Cf}\p{Cc}]/gu, '')
+    .replace(/\p{Pd}/gu, '-')
+    .replace(/\p{Zs}+/gu, ' ')
+    .trim()
+    .replace(/^(?:tel|sms|callto):/i, '')
+    .replace(/;.*$/, '')
+    .trim()
+}
+
+/** True for a number that leaves its country open: it begins with a single zero. */
+export function isNationalNumber(number: string): boolean {
+  return /^[^\d+]*0(?![^\d+]*0)/.test(cleanPhoneNumber(number))
+}
+
+/**
+ * The digits of an international number, without the `+` or `00` before the country code, and without the zero that some
+ * write between the two: `+31 (0)6 12345678`, `0031612345678` and `31612345678` are the same.
+ */
 export function normalizePhoneNumber(number: string): string {
-  return number.replace(/\D/g, '').replace(/^0+/, '')
+  const digits = cleanPhoneNumber(number).replace(/\D/g, '').replace(/^0+/, '')
+  const known = digits === '' ? undefined : parsePhoneNumberFromString(`+${digits}`)
+  return known?.isValid() ? known.number.slice(1) : digits
 }

@@ -45,6 +45,11 @@ function report(messageId: string, more: Partial<StatusReport> = {}): StatusRepo
 
 const heldIds = async () => (await api.db.select().from(messages)).map(({ messageId }) => messageId).sort()
 
+const anyText = (message: unknown): string | null =>
+  typeof message === 'object' && message !== null && 'messageId' in message
+    ? (message.messageId as string | null)
+    : null
+
 describe('POST /v1/messages', () => {
   it('tracks messages, and once is enough', async () => {
     const list = [{ messageId: '1' }, { messageId: '2', recipient: '+49 170 1234567', metadata: { order: 7 } }]
@@ -95,18 +100,25 @@ describe('POST /v1/messages', () => {
 
     const wrong: [string, unknown, ReturnType<typeof invalid>][] = [
       [
-        'duplicate IDs',
-        order([{ messageId: '1' }, { messageId: '2' }, { messageId: ' 1' }]),
+        'an empty ID',
+        order([{ messageId: '1' }, { messageId: '' }]),
         one(
-          'messages[2].messageId',
-          'expected each message once, found the same one in messages[0]',
-          'Nothing was tracked',
+          'messages[1].messageId',
+          'expected a message ID, found an empty text: the provider gave no ID for this one; with "partial": true the others are tracked',
         ),
       ],
       [
-        'an empty ID',
-        order([{ messageId: '1' }, { messageId: '' }]),
-        one('messages[1].messageId', 'expected a message ID, found an empty string'),
+        'null as ID, as a bulk answer has it for a number it refused',
+        order([{ messageId: '1' }, { messageId: null }]),
+        one(
+          'messages[1].messageId',
+          'expected a message ID, found null: the provider gave no ID for this one; with "partial": true the others are tracked',
+        ),
+      ],
+      [
+        'a number that JSON has rounded',
+        order([{ messageId: '1', metadata: { order: [2 ** 60] } }]),
+        one('messages[0].metadata', 'found a number beyond the exact integers, which JSON rounds; send it as text'),
       ],
       [
         'an ID the provider cannot have given',
@@ -118,9 +130,9 @@ describe('POST /v1/messages', () => {
         ),
       ],
       [
-        'a sentAt in the future',
-        order([{ messageId: '1' }, { messageId: '2', sentAt: fromNow(HOUR) }]),
-        one('messages[1].sentAt', 'expected a time at most 5 minutes ahead', 'Nothing was tracked'),
+        'a sentAt of more than a year ahead',
+        order([{ messageId: '1' }, { messageId: '2', sentAt: fromNow(366 * DAY) }]),
+        one('messages[1].sentAt', 'expected a time at most a year ahead', 'Nothing was tracked'),
       ],
       [
         'a sentAt before the window',
@@ -188,8 +200,37 @@ describe('POST /v1/messages', () => {
       expect(await heldIds()).toEqual(['held'])
     })
 
+    it('nothing of it when it may be tracked in part', async () => {
+      const list = [
+        { messageId: 'a' },
+        { messageId: null },
+        { messageId: ' a ' },
+        { messageId: '' },
+        { messageId: 'b', sentAt: 'soon' },
+        { messageId: 'held' },
+        'c',
+      ]
+      const answers = [
+        await api.post('/v1/messages?partial=true', order(list)),
+        await api.post('/v1/messages', { ...order(list), partial: true }),
+      ]
+      const refused = [1, 3, 4, 6].map((index) => ({
+        index,
+        messageId: anyText(list[index]),
+        reason: expect.any(String),
+      }))
+      expect(answers.map(({ status, body }) => [status, body])).toEqual([
+        [202, { tracked: 1, alreadyTracked: 2, refused }],
+        [202, { tracked: 0, alreadyTracked: 3, refused }],
+      ])
+      expect((await heldIds()).sort()).toEqual(['a', 'held'])
+      const none = await api.post('/v1/messages?partial=true', order([{ messageId: null }]))
+      expect(none).toMatchObject({ status: 202, body: { tracked: 0, alreadyTracked: 0, refused: [{ index: 0 }] } })
+      expect((await api.post('/v1/messages?partial=perhaps', order([{ messageId: 'd' }]))).status).toBe(400)
+    })
+
     it('several mistakes, all of them', async () => {
-      const list = [{ messageId: '?' }, { messageId: '1', sentAt: fromNow(HOUR) }, { messageId: '1' }]
+      const list = [{ messageId: '?' }, { messageId: '1', sentAt: fromNow(366 * DAY) }, { messageId: '!' }]
       const answer = await api.post('/v1/messages', order(list))
       expect(answer.body).toMatchObject({
         detail: expect.stringMatching(/^Nothing was tracked\. messages\[0\]\.messageId: .* \(and 2 more\)\.$/),

@@ -391,7 +391,6 @@ describe('a request', () => {
     ['an empty ID', message({ messageId: '' })],
     ['a time in the future', message({ sentAt: '2999-01-01T00:00:00Z' })],
     ['a NUL in metadata', message({ metadata: { a: '\0' } })],
-    ['one message twice', { account: 'seven', messages: [{ messageId: '1' }, { messageId: ' 1' }] }],
   ])('that tracks %s is refused by the server for what the document says in words', async (_name, body) => {
     expect((await api.post('/v1/messages', body)).status).toBe(400)
   })

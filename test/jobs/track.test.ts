@@ -74,6 +74,23 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     expect(await tracked(service)).toEqual(['1001', '1002', '1003'])
   })
 
+  it('tracks a partial order as far as it can, and says what it could not', async () => {
+    const { service, queue } = await start(backend)
+    const messages = [{ messageId: '1' }, { messageId: null }, { messageId: '?' }, 7, { messageId: ' 1' }]
+    const id = await add(queue, { v: 1, account: 'seven', partial: true, messages })
+    await until(async () => expect(await (await queue.getJob(id))?.getState()).toBe('completed'))
+    expect((await queue.getJob(id))?.returnvalue).toEqual({
+      tracked: 1,
+      alreadyTracked: 1,
+      refused: [
+        { index: 1, messageId: null, reason: expect.stringContaining('found null: the provider gave no ID') },
+        { index: 2, messageId: '?', reason: expect.stringMatching(/^messageId: expected /) },
+        { index: 3, messageId: null, reason: expect.any(String) },
+      ],
+    })
+    expect(await tracked(service)).toEqual(['1'])
+  })
+
   it('fails malformed orders with their reason, and tracks the others', async () => {
     const { service, queue } = await start(backend)
     const wrong: [unknown, RegExp][] = [
@@ -81,10 +98,12 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
       [{ account: 'seven', messages: [{ messageId: '2' }] }, /^Expected a job of version 1, found no version\. /],
       [{ ...order('3'), account: 'nobody' }, /^No account named "nobody" is configured; known are: seven\.$/],
       [order('not an ID!'), /^Nothing was tracked\. messages\[0\]\.messageId: expected /],
-      [order('4', '4'), /^Nothing was tracked\. messages\[1\]\.messageId: expected each message once/],
-      [{ ...order(), messages: [{ messageId: '' }] }, /^The job is not what its version says\. messages\.0\.messageId/],
-      [{ v: 1, account: 'seven', messages: [] }, /^The job is not what its version says\. messages: expected at least/],
-      [{ ...order('5'), sender: 'x' }, /^The job is not what its version says\. /],
+      [
+        { ...order(), messages: [{ messageId: '' }] },
+        /^The job is not valid\. messages\[0\]\.messageId: expected a message ID, found an empty text/,
+      ],
+      [{ v: 1, account: 'seven', messages: [] }, /^The job is not valid\. messages: expected at least/],
+      [{ ...order('5'), sender: 'x' }, /^The job is not valid\. /],
     ]
     const good = [await add(queue, order('1001'))]
     const bad = await Promise.all(wrong.map(([data]) => add(queue, data)))

@@ -9,6 +9,7 @@ import postgres from 'postgres'
 import { nextPollAt } from '../../../src/core/polling.ts'
 import type { Law } from '../../../src/sandbox/law.ts'
 import { track } from '../../../src/tracking.ts'
+import { readOrder } from '../../../src/tracking-order.ts'
 import { addRows, createTable, type Site } from '../alternatives/alternative.ts'
 import { naiveBullmq } from '../alternatives/naive-bullmq.ts'
 import { type Bench, mean, type Row } from '../bench.ts'
@@ -65,7 +66,8 @@ async function askWithLastword({ services, counts }: Bench, installation: Instal
   try {
     await sendLots({ counts }, sandbox, async (messageIds, sentAt) => {
       const messages = messageIds.map((messageId) => ({ messageId, sentAt: sentAt.toISOString() }))
-      await track(installation.database.db, new Map([[ACCOUNT, account]]), { account: ACCOUNT, messages })
+      const order = readOrder({ account: ACCOUNT, messages }, 'order')
+      await track(installation.database.db, new Map([[ACCOUNT, account]]), order)
     })
     while (!(await isSettled(installation))) await delay(LOOK_EVERY_MS)
     return await judge(sandbox)

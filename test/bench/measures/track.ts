@@ -7,6 +7,7 @@
 import { Pool } from 'undici'
 import { nextPollAt, windowEnd } from '../../../src/core/polling.ts'
 import { track } from '../../../src/tracking.ts'
+import { readOrder } from '../../../src/tracking-order.ts'
 import { naiveBullmq } from '../alternatives/naive-bullmq.ts'
 import { type Bench, cut, median, type Row, runAll, timed } from '../bench.ts'
 import { ACCOUNT, accountOf, type Installation, openInstallation, startService } from '../installation.ts'
@@ -73,10 +74,9 @@ function newBodies(messages: number): string[][] {
 export async function rateOfLibrary({ database }: Installation, messages: number): Promise<number> {
   const accounts = new Map([[ACCOUNT, accountOf(NO_PROVIDER)]])
   const sentAt = new Date().toISOString()
-  const orders = newBodies(messages).map((ids) => ({
-    account: ACCOUNT,
-    messages: ids.map((messageId) => ({ messageId, sentAt })),
-  }))
+  const orders = newBodies(messages).map((ids) =>
+    readOrder({ account: ACCOUNT, messages: ids.map((messageId) => ({ messageId, sentAt })) }, 'order'),
+  )
   return messages / (await timed(() => runAll(orders, AT_ONCE, (order) => track(database.db, accounts, order))))
 }
 

@@ -1,0 +1,145 @@
+/**
+ * Orders to track messages, as they come by HTTP, by queue or from the app's own code: what an order may hold, and for an
+ * order that may be tracked in part, which of its messages can be read.
+ */
+import { z } from 'zod'
+import { formatPath, type Issue, LastwordError } from './core/errors.ts'
+import { hasCredentials } from './providers/account.ts'
+import { cleanPhoneNumber } from './providers/phone-number.ts'
+
+/** The most messages in one order. */
+const MOST_MESSAGES = 10_000
+const LONGEST_URL = 2000
+
+/** A NUL as JSON writes it, and not the text of a backslash and `u0000`. */
+const nulCharacter = /(?<!\\)(?:\\\\)*\\u0000/
+const metadataSchema = z
+  .record(z.string(), z.json())
+  .refine((value) => !nulCharacter.test(JSON.stringify(value)), 'expected no NUL characters')
+  .refine(isExact, 'found a number beyond the exact integers, which JSON rounds; send it as text')
+
+/** False where a number is so large that its last digits were lost before it came here. */
+function isExact(value: unknown): boolean {
+  if (typeof value === 'number') return !Number.isInteger(value) || Number.isSafeInteger(value)
+  return typeof value !== 'object' || value === null || Object.values(value).every(isExact)
+}
+
+/** Whether the address may be called is decided when it is called. */
+const callbackUrlSchema = z
+  .string()
+  .refine(
+    (text) => text.length <= LONGEST_URL && /^https?:\/\/[^\s\p{Cc}]+$/iu.test(text) && URL.canParse(text),
+    `expected a URL that begins with https://, of at most ${LONGEST_URL} characters`,
+  )
+  .refine((url) => !hasCredentials(url), 'expected a URL without a user name and password, which would not be sent')
+
+/** A bulk answer has no ID for a number that the provider refused. */
+const NO_ID = 'the provider gave no ID for this one; with "partial": true the others are tracked'
+
+const messageIdSchema = z
+  .union([z.string(), z.int().nonnegative()], {
+    error: ({ input }) =>
+      input === null || input === undefined
+        ? `expected a message ID, found ${input === null ? 'null' : 'nothing'}: ${NO_ID}`
+        : 'expected a message ID: a text, or a whole number that JSON carries exactly',
+  })
+  .transform(String)
+  .pipe(z.string().refine((text) => text.trim() !== '', `expected a message ID, found an empty text: ${NO_ID}`))
+
+const PHONE_RULE = 'expected a phone number of 3 to 30 characters, like +491700000000'
+
+const messageSchema = z.strictObject({
+  messageId: messageIdSchema,
+  sentAt: z.iso
+    .datetime({ offset: true, message: 'expected an ISO 8601 time with an offset, like 2026-01-31T10:00:00Z' })
+    .optional(),
+  recipient: z
+    .string()
+    .regex(/^\s*(?:[a-z]+:)?[^A-Za-z]{3,60}(?:;.*)?$/i, { abort: true, error: PHONE_RULE })
+    .refine(
+      (text) => /^\+?[\d ()./-]{3,40}$/.test(cleanPhoneNumber(text)) && /\d{3}/.test(text.replace(/\D/g, '')),
+      PHONE_RULE,
+    )
+    .optional(),
+  metadata: metadataSchema.optional(),
+  callbackUrl: callbackUrlSchema.optional(),
+})
+export type OrderedMessage = z.output<typeof messageSchema>
+
+/** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */
+export const trackingOrderSchema = z.strictObject({
+  account: z.string(),
+  messages: z
+    .array(messageSchema)
+    .min(1, 'expected at least one message')
+    .max(MOST_MESSAGES, `expected at most ${MOST_MESSAGES} messages; send the rest in a further request`),
+  partial: z.boolean().optional(),
+})
+export type TrackingOrder = z.output<typeof trackingOrderSchema>
+
+/** A message of an order that was not tracked, by its place in the order. */
+export interface Refused {
+  index: number
+  messageId: string | null
+  reason: string
+}
+
+/** The messages of an order that can be read, with their places, and the others. */
+export interface ReadOrder {
+  account: string
+  partial: boolean
+  messages: { index: number; message: OrderedMessage }[]
+  refused: Refused[]
+}
+
+const partialOrderSchema = trackingOrderSchema.extend({
+  messages: z
+    .array(z.unknown())
+    .min(1, 'expected at least one message')
+    .max(MOST_MESSAGES, `expected at most ${MOST_MESSAGES} messages; send the rest in a further request`),
+})
+
+/**
+ * Reads an order. `partial`, in the order or beside it, passes over the messages that cannot be read, with a reason for
+ * each. Throws INPUT_INVALID otherwise, with where and what was expected.
+ */
+export function readOrder(value: unknown, what: string, partialBeside = false): ReadOrder {
+  const envelope = partialOrderSchema.safeParse(value).data
+  if (!envelope || !(envelope.partial ?? partialBeside)) {
+    const { account, messages } = parseWith(trackingOrderSchema, value, what)
+    return {
+      account,
+      partial: false,
+      messages: messages.map((message, index) => ({ index, message })),
+      refused: [],
+    }
+  }
+  const order: ReadOrder = { account: envelope.account, partial: true, messages: [], refused: [] }
+  for (const [index, given] of envelope.messages.entries()) {
+    const { data, error } = messageSchema.safeParse(given)
+    if (data) order.messages.push({ index, message: data })
+    else order.refused.push({ index, messageId: idOf(given), reason: reasonOf(error.issues) })
+  }
+  return order
+}
+
+/** A value that a schema accepts. Throws INPUT_INVALID that says where and what was expected. */
+export function parseWith<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issues = result.error.issues.map(({ path, message }): Issue => ({ path: formatPath(path), message }))
+  const [first] = issues
+  const where = first?.path ? `${first.path}: ` : ''
+  throw new LastwordError('INPUT_INVALID', `The ${what} is not valid. ${where}${first?.message}.`, {
+    issues: issues.slice(0, 20),
+  })
+}
+
+function idOf(given: unknown): string | null {
+  const id: unknown = typeof given === 'object' && given !== null ? Reflect.get(given, 'messageId') : undefined
+  return typeof id === 'string' || typeof id === 'number' ? String(id).slice(0, 300) : null
+}
+
+function reasonOf(issues: readonly z.core.$ZodIssue[]): string {
+  return issues.map(({ path, message }) => `${path.length > 0 ? `${formatPath(path)}: ` : ''}${message}`).join('; ')
+}

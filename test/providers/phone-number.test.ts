@@ -1,0 +1,51 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { cleanPhoneNumber, isNationalNumber, normalizePhoneNumber } from '../../src/providers/phone-number.ts'
+
+describe('a phone number', () => {
+  it.each([
+    '+31612345678',
+    '0031612345678',
+    '31612345678',
+    '+31 (0)6 12345678',
+    '0031 (0) 6 1234 5678',
+    '+310612345678',
+    'tel:+31-6-12345678',
+    'tel:+31612345678;ext=1',
+    '\u202A+31 6 12345678\u202C',
+    '\t+31 6 12345678\u00a0',
+    '+31\u20136\u201312345678',
+    '+31/6/123.456.78',
+    '\uff0b\uff13\uff11\uff16\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18',
+    '+31\u200b612345678',
+  ])('written %j is the same one', (number) => {
+    expect(normalizePhoneNumber(number)).toBe('31612345678')
+    expect(isNationalNumber(number)).toBe(false)
+  })
+
+  it.each(['0612345678', '(06) 12345678', ' 0 6 12345678', '\u202A0612345678'])(
+    'written %j leaves its country open',
+    (number) => {
+      expect(isNationalNumber(number)).toBe(true)
+    },
+  )
+
+  it('of a range that the library does not know keeps its digits', () => {
+    expect(normalizePhoneNumber('+1 (555) 0100')).toBe('15550100')
+    expect(normalizePhoneNumber('+39 06 698')).toBe('3906698')
+    expect(normalizePhoneNumber('nobody')).toBe('')
+  })
+
+  it('has one normal form and one clean form', () => {
+    const text = fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^[+0-9 ()./-]{3,30}$/))
+    fc.assert(
+      fc.property(text, (number) => {
+        const normal = normalizePhoneNumber(number)
+        expect(normal).toMatch(/^\d*$/)
+        expect(normalizePhoneNumber(normal)).toBe(normal)
+        expect(normalizePhoneNumber(cleanPhoneNumber(number))).toBe(normal)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
