@@ -75,7 +75,6 @@ export const trackingOrderSchema = z.strictObject({
     .max(MOST_MESSAGES, `expected at most ${MOST_MESSAGES} messages; send the rest in a further request`),
   partial: z.boolean().optional(),
 })
-export type TrackingOrder = z.output<typeof trackingOrderSchema>
 
 /** A message of an order that was not tracked, by its place in the order. */
 export interface Refused {

@@ -8,6 +8,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
+import { dateByArrival } from './arrival.ts'
 import { arrayColumn, type Db, executePrepared, instantOf, jsonText, retryLostRaces } from './client.ts'
 import { type MessageKey, withBoundRecipients } from './recipients.ts'
 import { messages, statusReports } from './schema.ts'
@@ -47,10 +48,11 @@ interface ResultRow {
  */
 export async function applyReports(
   db: Db,
-  reports: readonly StatusReport[],
+  given: readonly StatusReport[],
   polled: readonly PolledMessage[] = [],
   { keepUntracked = true } = {},
 ): Promise<AppliedReport[]> {
+  const reports = await dateByArrival(db, given, new Date())
   const rounds = cutRounds(reports, polled)
   const incoming = rounds.flat()
   const write = async (on: Db) => {

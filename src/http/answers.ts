@@ -88,7 +88,9 @@ export const reportSchema = z.object({
   details: z
     .record(z.string(), z.unknown())
     .optional()
-    .describe('What else the report said: the channel, the operator, the sender’s own ID.'),
+    .describe(
+      'What else the report said: the channel, the operator, the sender’s own ID; as `datedAt`, a time that lies after the arrival and counts as the arrival.',
+    ),
 })
 
 export const messageDetailsSchema = messageSchema.extend({

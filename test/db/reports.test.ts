@@ -499,7 +499,7 @@ describe('what a provider may write', () => {
         const id = newId()
         await applyReports(database.db, [report(id, 'delivered', 0, first ? { occurredAt: first } : {})])
         await applyReports(database.db, [report(id, 'delivered', 0, second ? { occurredAt: second } : {})])
-        const statusAt = new Date(occurredAt.getTime() < 0 ? 0 : 2 ** 46 - 1)
+        const statusAt = occurredAt.getTime() < 0 ? new Date(0) : expect.any(Date)
         expect(await rowOf(id)).toMatchObject({ status: 'delivered', statusAt })
       }
     },
@@ -522,5 +522,59 @@ describe('what a provider may write', () => {
       }),
     ])
     expect(await rowOf(id)).toMatchObject({ metadata: { [stored]: stored } })
+  })
+})
+
+describe('a report that is dated ahead of its arrival', () => {
+  const YEARS_AHEAD = new Date('2099-01-01T00:00:00Z')
+  const hoursAhead = new Date(Date.now() + 2 * HOUR)
+  const later = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    return { occurredAt: new Date() }
+  }
+
+  it.each([YEARS_AHEAD, hoursAhead])('of %s counts as arrived, and keeps its own time', async (occurredAt) => {
+    const id = newId()
+    await trackMessages(database.db, [message(id)])
+    await applyReports(database.db, [report(id, 'undelivered', 0, { occurredAt, details: { channel: 'SMS' } })])
+    const first = await rowOf(id)
+    expect(Math.abs(Number(first.statusAt) - Date.now())).toBeLessThan(60_000)
+    await applyReports(database.db, [report(id, 'delivered', 0, await later())])
+    expect(await rowOf(id)).toMatchObject({ status: 'delivered' })
+    expect(await reportsOf(id)).toMatchObject([
+      { occurredAt: first.statusAt, details: { channel: 'SMS', datedAt: occurredAt.toISOString() } },
+      { details: null },
+    ])
+  })
+
+  it('counts no later when it is repeated, by webhook or by poll', async () => {
+    const id = newId()
+    await trackMessages(database.db, [message(id)])
+    const ahead = report(id, 'undelivered', 0, { occurredAt: YEARS_AHEAD })
+    await applyReports(database.db, [ahead])
+    await applyReports(database.db, [report(id, 'delivered', 0, await later())])
+    await later()
+    await applyReports(database.db, [ahead, { ...ahead, source: 'poll' }])
+    await applyReports(database.db, [{ ...ahead, source: 'poll' }])
+    expect(await rowOf(id)).toMatchObject({ status: 'delivered' })
+    const times = (await reportsOf(id))
+      .filter(({ status }) => status === 'undelivered')
+      .map((one) => Number(one.occurredAt))
+    expect([times.length, new Set(times).size]).toEqual([3, 1])
+  })
+
+  it('counts before what arrives later, whatever that says of its own time', async () => {
+    for (const statuses of [
+      ['failed', 'delivered'],
+      ['delivered', 'failed'],
+    ] as const) {
+      const id = newId()
+      await trackMessages(database.db, [message(id)])
+      for (const status of statuses) {
+        await applyReports(database.db, [report(id, status, 0, { occurredAt: YEARS_AHEAD })])
+        await later()
+      }
+      expect(await rowOf(id)).toMatchObject({ status: statuses[1] })
+    }
   })
 })
