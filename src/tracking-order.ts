@@ -3,7 +3,8 @@
  * order that may be tracked in part, which of its messages can be read.
  */
 import { z } from 'zod'
-import { formatPath, type Issue, LastwordError } from './core/errors.ts'
+import { formatPath } from './core/errors.ts'
+import { parseInput } from './parse-input.ts'
 import { hasCredentials } from './providers/account.ts'
 import { cleanPhoneNumber } from './providers/phone-number.ts'
 
@@ -66,13 +67,17 @@ const messageSchema = z.strictObject({
 })
 export type OrderedMessage = z.output<typeof messageSchema>
 
+function listOf<T extends z.ZodType>(schema: T) {
+  return z
+    .array(schema)
+    .min(1, 'expected at least one message')
+    .max(MOST_MESSAGES, `expected at most ${MOST_MESSAGES} messages; send the rest in a further request`)
+}
+
 /** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */
 export const trackingOrderSchema = z.strictObject({
   account: z.string(),
-  messages: z
-    .array(messageSchema)
-    .min(1, 'expected at least one message')
-    .max(MOST_MESSAGES, `expected at most ${MOST_MESSAGES} messages; send the rest in a further request`),
+  messages: listOf(messageSchema),
   partial: z.boolean().optional(),
 })
 
@@ -91,12 +96,7 @@ export interface ReadOrder {
   refused: Refused[]
 }
 
-const partialOrderSchema = trackingOrderSchema.extend({
-  messages: z
-    .array(z.unknown())
-    .min(1, 'expected at least one message')
-    .max(MOST_MESSAGES, `expected at most ${MOST_MESSAGES} messages; send the rest in a further request`),
-})
+const partialOrderSchema = trackingOrderSchema.extend({ messages: listOf(z.unknown()) })
 
 /**
  * Reads an order. `partial`, in the order or beside it, passes over the messages that cannot be read, with a reason for
@@ -105,7 +105,7 @@ const partialOrderSchema = trackingOrderSchema.extend({
 export function readOrder(value: unknown, what: string, partialBeside = false): ReadOrder {
   const envelope = partialOrderSchema.safeParse(value).data
   if (!envelope || !(envelope.partial ?? partialBeside)) {
-    const { account, messages } = parseWith(trackingOrderSchema, value, what)
+    const { account, messages } = parseInput(trackingOrderSchema, value, what)
     return {
       account,
       partial: false,
@@ -120,18 +120,6 @@ export function readOrder(value: unknown, what: string, partialBeside = false): 
     else order.refused.push({ index, messageId: idOf(given), reason: reasonOf(error.issues) })
   }
   return order
-}
-
-/** A value that a schema accepts. Throws INPUT_INVALID that says where and what was expected. */
-export function parseWith<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const issues = result.error.issues.map(({ path, message }): Issue => ({ path: formatPath(path), message }))
-  const [first] = issues
-  const where = first?.path ? `${first.path}: ` : ''
-  throw new LastwordError('INPUT_INVALID', `The ${what} is not valid. ${where}${first?.message}.`, {
-    issues: issues.slice(0, 20),
-  })
 }
 
 function idOf(given: unknown): string | null {

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { type CallbackRow, listFailedCallbacks, replayCallbacks } from '../db/callbacks.ts'
 import type { Db } from '../db/client.ts'
-import { parseWith } from '../tracking-order.ts'
+import { parseInput } from '../parse-input.ts'
 
 export const callbacksQuerySchema = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).default(100) })
 
@@ -19,13 +19,13 @@ export const replaySchema = z.strictObject({
 
 export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db }): void {
   server.get('/v1/callbacks', async (request) => {
-    const { limit } = parseWith(callbacksQuerySchema, request.query, 'query')
+    const { limit } = parseInput(callbacksQuerySchema, request.query, 'query')
     const failed = await listFailedCallbacks(db, limit)
     return { callbacks: failed.map(toFailedCallback) }
   })
 
   server.post('/v1/callbacks/replay', async (request, reply) => {
-    const { changes } = parseWith(replaySchema, request.body ?? {}, 'body')
+    const { changes } = parseInput(replaySchema, request.body ?? {}, 'body')
     return reply.code(202).send({ replayed: await replayCallbacks(db, changes) })
   })
 }

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import { describeChange, findChanges, findDeletedPosition, findLatestPosition } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
-import { parseWith } from '../tracking-order.ts'
+import { parseInput } from '../parse-input.ts'
 
 export interface ChangeRoutesOptions {
   db: Db
@@ -26,7 +26,7 @@ export const changesQuerySchema = z.strictObject({
 
 export function registerChangeRoutes(server: FastifyInstance, { db, nextChange }: ChangeRoutesOptions): void {
   server.get('/v1/changes', async (request, reply) => {
-    const { after, limit, wait } = parseWith(changesQuerySchema, request.query, 'query')
+    const { after, limit, wait } = parseInput(changesQuerySchema, request.query, 'query')
     const position = await readCursor(db, after)
     const deadline = Date.now() + wait * 1000
     for (let mayWait = wait > 0; ; ) {

@@ -9,9 +9,10 @@ import { findMessages, findReports, listMessages, type MessageRow, type ReportRo
 import { pollNow } from '../db/schedule.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Metrics } from '../metrics.ts'
+import { parseInput } from '../parse-input.ts'
 import { providerOf } from '../providers/registry.ts'
 import { type Accounts, track } from '../tracking.ts'
-import { parseWith, readOrder } from '../tracking-order.ts'
+import { readOrder } from '../tracking-order.ts'
 
 export interface MessageRoutesOptions {
   db: Db
@@ -44,7 +45,7 @@ export function registerMessageRoutes(
   { db, accounts, queues, metrics }: MessageRoutesOptions,
 ): void {
   server.post('/v1/messages', { bodyLimit: TRACKING_BODY_BYTES }, async (request, reply) => {
-    const { partial } = parseWith(trackQuerySchema, request.query, 'query')
+    const { partial } = parseInput(trackQuerySchema, request.query, 'query')
     const order = readOrder(request.body, 'body', partial === 'true')
     const tracked = await track(db, accounts, order)
     metrics.messagesTracked.inc({ account: order.account }, tracked.tracked)
@@ -52,7 +53,7 @@ export function registerMessageRoutes(
   })
 
   server.get('/v1/messages', async (request) => {
-    const { cursor, outstanding, limit, ...filter } = parseWith(listQuerySchema, request.query, 'query')
+    const { cursor, outstanding, limit, ...filter } = parseInput(listQuerySchema, request.query, 'query')
     const rows = await listMessages(db, {
       ...filter,
       outstanding: outstanding === undefined ? undefined : outstanding === 'true',
@@ -91,8 +92,8 @@ export function registerMessageRoutes(
   })
 
   async function findOne({ params, query }: { params: unknown; query: unknown }): Promise<MessageRow> {
-    const { account, messageId } = parseWith(messagePathSchema, params, 'path')
-    const { recipient } = parseWith(recipientQuerySchema, query, 'query')
+    const { account, messageId } = parseInput(messagePathSchema, params, 'path')
+    const { recipient } = parseInput(recipientQuerySchema, query, 'query')
     const configured = accounts.get(account)
     const provider = configured && providerOf(configured)
     const id = provider?.normalizeMessageId(messageId) ?? messageId

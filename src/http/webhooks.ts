@@ -99,7 +99,13 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
   const account = findAccount(options, request)
   try {
     authorize(account, request.params.token, options.host)
-    const { reports, ignored, skipped, nonce } = await readWebhook(providerOf(account), account, {
+    const {
+      reports,
+      ignored,
+      passedOver = 0,
+      skipped,
+      nonce,
+    } = await readWebhook(providerOf(account), account, {
       method: request.method,
       publicUrl: publicUrl && publicUrl + request.raw.url,
       path: request.raw.url ?? '',
@@ -121,6 +127,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
       metrics.webhooks.inc({ account: account.name, result: 'skipped a message' }, skipped.length)
       request.log.warn({ account: account.name, skipped }, 'a webhook holds messages that cannot be read')
     }
+    if (passedOver > 0) metrics.webhooks.inc({ account: account.name, result: 'passed over a message' }, passedOver)
     metrics.webhooks.inc({ account: account.name, result: 'accepted' })
     return { reports: reports.length }
   } catch (error) {

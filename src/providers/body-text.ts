@@ -1,6 +1,7 @@
 /**
- * The bytes of a body, of a webhook or of a provider's answer, as text: inflated, and decoded in the charset they are really in. The headers are hints.
- * Some name an encoding the body does not have, others none where there is one, so the bytes decide where they can.
+ * The bytes of a body, of a webhook or of a provider's answer, as text: inflated, and decoded in the charset they are
+ * really in. The headers are hints. Some name an encoding the body does not have, others none where there is one, so the
+ * bytes decide where they can.
  */
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate, inflateRaw } from 'node:zlib'

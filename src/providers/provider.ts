@@ -132,6 +132,8 @@ export interface WebhookReading {
   reports: StatusReport[]
   /** Why a request without reports is accepted all the same: another event, an empty test request. */
   ignored?: string
+  /** How many parts concern nobody here, beside the reports. */
+  passedOver?: number
   /** Messages of the request that could not be read, beside others that could. */
   skipped?: Issue[]
   /** The nonce of a signed request: a request that repeats it with another digest is refused. */
@@ -162,7 +164,7 @@ export interface Provider<A extends Account = Account> {
   verifyWebhook?(account: A, request: WebhookRequest & { inflated: Buffer }): Nonce | undefined
   /**
    * Reads the receipts in the values of one request: JSON, XML as objects, or fields, whatever the wrapping was
-   * (receipt.ts). Never throws.
+   * (receipt.ts). They may stand in an envelope, in a list, or as JSON within a text (`unfold`). Never throws.
    */
   readReceipts(account: A, content: unknown, receivedAt: Date): ReceiptReading
 }

@@ -2,8 +2,9 @@
  * The values that a webhook request holds, once its wrapping is off: what stands in the text decides whether it is JSON,
  * XML, a form, or the parts of one. The header alone never does.
  *
- * Form fields come flat or nested (`data[msg_id]`, `status.code`), and a field may hold JSON. Values that are nothing but
- * the placeholder of a template (`[STATUS]`) say nothing and are left out; set-up screens test a URL with such requests.
+ * Form fields come flat or nested (`data[msg_id]`, `status.code`). A text may hold JSON itself: `unfold` reads it where a
+ * module looks for receipts, and the text stays as it is where it is a leaf. Values that are nothing but the placeholder of
+ * a template (`[STATUS]`) say nothing and are left out; set-up screens test a URL with such requests.
  */
 import { parse } from 'node:querystring'
 import { Response } from 'undici'
@@ -128,7 +129,14 @@ function put(into: Record<string, unknown>, [key = '', ...rest]: string[], value
 
 const PLACEHOLDER = /^(?:\[[A-Z][A-Z_ ]*\]|\{\{? ?\w+ ?\}?\}|%\w+%|<[A-Za-z_]+>|\$\{?\w+\}?)$/
 
-/** The value without placeholders and without what is nested too deep, and with JSON within texts read. */
+/** The value of a text that holds a JSON object or list; any other value as it is. */
+export function unfold(value: unknown): unknown {
+  if (typeof value !== 'string' || !/^\s*[[{]/.test(value)) return value
+  const json = readJson(value)
+  return json.ok ? cleaned(json.value, '', new Set(), DEEPEST) : value
+}
+
+/** The value without placeholders and without what is nested too deep. */
 function cleaned(value: unknown, name: string, unfilled: Set<string>, levels: number): unknown {
   if (levels === 0) return undefined
   if (typeof value === 'string') {
@@ -136,8 +144,7 @@ function cleaned(value: unknown, name: string, unfilled: Set<string>, levels: nu
       unfilled.add(name)
       return undefined
     }
-    const inner = /^\s*[[{]/.test(value) ? readJson(value) : undefined
-    return inner?.ok ? cleaned(inner.value, name, unfilled, levels - 1) : value
+    return value
   }
   if (Array.isArray(value)) return value.map((item) => cleaned(item, name, unfilled, levels - 1))
   if (!isObject(value)) return value
@@ -157,6 +164,6 @@ function isBlankCharacter(code: number): boolean {
   return code <= 0x20 || code === 0xfeff || code === 0xa0
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

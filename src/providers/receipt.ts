@@ -9,8 +9,8 @@
  */
 import { type Issue, LastwordError } from '../core/errors.ts'
 import { decodeText, inflateBody } from './body-text.ts'
-import type { Account, Nonce, Provider, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
-import { type ReceiptContent, readContent, readQuery } from './receipt-content.ts'
+import type { Account, Provider, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
+import { isObject, type ReceiptContent, readContent, readQuery } from './receipt-content.ts'
 
 const MOST_ISSUES = 20
 
@@ -24,7 +24,10 @@ export async function readWebhook(
   account: Account,
   request: WebhookRequest,
 ): Promise<WebhookReading> {
-  const inflated = await inflateBody(request.body, headerOf(request, 'content-encoding'))
+  // Nobody signs the body of a GET, so where receipts are signed it says nothing.
+  const isUnsigned = account.signingKey !== undefined && request.method.toUpperCase() === 'GET'
+  const sent = isUnsigned ? Buffer.alloc(0) : request.body
+  const inflated = await inflateBody(sent, headerOf(request, 'content-encoding'))
   const contentType = headerOf(request, 'content-type')
   const body = await readContent(decodeText(inflated, contentType), contentType)
   const contents = contentsOf(body, readQuery(request.path))
@@ -42,17 +45,19 @@ export async function readWebhook(
   const nonce = provider.verifyWebhook?.(account, { ...request, inflated })
   if (!hasReports) throw unreadable(body.mistake, reading?.issues ?? [])
   const issues = reading.issues.slice(0, MOST_ISSUES)
-  return { reports: reading.reports, ...(issues.length > 0 ? { skipped: issues } : {}), ...nonceOf(nonce) }
+  return {
+    reports: reading.reports,
+    ...(reading.ignored.length > 0 ? { passedOver: reading.ignored.length } : {}),
+    ...(issues.length > 0 ? { skipped: issues } : {}),
+    ...(nonce ? { nonce } : {}),
+  }
 }
 
 /** A form adds to the query what the query lacks; any other body speaks before the query. */
 function contentsOf(body: ReceiptContent, query: ReceiptContent): ReceiptContent[] {
-  const both = isFlat(body.value) && isFlat(query.value) ? [{ ...body, value: { ...query.value, ...body.value } }] : []
+  const both =
+    isObject(body.value) && isObject(query.value) ? [{ ...body, value: { ...query.value, ...body.value } }] : []
   return [body, ...both, query].filter(({ value, unfilled }) => value !== undefined || unfilled.length > 0)
-}
-
-function isFlat(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function reasonOf(reading: ReceiptReading | undefined, unfilled: readonly string[]): string {
@@ -68,10 +73,6 @@ function unreadable(mistake: string | undefined, issues: Issue[]): LastwordError
   return new LastwordError('INPUT_INVALID', 'Expected a delivery receipt, found one that says too little.', {
     issues: issues.slice(0, MOST_ISSUES),
   })
-}
-
-function nonceOf(nonce: Nonce | undefined): Pick<WebhookReading, 'nonce'> {
-  return nonce ? { nonce } : {}
 }
 
 function headerOf({ headers }: WebhookRequest, name: string): string {

@@ -296,6 +296,16 @@ describe('a receipt in JSON', () => {
     })
   })
 
+  it('is read with texts that look like JSON, which stay texts', async () => {
+    const { reports } = await read(envelope(message({ reference: '{"order":1}', operator: '[1]' })))
+    expect(reports).toMatchObject([{ messageId: '{"order":1}', details: { operator: '[1]' } }])
+  })
+
+  it('is read beside one of another application, which is counted', async () => {
+    const reading = await read(envelope([message(), message({ reference: '' })]))
+    expect(reading).toEqual({ reports: [withText], passedOver: 1 })
+  })
+
   it('is read when something in it is nested without end', async () => {
     const body = envelope(message({ more: JSON.parse('['.repeat(50) + ']'.repeat(50)) }))
     expect((await read(body)).reports).toMatchObject([{ messageId: 'order-4711', status: 'delivered' }])

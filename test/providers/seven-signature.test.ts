@@ -130,6 +130,13 @@ describe('a signed webhook', () => {
     expect(await readAs(account, request)).toEqual({ reports: [REPORT], nonce })
   })
 
+  it('by GET never brings what stands in its body, which nobody has signed', async () => {
+    const body = Buffer.from(BODY.replace('DELIVERED', 'FAILED'))
+    expect((await readAs(account, get(signGet(), { body }))).reports).toEqual([REPORT])
+    const bare = get(signGet({ url: ORIGIN + PATH }), { body, path: PATH, publicUrl: ORIGIN + PATH })
+    expect(await readAs(account, bare)).toEqual({ reports: [], ignored: 'the request is empty' })
+  })
+
   it('as a form is accepted', async () => {
     const body = new URLSearchParams(QUERY).toString()
     const headers = { ...sign({ body }), 'content-type': 'application/x-www-form-urlencoded' }

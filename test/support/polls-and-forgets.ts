@@ -14,6 +14,7 @@ import type { Status, StatusReport } from '../../src/core/status.ts'
 import { commonAccountFields, credentialSchema, signingKeySchema } from '../../src/providers/account.ts'
 import { normalizePhoneNumber } from '../../src/providers/phone-number.ts'
 import type { Account, Nonce, Provider, WebhookRequest } from '../../src/providers/provider.ts'
+import { unfold } from '../../src/providers/receipt-content.ts'
 import type { ProviderFixture } from './provider-conformance.ts'
 
 interface ForgetfulAccount extends Account {
@@ -97,7 +98,8 @@ function checkSignature({ signingKey }: ForgetfulAccount, { headers, body }: Web
 }
 
 /** The objects with an ID, wherever they stand. */
-function objectsIn(value: unknown): unknown[] {
+function objectsIn(given: unknown): unknown[] {
+  const value = unfold(given)
   if (typeof value !== 'object' || value === null) return []
   return 'id' in value ? [value] : Object.values(value).flatMap(objectsIn)
 }

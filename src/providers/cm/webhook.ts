@@ -11,6 +11,7 @@ import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
 import { parseLocalTime } from '../local-time.ts'
 import { normalizePhoneNumber } from '../phone-number.ts'
 import type { ReceiptReading } from '../provider.ts'
+import { isObject, unfold } from '../receipt-content.ts'
 import { CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
 
 /** Every code of `status.code`; the texts beside it do not decide. */
@@ -70,11 +71,12 @@ export function readCmReceipts(account: CmAccount, content: unknown, receivedAt:
 const TELLING_NAMES: ReadonlySet<string> = new Set([NAMES.reference, NAMES.recipient, NAMES.code, NAMES.success].flat())
 
 /** The messages, which stand in `messages.msg` as a rule; a list, another envelope, or none is read as well. */
-function findMessages(value: unknown, place: string, envelope: Found['envelope']): Found[] {
+function findMessages(given: unknown, place: string, envelope: Found['envelope']): Found[] {
+  const value = unfold(given)
   if (Array.isArray(value)) return value.flatMap((item, index) => findMessages(item, `${place}[${index}]`, envelope))
   if (!isObject(value)) return []
   if (fieldsOf(value).some(({ name }) => TELLING_NAMES.has(name))) return [{ place, value, envelope }]
-  const isInner = ([, item]: [string, unknown]) => typeof item === 'object' && item !== null
+  const isInner = ([, item]: [string, unknown]) => typeof unfold(item) === 'object' && item !== null
   const beside = Object.entries(value).filter((entry) => !isInner(entry) && !isBlank(entry[1]))
   const said = Object.fromEntries([...Object.entries(envelope), ...beside])
   return Object.entries(value)
@@ -191,10 +193,6 @@ function isBlank(value: unknown): boolean {
     fields.every((field) => KNOWN_NAMES.has(field.name) || field.name === 'statuscode') &&
     fields.every((field) => isBlank(field.value))
   )
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function join(place: string, key: string): string {

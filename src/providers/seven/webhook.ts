@@ -12,8 +12,8 @@
 import type { Issue } from '../../core/errors.ts'
 import type { StatusReport } from '../../core/status.ts'
 import type { ReceiptReading } from '../provider.ts'
+import { isObject, unfold } from '../receipt-content.ts'
 import type { SevenAccount } from './account.ts'
-import { isObject } from './answers.ts'
 import { isMessageId, readForeignId, readStatus, readTime } from './reports.ts'
 
 /** Events of other kinds, which reach the same URL. */
@@ -44,7 +44,8 @@ export function readSevenReceipts({ name }: SevenAccount, content: unknown, rece
   return reading
 }
 
-function findReceipts(value: unknown, place: string, event: string, announcedAt: string): Found[] {
+function findReceipts(given: unknown, place: string, event: string, announcedAt: string): Found[] {
+  const value = unfold(given)
   if (Array.isArray(value)) {
     return value.flatMap((item, index) => findReceipts(item, `${place}[${index}]`, event, announcedAt))
   }
