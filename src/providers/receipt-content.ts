@@ -7,7 +7,6 @@
  * a template (`[STATUS]`) say nothing and are left out; set-up screens test a URL with such requests.
  */
 import { parse } from 'node:querystring'
-import { Response } from 'undici'
 import { decodeText } from './body-text.ts'
 import { readJson } from './json-text.ts'
 import { readXml } from './xml-text.ts'
@@ -21,12 +20,12 @@ export interface ReceiptContent {
   mistake?: string
 }
 
-/** What is nested deeper is left out: it has to be written down again. */
-const DEEPEST = 20
+/** What is nested deeper is left out, and not looked through for receipts. */
+export const DEEPEST = 20
 
 /** Reads a body's text. */
-export async function readContent(text: string, contentType: string): Promise<ReceiptContent> {
-  const { value, mistake } = await readText(trimBlank(text), contentType, 0)
+export function readContent(text: string, contentType: string): ReceiptContent {
+  const { value, mistake } = readText(trimBlank(text), contentType, 0)
   const unfilled = new Set<string>()
   const clean = cleaned(value, '', unfilled, DEEPEST)
   return { value: clean, unfilled: [...unfilled], ...(mistake ? { mistake } : {}) }
@@ -42,7 +41,7 @@ export function readQuery(path: string): ReceiptContent {
 
 type Read = { value?: unknown; mistake?: string }
 
-async function readText(text: string, contentType: string, depth: number): Promise<Read> {
+function readText(text: string, contentType: string, depth: number): Read {
   const first = text.charAt(0)
   if (first === '' || depth > 3) return {}
   if (first === '<') {
@@ -71,20 +70,23 @@ function readJsonText(text: string): Read {
   return { mistake: `JSON with a mistake at line ${json.mistake.line}, column ${json.mistake.column}` }
 }
 
-/** The parts of a multipart body as fields. Its lines may end in a line feed alone; the standard's parser asks for two. */
-async function readMultipart(text: string, boundary: string): Promise<Read> {
-  const start = text.indexOf(`--${boundary}`)
-  const body = text.slice(start).replace(/\r?\n/g, '\r\n')
-  const headers = { 'content-type': `multipart/form-data; boundary="${boundary}"` }
-  try {
-    const form = await new Response(body.endsWith('\r\n') ? body : `${body}\r\n`, { headers }).formData()
-    const pairs = await Promise.all(
-      [...form].map(async ([name, value]) => [name, typeof value === 'string' ? value : await value.text()] as const),
-    )
-    return { value: nested(pairs) }
-  } catch {
-    return { mistake: 'a multipart form whose parts cannot be told apart' }
-  }
+/**
+ * The parts of a multipart body as fields, whatever ends its lines. Parsers of the standard look for the boundary in the
+ * middle of values too, and refuse a body without its last line.
+ */
+function readMultipart(text: string, boundary: string): Read {
+  const delimiter = new RegExp(`(?:^|\\r?\\n)--${boundary.replace(/[^\w]/g, '\\$&')}(?:--)?[ \\t]*(?=\\r?\\n|$)`)
+  const pairs = text.split(delimiter).slice(1).flatMap(readPart)
+  return pairs.length > 0 ? { value: nested(pairs) } : { mistake: 'a multipart form whose parts cannot be told apart' }
+}
+
+function readPart(part: string): [string, string][] {
+  const [, headers = '', value = ''] = /^\r?\n((?:[^\r\n]+\r?\n)+)\r?\n([\s\S]*)$/.exec(part) ?? []
+  const [, quoted, inQuotes, bare] = /[;\s]name\s*=\s*(?:"([^"]*)"|'([^']*)'|([^;\s]+))/i.exec(headers) ?? []
+  const name = quoted ?? inQuotes ?? bare
+  if (name === undefined) return []
+  const isBase64 = /^content-transfer-encoding:\s*base64/im.test(headers)
+  return [[name, isBase64 ? Buffer.from(value, 'base64').toString() : value]]
 }
 
 function readForm(text: string, contentType: string): Record<string, unknown> {
@@ -119,7 +121,8 @@ function nested(pairs: readonly (readonly [string, string])[]): Record<string, u
 function put(into: Record<string, unknown>, [key = '', ...rest]: string[], value: string): void {
   const there = into[key]
   if (rest.length === 0) {
-    into[key] = there === undefined ? value : [there, value].flat()
+    if (Array.isArray(there)) there.push(value)
+    else into[key] = there === undefined ? value : [there, value]
     return
   }
   const inner: Record<string, unknown> = isObject(there) ? there : Object.create(null)
@@ -129,11 +132,16 @@ function put(into: Record<string, unknown>, [key = '', ...rest]: string[], value
 
 const PLACEHOLDER = /^(?:\[[A-Z][A-Z_ ]*\]|\{\{? ?\w+ ?\}?\}|%\w+%|<[A-Za-z_]+>|\$\{?\w+\}?)$/
 
-/** The value of a text that holds a JSON object or list; any other value as it is. */
+/** The levels left below a value. A text counts as several: reading it again costs as much as reading it once. */
+export function levelsBelow(value: unknown, levels: number): number {
+  return levels - (typeof value === 'string' ? 5 : 1)
+}
+
+/** The value of a text that holds a JSON object or list, or XML; any other value as it is. */
 export function unfold(value: unknown): unknown {
-  if (typeof value !== 'string' || !/^\s*[[{]/.test(value)) return value
-  const json = readJson(value)
-  return json.ok ? cleaned(json.value, '', new Set(), DEEPEST) : value
+  if (typeof value !== 'string' || !/^\s*[[{<]/.test(value)) return value
+  const reading = /^\s*</.test(value) ? readXml(value.trim()) : readJson(value)
+  return reading.ok ? cleaned(reading.value, '', new Set(), DEEPEST) : value
 }
 
 /** The value without placeholders and without what is nested too deep. */

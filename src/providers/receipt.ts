@@ -8,11 +8,13 @@
  * request that surely concerns nobody is accepted without a report, and needs no signature.
  */
 import { type Issue, LastwordError } from '../core/errors.ts'
+import type { StatusReport } from '../core/status.ts'
 import { decodeText, inflateBody } from './body-text.ts'
 import type { Account, Provider, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
 import { isObject, type ReceiptContent, readContent, readQuery } from './receipt-content.ts'
 
 const MOST_ISSUES = 20
+const MOST_REPORTS_OF_A_MESSAGE = 20
 
 /**
  * Reads one webhook request and checks who sent it.
@@ -29,7 +31,7 @@ export async function readWebhook(
   const sent = isUnsigned ? Buffer.alloc(0) : request.body
   const inflated = await inflateBody(sent, headerOf(request, 'content-encoding'))
   const contentType = headerOf(request, 'content-type')
-  const body = await readContent(decodeText(inflated, contentType), contentType)
+  const body = readContent(decodeText(inflated, contentType), contentType)
   const contents = contentsOf(body, readQuery(request.path))
   const readings = contents.map(({ value }) => provider.readReceipts(account, value, request.receivedAt))
   const reading =
@@ -44,13 +46,33 @@ export async function readWebhook(
 
   const nonce = provider.verifyWebhook?.(account, { ...request, inflated })
   if (!hasReports) throw unreadable(body.mistake, reading?.issues ?? [])
+  const reports = withoutRepeats(reading.reports)
   const issues = reading.issues.slice(0, MOST_ISSUES)
+  const passedOver = reading.ignored.length + reading.reports.length - reports.length
   return {
-    reports: reading.reports,
-    ...(reading.ignored.length > 0 ? { passedOver: reading.ignored.length } : {}),
+    reports,
+    ...(passedOver > 0 ? { passedOver } : {}),
     ...(issues.length > 0 ? { skipped: issues } : {}),
     ...(nonce ? { nonce } : {}),
   }
+}
+
+/**
+ * Each report once, and of one message no more than the latest few: each takes a statement, and a request that repeats
+ * itself to the bound of its size would keep the database busy until the sender gives up.
+ */
+function withoutRepeats(reports: readonly StatusReport[]): StatusReport[] {
+  const ofMessages = new Map<string, Map<string, StatusReport>>()
+  for (const report of reports) {
+    const message = JSON.stringify([report.messageId, report.recipient])
+    const known = ofMessages.get(message) ?? new Map<string, StatusReport>()
+    ofMessages.set(message, known.set(JSON.stringify(report), report))
+  }
+  return [...ofMessages.values()].flatMap((known) =>
+    [...known.values()]
+      .sort((one, other) => one.occurredAt.getTime() - other.occurredAt.getTime())
+      .slice(-MOST_REPORTS_OF_A_MESSAGE),
+  )
 }
 
 /** A form adds to the query what the query lacks; any other body speaks before the query. */

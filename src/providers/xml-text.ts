@@ -8,6 +8,10 @@ import { XMLParser, XMLValidator } from 'fast-xml-parser'
 
 export type XmlReading = { ok: true; value: unknown } | { ok: false; mistake: string }
 
+/** Names that the parser refuses, with the whole text: they are set aside under others. */
+const REFUSED_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
+const acceptable = (name: string) => (REFUSED_NAMES.has(name) ? `#${name}` : name)
+
 const parser = new XMLParser({
   ignoreAttributes: false,
   attributeNamePrefix: '',
@@ -17,6 +21,8 @@ const parser = new XMLParser({
   parseAttributeValue: false,
   entityDecoder: new EntityDecoder({ namedEntities: ALL_ENTITIES, numericAllowed: true }),
   removeNSPrefix: true,
+  transformTagName: acceptable,
+  transformAttributeName: acceptable,
   maxNestedTags: 20,
 })
 

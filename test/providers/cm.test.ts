@@ -301,6 +301,31 @@ describe('a receipt in JSON', () => {
     expect(reports).toMatchObject([{ messageId: '{"order":1}', details: { operator: '[1]' } }])
   })
 
+  it.each<[string, object]>([
+    ['a status', { status: 'success' }],
+    ['a recipient', { to: 'https://example.com/hook' }],
+    ['a reference of its own', { reference: 'batch-7' }],
+  ])('is read in an envelope that has %s', async (_, beside) => {
+    const { reports } = await read({ ...beside, ...envelope(message()) })
+    expect(reports).toEqual([delivered({ details: { ...beside, errorDescription: 'Delivered' } })])
+  })
+
+  it('is one report when it stands there many times', async () => {
+    const reading = await read(envelope(Array.from({ length: 1000 }, () => message())))
+    expect(reading).toEqual({ reports: [withText], passedOver: 999 })
+  })
+
+  it('is no more than the latest twenty of one message', async () => {
+    const minutes = Array.from({ length: 59 }, (_, index) => String(59 - index).padStart(2, '0'))
+    const given = minutes.map((minute) => message({ received: `2023-09-15T13:${minute}:00` }, { code: minute }))
+    const { reports, passedOver } = await read(envelope([...given, message({ reference: 'order-4712' })]))
+    expect(reports.map(({ messageId, rawStatus }) => [messageId, rawStatus])).toEqual([
+      ...Array.from({ length: 20 }, (_, index) => ['order-4711', String(40 + index)]),
+      ['order-4712', '2'],
+    ])
+    expect(passedOver).toBe(39)
+  })
+
   it('is read beside one of another application, which is counted', async () => {
     const reading = await read(envelope([message(), message({ reference: '' })]))
     expect(reading).toEqual({ reports: [withText], passedOver: 1 })
@@ -397,7 +422,6 @@ describe('a receipt in XML', () => {
     ['elements that cross', '<MESSAGES><MSG></MESSAGES></MSG>', 'a mistake at line 1, column 16'],
     ['nothing but a bracket', '<', 'a mistake at line 1'],
     ['elements nested without end', '<a>'.repeat(100) + '</a>'.repeat(100), 'elements nested or named'],
-    ['a name that is dangerous', '<__proto__>1</__proto__>', 'elements nested or named'],
   ])('is refused for %s', async (_, body, found) => {
     const error = await thrownBy(() => read(body))
     expect(error).toBeInstanceOf(LastwordError)
@@ -423,6 +447,32 @@ describe('a receipt in XML', () => {
     ],
   ])('is read with the right letters in %s', async (_, body) => {
     expect((await read('', { body })).reports).toEqual([delivered({ messageId: 'größe' })])
+  })
+
+  it.each(['__proto__', 'constructor', 'prototype'])(
+    'is read beside an element and an attribute named %s',
+    async (name) => {
+      const { reports } = await read(`<MESSAGES ${name}="1"><${name}>2</${name}>${msg()}</MESSAGES>`)
+      expect(reports).toMatchObject([{ messageId: 'order-4711', status: 'delivered' }])
+      expect(Object.prototype).not.toHaveProperty('#text')
+    },
+  )
+
+  it('is read in a text of JSON or in a field of a form', async () => {
+    const xml = `<MESSAGES>${msg()}</MESSAGES>`
+    for (const body of [JSON.stringify({ xml }), `a=1&xml=${encodeURIComponent(xml)}`]) {
+      expect((await read(body)).reports).toMatchObject([{ messageId: 'order-4711', status: 'delivered' }])
+    }
+  })
+
+  it('is not looked for in a text within a text without end', async () => {
+    let text = `<MESSAGES>${msg()}</MESSAGES>`
+    for (let depth = 0; depth < 300; depth++) {
+      text = `<a>${text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')}</a>`
+    }
+    const begun = performance.now()
+    expect((await read(text)).reports).toEqual([])
+    expect(performance.now() - begun).toBeLessThan(1500)
   })
 
   it('is ignored for HTML, which is no receipt', async () => {

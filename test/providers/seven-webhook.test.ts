@@ -282,6 +282,38 @@ describe('a delivery receipt as a form or in a query', () => {
     expect(await readAs(account, asked)).toEqual({ reports: [transmitted(changes)] })
   })
 
+  const part = (name: string, value: string) => `Content-Disposition: form-data; ${name}\r\n\r\n${value}\r\n`
+  const multipart = (boundary: string, parts: string[], end = `--${boundary}--`) =>
+    parts.map((text) => `--${boundary}\r\n${text}`).join('') + end
+  const MESSAGE_ID = part('name="msg_id"', '77149843739')
+  const STATUS = part('name="status"', 'TRANSMITTED')
+
+  it.each([
+    ['a boundary that stands in values', multipart('7', [MESSAGE_ID, STATUS])],
+    ['a boundary of all signs', multipart("a'()+_,-./:=?", [MESSAGE_ID, STATUS])],
+    ['no last boundary', multipart('b', [MESSAGE_ID, STATUS], '')],
+    ['text before and after', `A message.\r\n${multipart('b', [MESSAGE_ID, STATUS])}\r\nThe end.`],
+    [
+      'names without quotes',
+      multipart('b', [part('name=msg_id', '77149843739'), part("name='status'", 'TRANSMITTED')]),
+    ],
+    ['files', multipart('b', [part('filename="a"; name="msg_id"', '77149843739'), STATUS])],
+    [
+      'base64',
+      multipart('b', [MESSAGE_ID, `Content-Transfer-Encoding: base64\r\n${part('name="status"', 'VFJBTlNNSVRURUQ=')}`]),
+    ],
+    ['lines after the blank one', multipart('b', [MESSAGE_ID, STATUS, part('name="note"', '\r\na: b\r\n\r\nc')])],
+  ])('in parts is read with %s', async (_, body) => {
+    expect(await readAs(account, byForm(body))).toEqual({ reports: [transmitted({ occurredAt: RECEIVED_AT })] })
+  })
+
+  it('in tens of thousands of parts is read in time', async () => {
+    const begun = performance.now()
+    const body = multipart('b', [...Array.from({ length: 19_000 }, () => part('name="a"', '1')), MESSAGE_ID, STATUS])
+    expect((await readAs(account, byForm(body))).reports).toHaveLength(1)
+    expect(performance.now() - begun).toBeLessThan(3_000)
+  })
+
   it('is read as JSON when its sender calls JSON a form', async () => {
     const asked = byJson({ webhook_event, webhook_timestamp, data }, FORM)
     expect(await readAs(account, asked)).toEqual({ reports: [transmitted()] })

@@ -11,7 +11,7 @@ import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
 import { parseLocalTime } from '../local-time.ts'
 import { normalizePhoneNumber } from '../phone-number.ts'
 import type { ReceiptReading } from '../provider.ts'
-import { isObject, unfold } from '../receipt-content.ts'
+import { DEEPEST, isObject, levelsBelow, unfold } from '../receipt-content.ts'
 import { CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
 
 /** Every code of `status.code`; the texts beside it do not decide. */
@@ -61,27 +61,33 @@ interface Field {
 /** Reads the receipts in a request's values. */
 export function readCmReceipts(account: CmAccount, content: unknown, receivedAt: Date): ReceiptReading {
   const reading: ReceiptReading = { reports: [], ignored: [], issues: [] }
-  const found = findMessages(content, '', {}).filter(({ value }) => !isBlank(value))
+  const found = findMessages(content, '', {}, DEEPEST).filter(({ value }) => !isBlank(value))
   for (const message of found) readMessage(account, message, receivedAt, reading)
   if (found.length === 0) reading.ignored.push('the request carries no message')
   return reading
 }
 
-/** What makes an object a message; other names stand in envelopes as well. */
-const TELLING_NAMES: ReadonlySet<string> = new Set([NAMES.reference, NAMES.recipient, NAMES.code, NAMES.success].flat())
+/** What a complete message has, and what one that lacks something may have; other names stand in envelopes as well. */
+const STATUS_NAMES: ReadonlySet<string> = new Set([NAMES.code, NAMES.success].flat())
+const TELLING_NAMES: ReadonlySet<string> = new Set([...NAMES.reference, ...NAMES.recipient, ...STATUS_NAMES])
 
 /** The messages, which stand in `messages.msg` as a rule; a list, another envelope, or none is read as well. */
-function findMessages(given: unknown, place: string, envelope: Found['envelope']): Found[] {
+function findMessages(given: unknown, place: string, envelope: Found['envelope'], levels: number): Found[] {
+  if (levels < 0) return []
   const value = unfold(given)
-  if (Array.isArray(value)) return value.flatMap((item, index) => findMessages(item, `${place}[${index}]`, envelope))
+  const below = levelsBelow(given, levels)
+  if (Array.isArray(value)) {
+    return value.flatMap((item, index) => findMessages(item, `${place}[${index}]`, envelope, below))
+  }
   if (!isObject(value)) return []
-  if (fieldsOf(value).some(({ name }) => TELLING_NAMES.has(name))) return [{ place, value, envelope }]
+  const here = { place, value, envelope }
+  const names = fieldsOf(value).map(({ name }) => name)
+  if (names.includes('reference') && names.some((name) => STATUS_NAMES.has(name))) return [here]
   const isInner = ([, item]: [string, unknown]) => typeof unfold(item) === 'object' && item !== null
   const beside = Object.entries(value).filter((entry) => !isInner(entry) && !isBlank(entry[1]))
-  const said = Object.fromEntries([...Object.entries(envelope), ...beside])
-  return Object.entries(value)
-    .filter(isInner)
-    .flatMap(([key, item]) => findMessages(item, join(place, key), said))
+  const said = { ...envelope, ...Object.fromEntries(beside) }
+  const within = Object.entries(value).flatMap(([key, item]) => findMessages(item, join(place, key), said, below))
+  return within.length === 0 && names.some((name) => TELLING_NAMES.has(name)) ? [here] : within
 }
 
 /** Adds the report of one message to the reading, or why there is none. */

@@ -12,7 +12,7 @@
 import type { Issue } from '../../core/errors.ts'
 import type { StatusReport } from '../../core/status.ts'
 import type { ReceiptReading } from '../provider.ts'
-import { isObject, unfold } from '../receipt-content.ts'
+import { DEEPEST, isObject, levelsBelow, unfold } from '../receipt-content.ts'
 import type { SevenAccount } from './account.ts'
 import { isMessageId, readForeignId, readStatus, readTime } from './reports.ts'
 
@@ -26,46 +26,50 @@ const TYPING = 'IS_TYPING'
 /** The fields of one object by their names in lower case, without what separates their words. */
 type Fields = ReadonlyMap<string, { key: string; value: unknown }>
 
-interface Found {
+/** Where an object stands, and what it says, or before it those around it. */
+interface Surroundings {
   place: string
-  fields: Fields
-  /** What the object says, and before it those around it. */
   event: string
   announcedAt: string
 }
 
+interface Found extends Surroundings {
+  fields: Fields
+}
+
+const NOTHING_AROUND: Surroundings = { place: '', event: '', announcedAt: '' }
+
 /** Reads the receipts in a request's values. */
 export function readSevenReceipts({ name }: SevenAccount, content: unknown, receivedAt: Date): ReceiptReading {
   const reading: ReceiptReading = { reports: [], ignored: [], issues: [] }
-  for (const found of findReceipts(content, '', '', '')) readReceipt(name, found, receivedAt, reading)
+  for (const found of findReceipts(content, NOTHING_AROUND, DEEPEST)) readReceipt(name, found, receivedAt, reading)
   if (reading.reports.length + reading.issues.length + reading.ignored.length === 0) {
     reading.ignored.push('the request has no field of a delivery receipt')
   }
   return reading
 }
 
-function findReceipts(given: unknown, place: string, event: string, announcedAt: string): Found[] {
+function findReceipts(given: unknown, around: Surroundings, levels: number): Found[] {
+  if (levels < 0) return []
   const value = unfold(given)
+  const below = levelsBelow(given, levels)
+  const { place } = around
   if (Array.isArray(value)) {
-    return value.flatMap((item, index) => findReceipts(item, `${place}[${index}]`, event, announcedAt))
+    return value.flatMap((item, index) => findReceipts(item, { ...around, place: `${place}[${index}]` }, below))
   }
   if (!isObject(value)) return []
   const fields: Fields = new Map(
     Object.entries(value).map(([key, item]) => [key.toLowerCase().replace(/[_-]/g, ''), { key, value: item }]),
   )
   const said = (name: string) => textOf(fields.get(name)?.value)
-  const here = {
-    place,
-    fields,
-    event: (said('webhookevent') || said('event') || event).toLowerCase(),
-    announcedAt: said('webhooktimestamp') || announcedAt,
-  }
-  if (fields.has('msgid')) return [here]
+  const event = (said('webhookevent') || said('event') || around.event).toLowerCase()
+  const here = { place, event, announcedAt: said('webhooktimestamp') || around.announcedAt }
+  if (fields.has('msgid')) return [{ ...here, fields }]
   const inner = Object.entries(value).flatMap(([key, item]) =>
-    findReceipts(item, place === '' ? key : `${place}.${key}`, here.event, here.announcedAt),
+    findReceipts(item, { ...here, place: place === '' ? key : `${place}.${key}` }, below),
   )
   if (inner.length > 0) return inner
-  return here.event !== event || fields.has('status') ? [here] : []
+  return event !== around.event || fields.has('status') ? [{ ...here, fields }] : []
 }
 
 function readReceipt(
