@@ -107,6 +107,19 @@ describe('lastword track', () => {
     ])
   })
 
+  it('reads what a spreadsheet saved, and says which of its IDs are none', async () => {
+    const file = join(folder, 'sheet.csv')
+    const lines = ['Message ID;Sent At;Recipient', '1;;"+49 170; 1"', 'NULL;;', '7,72E+10;;', '2;NULL;', ';;', ';;']
+    await writeFile(file, Buffer.from(`\ufeff${lines.join('\r\n')}`, 'utf16le'))
+    const { code, stdout, stderr } = await run(['track', '--account', 'seven', '--file', file])
+    expect([code, stdout]).toEqual([1, '2 tracked, 0 already tracked, 2 refused.\n'])
+    expect(stderr.trim().split('\n')).toEqual([
+      'lastword: line 3: messageId: found "NULL", which stands for none: the provider gave no ID for this one',
+      'lastword: line 4: messageId: found "7,72E+10": the spreadsheet rounded it; format the column as text',
+    ])
+    expect(await heldIds()).toEqual(['1', '2'])
+  })
+
   it('names the lines that cannot be tracked, and tracks the others: NDJSON', async () => {
     const lines = [
       '{"messageId":"1"}',
@@ -130,7 +143,7 @@ describe('lastword track', () => {
   })
 
   it('names the lines that cannot be tracked, and tracks the others: CSV', async () => {
-    const lines = ['messageId,metadata', '1,', '2,[]', '3,{},4', ',', '5,{}']
+    const lines = ['messageId,metadata', '1,', '2,[]', '3,{},4', ',{}', '5,{}']
     const { code, stdout, stderr } = await run(
       ['track', '--account', 'seven', '--json', '--file', '-'],
       lines.join('\n'),

@@ -1,8 +1,13 @@
-/** What `lastword track` reads: CSV with a header, or NDJSON, as a stream of messages and of lines that cannot be one. */
+/**
+ * The input of `lastword track`: CSV with a header, or NDJSON, as a stream of messages and of lines that cannot be one.
+ * CSV comes as spreadsheets save it: cells apart by commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252.
+ */
 import { open } from 'node:fs/promises'
 import { pipeline, Readable } from 'node:stream'
+import { TextDecoder } from 'node:util'
 import { parse } from 'csv-parse'
 import { LastwordError } from '../core/errors.ts'
+import { decodeText, utf16Of } from '../providers/body-text.ts'
 import type { MessageToTrack } from '../transaction.ts'
 
 export type InputFormat = 'csv' | 'ndjson'
@@ -18,19 +23,38 @@ export interface Refusal {
   reason: string
 }
 
-/** The chunks of a file; `-` is standard input. Throws CONFIG_INVALID for a file that cannot be read. */
+/** The text of a file in pieces; `-` is standard input. Throws CONFIG_INVALID for a file that cannot be read. */
 export async function* readSource(path: string, standardInput: AsyncIterable<string | Buffer>): AsyncGenerator<string> {
-  const decoder = new TextDecoder()
   try {
-    const source = path === '-' ? standardInput : (await open(path)).createReadStream()
-    for await (const chunk of source) {
-      yield typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })
-    }
-    yield decoder.decode()
+    yield* decodePieces(path === '-' ? standardInput : (await open(path)).createReadStream())
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
     throw new LastwordError('CONFIG_INVALID', `--file: found ${code} when reading "${path}", expected a readable file.`)
   }
+}
+
+/** Enough to tell UTF-16 by. */
+const FIRST_BYTES = 4
+
+/** Decodes UTF-16 as it comes, anything else by whole lines: those that are not UTF-8 are Windows-1252. */
+async function* decodePieces(source: AsyncIterable<string | Buffer>): AsyncGenerator<string> {
+  let undecoded = Buffer.alloc(0)
+  let utf16: TextDecoder | undefined
+  let isBeginning = true
+  for await (const chunk of source) {
+    undecoded = Buffer.concat([undecoded, Buffer.from(chunk as Buffer)])
+    if (isBeginning && undecoded.length < FIRST_BYTES) continue
+    if (isBeginning) {
+      const charset = utf16Of(undecoded.subarray(0, undecoded.length - (undecoded.length % 2)))
+      utf16 = charset && new TextDecoder(charset)
+      isBeginning = false
+    }
+    const end = utf16 ? undecoded.length : Math.max(undecoded.lastIndexOf('\n'), undecoded.lastIndexOf('\r')) + 1
+    const whole = undecoded.subarray(0, end)
+    yield utf16 ? utf16.decode(whole, { stream: true }) : decodeText(whole)
+    undecoded = undecoded.subarray(end)
+  }
+  yield utf16 ? utf16.decode() : decodeText(undecoded)
 }
 
 /** Without a format, text that begins with a brace is NDJSON. */
@@ -41,14 +65,14 @@ export async function* readEntries(
   const { text, rest } = await readBeginning(source)
   const chunks = chain(text, rest)
   const isJson = format === undefined ? text.trimStart().startsWith('{') : format === 'ndjson'
-  yield* isJson ? readNdjson(chunks) : readCsv(chunks)
+  yield* isJson ? readNdjson(chunks) : readCsv(chunks, layoutOf(text))
 }
 
-/** The first chunks, up to one that is more than white space. */
+/** The first pieces, up to the end of a line that is more than white space. */
 async function readBeginning(source: AsyncIterable<string>): Promise<{ text: string; rest: AsyncIterator<string> }> {
   const rest = source[Symbol.asyncIterator]()
   let text = ''
-  while (text.trim() === '') {
+  while (!/\S[^\r\n]*[\r\n]/.test(text)) {
     const next = await rest.next()
     if (next.done) break
     text += next.value
@@ -86,16 +110,34 @@ async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string> {
 }
 
 const COLUMNS = ['messageId', 'sentAt', 'recipient', 'metadata', 'callbackUrl'] as const
-type Row = Partial<Record<(typeof COLUMNS)[number], string>>
+type Column = (typeof COLUMNS)[number]
+type Row = Partial<Record<Column, string>>
 
-async function* readCsv(chunks: AsyncIterable<string>): AsyncGenerator<Entry | Refusal> {
+const SEPARATORS = [';', '\t', ','] as const
+
+/** Where the records begin, and what separates their cells: as a first line `sep=;` says, or the header shows. */
+interface Layout {
+  delimiter: string
+  from_line: number
+}
+
+function layoutOf(beginning: string): Layout {
+  const named = /^\s*"?sep=([^\r\n"])"?[^\S\r\n]*(?:\r\n?|\n)/i.exec(beginning)
+  if (named?.[1]) return { delimiter: named[1], from_line: named[0].split(/\r\n?|\n/).length }
+  const header = /\S[^\r\n]*/.exec(beginning)?.[0] ?? ''
+  return { delimiter: SEPARATORS.find((separator) => header.includes(separator)) ?? ',', from_line: 1 }
+}
+
+async function* readCsv(chunks: AsyncIterable<string>, layout: Layout): AsyncGenerator<Entry | Refusal> {
   const refused: Refusal[] = []
   const parser = parse({
-    columns: checkHeader,
+    ...layout,
+    columns: readHeader,
     info: true,
     bom: true,
     trim: true,
     skip_empty_lines: true,
+    skip_records_with_empty_values: true,
     skip_records_with_error: true,
     on_skip: (error) => {
       const line = error && 'lines' in error ? error.lines : '?'
@@ -115,23 +157,52 @@ async function* readCsv(chunks: AsyncIterable<string>): AsyncGenerator<Entry | R
   yield* refused.splice(0)
 }
 
-function checkHeader(names: string[]): string[] {
-  const unknown = names.find((name) => !COLUMNS.some((column) => column === name))
-  if (names.includes('messageId') && unknown === undefined) return names
-  const found = JSON.stringify((unknown ?? names.join()).slice(0, 60))
+/** The columns by their names, whatever their case and between their words; one without a name is left out. */
+function readHeader(names: string[]): (Column | undefined)[] {
+  const columns = names.map((name) => {
+    const letters = name.toLowerCase().replace(/[\s_-]/g, '')
+    return letters === '' ? undefined : (COLUMNS.find((column) => column.toLowerCase() === letters) ?? name)
+  })
+  const unknown = columns.find((name) => name !== undefined && !isColumn(name))
+  const known = columns.filter((name) => name === undefined || isColumn(name))
+  const twice = known.find((name, index) => name !== undefined && known.indexOf(name) !== index)
+  if (known.includes('messageId') && unknown === undefined && twice === undefined) return known
+  const found = JSON.stringify((unknown ?? twice ?? names.join()).slice(0, 60))
   throw new LastwordError(
     'CONFIG_INVALID',
-    `The first line: found ${found}, expected the names of columns: messageId and any of ${COLUMNS.slice(1).join(', ')}.`,
+    `The first line: found ${found}${twice ? ' twice' : ''}, expected the names of columns: messageId and any of ${COLUMNS.slice(1).join(', ')}.`,
   )
 }
 
-function toEntry(row: Row, where: string): Entry | Refusal {
-  const filled = Object.fromEntries(Object.entries(row).filter(([, cell]) => cell !== ''))
+function isColumn(name: string): name is Column {
+  return COLUMNS.some((column) => column === name)
+}
+
+/** Words for an empty cell, of databases and of spreadsheets, whose errors begin with a number sign. */
+const NO_VALUE = /^(?:null|\(null\)|nil|none|undefined|nan|n\/?a|n\.a\.|\\n|-+|#n\/a|#nv|#[a-z\d/]+[!?])$/i
+/** Numbers as spreadsheets and statistics write them: 7.72E+10, 7,72E+10, 77232007287.0. */
+const IN_POWERS = /^[+-]?\d+(?:[.,]\d+)?e[+-]\d+$|^[+-]?\d+[.,]\d+e\d+$/i
+const WITH_FRACTION = /^[+-]?\d+[.,]0+$/
+
+/** Why a cell cannot be a message ID, whatever the provider. */
+function refusalOf(messageId: string): string | undefined {
+  const found = `messageId: found "${messageId.slice(0, 60)}"`
+  if (NO_VALUE.test(messageId)) return `${found}, which stands for none: the provider gave no ID for this one`
+  if (IN_POWERS.test(messageId)) return `${found}: the spreadsheet rounded it; format the column as text`
+  if (WITH_FRACTION.test(messageId)) {
+    return `${found}: the spreadsheet took it for a number, and may have rounded it; format the column as text`
+  }
+  return undefined
+}
+
+function toEntry({ messageId = '', ...others }: Row, where: string): Entry | Refusal {
+  const reason = refusalOf(messageId)
+  if (reason !== undefined) return { where, reason }
+  const filled = Object.fromEntries(Object.entries(others).filter(([, cell]) => cell !== '' && !NO_VALUE.test(cell)))
   const { metadata: json, ...rest } = filled
   const metadata = json === undefined ? undefined : parseJson(json)
   if (json !== undefined && !isObject(metadata)) return { where, reason: 'metadata: expected a JSON object' }
-  const message = { messageId: '', ...rest, ...(isObject(metadata) ? { metadata } : {}) }
-  return { where, message }
+  return { where, message: { messageId, ...rest, ...(isObject(metadata) ? { metadata } : {}) } }
 }
 
 function parseJson(text: string): unknown {

@@ -449,6 +449,12 @@ describe('a receipt in XML', () => {
     expect((await read('', { body })).reports).toEqual([delivered({ messageId: 'größe' })])
   })
 
+  it('is read with the letters that Windows-1252 has beyond ISO-8859-1', async () => {
+    // The signs come where Latin-1 has the control characters of the same codes.
+    const body = Buffer.from(`<MESSAGES>${msg('\x80 \x93a\x94')}</MESSAGES>`, 'latin1')
+    expect((await read('', { body })).reports).toEqual([delivered({ messageId: '€ “a”' })])
+  })
+
   it.each(['__proto__', 'constructor', 'prototype'])(
     'is read beside an element and an attribute named %s',
     async (name) => {
