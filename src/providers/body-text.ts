@@ -61,13 +61,16 @@ async function tryInflate(bytes: Buffer, candidates: readonly Inflate[], most: n
 
 const LATIN = 'windows-1252'
 
+/** The mark of UTF-8. */
+const MARK = Buffer.from('\uFEFF')
+
 /**
  * The text of bytes: by their byte order mark, by the zero bytes of UTF-16, as UTF-8 where they are valid UTF-8, else in
  * the charset that the content type or the XML declaration names. Never fails.
  */
 export function decodeText(bytes: Buffer, contentType = ''): string {
-  const utf16 = utf16Of(bytes)
-  if (utf16) return new TextDecoder(utf16).decode(bytes)
+  const marked = utf16Of(bytes) ?? (bytes.subarray(0, MARK.length).equals(MARK) ? 'utf-8' : undefined)
+  if (marked) return new TextDecoder(marked).decode(bytes)
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {

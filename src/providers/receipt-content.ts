@@ -132,9 +132,9 @@ function put(into: Record<string, unknown>, [key = '', ...rest]: string[], value
 
 const PLACEHOLDER = /^(?:\[[A-Z][A-Z_ ]*\]|\{\{? ?\w+ ?\}?\}|%\w+%|<[A-Za-z_]+>|\$\{?\w+\}?)$/
 
-/** The levels left below a value. A text counts as several: reading it again costs as much as reading it once. */
-export function levelsBelow(value: unknown, levels: number): number {
-  return levels - (typeof value === 'string' ? 5 : 1)
+/** The levels left in a value that stands within another. A text counts twice: what it holds is read once more. */
+export function levelsWithin(value: unknown, levels: number): number {
+  return levels - (typeof value === 'string' ? 2 : 1)
 }
 
 /** The value of a text that holds a JSON object or list, or XML; any other value as it is. */

@@ -30,7 +30,7 @@ function escapeAll(random: Random, text: string): string {
 }
 
 /** The fields of values by their path: `data[msg_id]`, or `data.msg_id`. */
-export function flatten(values: Values, join: (path: string, name: string) => string, path = ''): [string, string][] {
+function flatten(values: Values, join: (path: string, name: string) => string, path = ''): [string, string][] {
   return Object.entries(values).flatMap(([name, value]): [string, string][] => {
     const full = path === '' ? name : join(path, name)
     if (Array.isArray(value)) return flatten(Object.fromEntries(value.entries()), join, full)

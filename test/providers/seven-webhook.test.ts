@@ -133,6 +133,18 @@ describe('a delivery receipt as JSON', () => {
     expect(reports).toMatchObject([{ messageId: '90071992547409931234', status: 'delivered' }])
   })
 
+  it('is read after a byte order mark with a byte that UTF-8 does not know', async () => {
+    const [before = '', after = ''] = JSON.stringify(receipt({ label: '|' })).split('|')
+    const body = Buffer.concat([Buffer.from(`\uFEFF${before}`), Buffer.from([0xe4]), Buffer.from(after)])
+    expect(await readAs(account, request({ body }))).toEqual({ reports: [transmitted()] })
+  })
+
+  it('is read from texts in texts, as gateways pass them on', async () => {
+    let body: unknown = receipt()
+    for (const name of ['a', 'b', 'c', 'd']) body = { [name]: JSON.stringify(body) }
+    expect(await read(body)).toEqual({ reports: [transmitted()] })
+  })
+
   it('is read after a byte order mark', async () => {
     expect(await read(`\uFEFF${JSON.stringify(receipt())}`)).toEqual({ reports: [transmitted()] })
   })

@@ -11,7 +11,7 @@ import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
 import { parseLocalTime } from '../local-time.ts'
 import { normalizePhoneNumber } from '../phone-number.ts'
 import type { ReceiptReading } from '../provider.ts'
-import { DEEPEST, isObject, levelsBelow, unfold } from '../receipt-content.ts'
+import { DEEPEST, isObject, levelsWithin, unfold } from '../receipt-content.ts'
 import { CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
 
 /** Every code of `status.code`; the texts beside it do not decide. */
@@ -75,19 +75,26 @@ const TELLING_NAMES: ReadonlySet<string> = new Set([...NAMES.reference, ...NAMES
 function findMessages(given: unknown, place: string, envelope: Found['envelope'], levels: number): Found[] {
   if (levels < 0) return []
   const value = unfold(given)
-  const below = levelsBelow(given, levels)
   if (Array.isArray(value)) {
-    return value.flatMap((item, index) => findMessages(item, `${place}[${index}]`, envelope, below))
+    return value.flatMap((item, index) =>
+      findMessages(item, `${place}[${index}]`, envelope, levelsWithin(item, levels)),
+    )
   }
   if (!isObject(value)) return []
   const here = { place, value, envelope }
   const names = fieldsOf(value).map(({ name }) => name)
   if (names.includes('reference') && names.some((name) => STATUS_NAMES.has(name))) return [here]
-  const isInner = ([, item]: [string, unknown]) => typeof unfold(item) === 'object' && item !== null
-  const beside = Object.entries(value).filter((entry) => !isInner(entry) && !isBlank(entry[1]))
-  const said = { ...envelope, ...Object.fromEntries(beside) }
-  const within = Object.entries(value).flatMap(([key, item]) => findMessages(item, join(place, key), said, below))
+  const entries = Object.entries(value).map(([key, item]) => ({ key, item, inner: unfold(item) }))
+  const leaves = entries.filter(({ inner }) => !isNested(inner) && !isBlank(inner))
+  const said = { ...envelope, ...Object.fromEntries(leaves.map(({ key, item }) => [key, item])) }
+  const within = entries
+    .filter(({ inner }) => isNested(inner))
+    .flatMap(({ key, item, inner }) => findMessages(inner, join(place, key), said, levelsWithin(item, levels)))
   return within.length === 0 && names.some((name) => TELLING_NAMES.has(name)) ? [here] : within
+}
+
+function isNested(value: unknown): boolean {
+  return typeof value === 'object' && value !== null
 }
 
 /** Adds the report of one message to the reading, or why there is none. */

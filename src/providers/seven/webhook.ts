@@ -12,7 +12,7 @@
 import type { Issue } from '../../core/errors.ts'
 import type { StatusReport } from '../../core/status.ts'
 import type { ReceiptReading } from '../provider.ts'
-import { DEEPEST, isObject, levelsBelow, unfold } from '../receipt-content.ts'
+import { DEEPEST, isObject, levelsWithin, unfold } from '../receipt-content.ts'
 import type { SevenAccount } from './account.ts'
 import { isMessageId, readForeignId, readStatus, readTime } from './reports.ts'
 
@@ -52,10 +52,11 @@ export function readSevenReceipts({ name }: SevenAccount, content: unknown, rece
 function findReceipts(given: unknown, around: Surroundings, levels: number): Found[] {
   if (levels < 0) return []
   const value = unfold(given)
-  const below = levelsBelow(given, levels)
   const { place } = around
   if (Array.isArray(value)) {
-    return value.flatMap((item, index) => findReceipts(item, { ...around, place: `${place}[${index}]` }, below))
+    return value.flatMap((item, index) =>
+      findReceipts(item, { ...around, place: `${place}[${index}]` }, levelsWithin(item, levels)),
+    )
   }
   if (!isObject(value)) return []
   const fields: Fields = new Map(
@@ -66,7 +67,7 @@ function findReceipts(given: unknown, around: Surroundings, levels: number): Fou
   const here = { place, event, announcedAt: said('webhooktimestamp') || around.announcedAt }
   if (fields.has('msgid')) return [{ ...here, fields }]
   const inner = Object.entries(value).flatMap(([key, item]) =>
-    findReceipts(item, { ...here, place: place === '' ? key : `${place}.${key}` }, below),
+    findReceipts(item, { ...here, place: place === '' ? key : `${place}.${key}` }, levelsWithin(item, levels)),
   )
   if (inner.length > 0) return inner
   return event !== around.event || fields.has('status') ? [{ ...here, fields }] : []
