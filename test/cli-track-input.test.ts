@@ -153,6 +153,13 @@ describe('CSV as spreadsheets save it', () => {
   })
 })
 
+it('a long line without an end is read in time', async () => {
+  const note = 'x'.repeat(1_000_000)
+  const begun = performance.now()
+  expect(await read(JSON.stringify({ messageId: '1', metadata: { note } }), 65_536)).toHaveLength(1)
+  expect(performance.now() - begun).toBeLessThan(5_000)
+})
+
 it('NDJSON is read in UTF-16, too', async () => {
   const text = '\ufeff{"messageId":"1"}\r\n{"messageId":"n/a","recipient":"ü"}\r\n'
   expect(await read(Buffer.from(text, 'utf16le'), 5)).toEqual([entry(1, '1'), entry(2, 'n/a', { recipient: 'ü' })])

@@ -72,7 +72,7 @@ export async function* readEntries(
 async function readBeginning(source: AsyncIterable<string>): Promise<{ text: string; rest: AsyncIterator<string> }> {
   const rest = source[Symbol.asyncIterator]()
   let text = ''
-  while (!/\S[^\r\n]*[\r\n]/.test(text)) {
+  while (!/[\r\n]/.test(text.trimStart())) {
     const next = await rest.next()
     if (next.done) break
     text += next.value
