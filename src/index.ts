@@ -13,6 +13,7 @@ export {
   type MessagePage,
   type MessageReport,
   type MessageWithReports,
+  type PolledMessage,
   type RequestOptions,
 } from './client/client.ts'
 export { type Issue, LastwordError } from './core/errors.ts'

@@ -2,6 +2,7 @@
  * The composition root: configuration in, started parts out. Parts start in order and stop in reverse; a start that
  * fails half-way stops what it had started.
  */
+import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import { LastwordError } from './core/errors.ts'
@@ -44,7 +45,8 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     releasers.push(() => database.close())
     await migrateDatabase(databaseUrl)
     const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
-    await recordAccounts(database.db, config.accounts.map(recordOf))
+    const records = config.accounts.map((account) => ({ ...recordOf(account), credentials: digestOf(account) }))
+    await recordAccounts(database.db, records)
     await addReaders(database.db, accounts)
     const workers = parts.workers ? countWorkers(accounts) : 0
     const backend = await openQueueBackend({ url: config.queueUrl ?? databaseUrl, log, workers })
@@ -94,6 +96,12 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     await close()
     throw error
   }
+}
+
+/** Says whether an account is asked with the credentials and at the address of before, without telling them. */
+function digestOf(account: Account): string {
+  const { polling, callback, changesQueue, webhookToken, signingKey, ...asked } = account
+  return createHash('sha256').update(JSON.stringify(asked)).digest('hex').slice(0, 32)
 }
 
 /** Longer than a webhook waits for its commit, and well within the time of a stop. */

@@ -1,5 +1,5 @@
 /** `lastword status` and `lastword poll`: one message, looked at or asked about. */
-import { createClient, type Message, type MessageWithReports } from '../client/client.ts'
+import { createClient, type Message, type MessageWithReports, type PolledMessage } from '../client/client.ts'
 import { readServiceLocation } from '../config.ts'
 import { formatTable, printable } from './table.ts'
 
@@ -22,7 +22,15 @@ export async function runStatus(account: string, messageId: string, flags: Messa
 export async function runPoll(account: string, messageId: string, flags: MessageFlags): Promise<void> {
   const client = createClient(readServiceLocation(flags))
   const message = await client.poll(account, messageId, { recipient: flags.recipient })
-  console.log(flags.json ? JSON.stringify(message) : `${describe(message)}\nThe provider is being asked.`)
+  console.log(flags.json ? JSON.stringify(message) : `${describe(message)}\n${describePoll(message)}`)
+}
+
+function describePoll({ paused, account }: PolledMessage): string {
+  if (!paused) return 'The provider is being asked.'
+  const { since, until, trouble } = paused
+  const why = printable(trouble ?? 'no good answer')
+  return `The account "${account}" was paused${until ? ` until ${until}` : ''}: ${why}${since ? `, since ${since}` : ''}.
+The provider is being asked all the same, about this message first.`
 }
 
 function describe(message: Message): string {

@@ -46,6 +46,12 @@ export interface Message {
   queryError?: string
 }
 
+/** A message that is asked about now. */
+export interface PolledMessage extends Message {
+  /** Only where the account was paused: since and until when, and why. Asking has ended the pause. */
+  paused?: { since: string | null; until: string | null; trouble: string | null }
+}
+
 export interface MessageReport {
   status: Status
   /** The provider's own word. */
@@ -140,7 +146,7 @@ export interface Client {
     account: string,
     messageId: string,
     options?: RequestOptions & { recipient?: string | undefined },
-  ): Promise<Message>
+  ): Promise<PolledMessage>
   /**
    * Every change of a status in the order of the commits, page by page, for ever: it waits for what comes next, and goes
    * on by itself after failures that pass. Whoever stores `cursor` when a page is handled, and begins with it the next
@@ -187,7 +193,12 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
       } while (cursor !== undefined)
     },
     poll: (account, messageId, { recipient, signal } = {}) =>
-      request<Message>({ method: 'POST', path: `${pathOf(account, messageId)}/poll`, query: { recipient }, signal }),
+      request<PolledMessage>({
+        method: 'POST',
+        path: `${pathOf(account, messageId)}/poll`,
+        query: { recipient },
+        signal,
+      }),
     changes: (options) => readChanges(address, options),
   }
 }

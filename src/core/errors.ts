@@ -70,22 +70,45 @@ export class LastwordError extends Error {
 /**
  * Why a status query brought no answer, by what to do about it:
  *
- * throttled  the provider asks for patience: wait `retryAfterMs`, nothing counts as failed
- * transient  5xx, a time-out, a broken or cut-off answer: try again with backoff
- * account    the credentials are refused: stop asking for this account, keep its messages outstanding
- * request    the provider blames what was asked: cut the batch in halves
- * gone       the look-up itself has been switched off: use another
+ * throttled    the provider asks for patience: wait `retryAfterMs`, nothing counts as failed
+ * transient    5xx, a time-out, a broken or cut-off answer: try again with backoff
+ * unreachable  no connection at all: the same
+ * account      the credentials are refused: stop asking for this account, keep its messages outstanding
+ * request      the provider blames what was asked: cut the batch in halves
+ * gone         the look-up itself has been switched off: use another
  */
-export type ProviderErrorKind = 'throttled' | 'transient' | 'account' | 'request' | 'gone'
+export const PROVIDER_ERROR_KINDS = ['throttled', 'transient', 'unreachable', 'account', 'request', 'gone'] as const
+export type ProviderErrorKind = (typeof PROVIDER_ERROR_KINDS)[number]
+
+/** An answer of a provider, with the names of its headers in lower case. */
+export interface ProviderResponse {
+  status: number
+  headers: Record<string, string | string[] | undefined>
+  text: string
+}
+
+export interface ProviderErrorOptions {
+  retryAfterMs?: number | undefined
+  /** The answer that was no success, for the provider's module to read: it may name message IDs. */
+  response?: ProviderResponse | undefined
+  cause?: unknown
+}
 
 export class ProviderError extends Error {
   override readonly name = 'ProviderError'
   readonly kind: ProviderErrorKind
   readonly retryAfterMs: number | undefined
+  readonly #response: ProviderResponse | undefined
 
-  constructor(kind: ProviderErrorKind, message: string, options: { retryAfterMs?: number; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+  constructor(kind: ProviderErrorKind, message: string, { retryAfterMs, response, cause }: ProviderErrorOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause })
     this.kind = kind
-    this.retryAfterMs = options.retryAfterMs
+    this.retryAfterMs = retryAfterMs
+    this.#response = response
+  }
+
+  /** Not a field, so that no log prints it. */
+  get response(): ProviderResponse | undefined {
+    return this.#response
   }
 }

@@ -1,18 +1,52 @@
 /**
- * What the service has learned about its accounts: which look-up is in use, and whether the provider refuses the
- * account. Kept in the database, so that every process knows and a restart forgets nothing. Nonces of signed webhooks
- * are kept here too, for as long as their signatures are fresh.
+ * What the service has learned about its accounts, kept in the database, so that every process knows and a restart
+ * forgets nothing: their health, and what sending apps that track in their own transactions must know. Nonces of signed
+ * webhooks are kept here too, for as long as their signatures are fresh.
  */
-import { sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
+import type { AccountHealth, Step } from '../core/account-health.ts'
 import type { PollingPolicy } from '../core/polling.ts'
-import { arrayColumn, type Db } from './client.ts'
+import { arrayColumn, type Db, executePrepared } from './client.ts'
 import { accountStates, webhookNonces } from './schema.ts'
 
-export type AccountState = typeof accountStates.$inferSelect
+const nowInMs = sql<number>`(extract(epoch FROM clock_timestamp()) * 1000)::float8`
 
-export async function findAccountStates(db: Db): Promise<Map<string, AccountState>> {
-  const rows = await db.select().from(accountStates)
-  return new Map(rows.map((row) => [row.account, row]))
+/** The health of every account, at `now` by the database's clock, in milliseconds since 1970. */
+export async function findHealths(db: Db): Promise<{ healths: Map<string, AccountHealth>; now: number }> {
+  const { account, health } = accountStates
+  const rows = await db.select({ account, health, now: nowInMs }).from(accountStates)
+  return { healths: new Map(rows.map((row) => [row.account, row.health])), now: rows[0]?.now ?? Date.now() }
+}
+
+/** The health of one account, for a job that is about to ask. */
+export async function findHealth(db: Db, account: string): Promise<{ health: AccountHealth; now: number }> {
+  const [row] = await executePrepared<{ health: AccountHealth; now: number }>(
+    db,
+    sql`SELECT health, ${nowInMs} AS now FROM ${accountStates} WHERE account = ${account}`,
+  )
+  return row ?? { health: {}, now: Date.now() }
+}
+
+/** Moves an account's health on, one process after the other. */
+export async function moveHealth(
+  db: Db,
+  account: string,
+  move: (health: AccountHealth, now: number) => Step,
+): Promise<Step & { now: number }> {
+  return db.transaction(async (transaction) => {
+    await transaction.insert(accountStates).values({ account }).onConflictDoNothing()
+    const isThis = eq(accountStates.account, account)
+    const { health: column } = accountStates
+    const [row] = await transaction
+      .select({ health: column, now: nowInMs })
+      .from(accountStates)
+      .where(isThis)
+      .for('update')
+    const { health = {}, now = Date.now() } = row ?? {}
+    const step = move(health, now)
+    if (step.health !== health) await transaction.update(accountStates).set({ health: step.health }).where(isThis)
+    return { ...step, now }
+  })
 }
 
 interface AccountRecord {
@@ -20,65 +54,32 @@ interface AccountRecord {
   provider: string
   polling: PollingPolicy
   isPolled: boolean
+  /** A digest of the credentials and of where they are used. */
+  credentials: string
 }
 
-/** Records what tracking must know of accounts, for sending apps that track in their own transactions. */
+/**
+ * Records what tracking must know of accounts, for sending apps that track in their own transactions. Other credentials
+ * than before are tried at once, with nothing of the old ones' troubles.
+ */
 export async function recordAccounts(db: Db, accounts: readonly AccountRecord[]): Promise<void> {
   const column = (type: string, pick: (record: AccountRecord) => unknown) => arrayColumn(accounts, type, pick)
   await db.execute(sql`
-    INSERT INTO ${accountStates} AS s (account, provider, polling, is_polled)
+    INSERT INTO ${accountStates} AS s (account, provider, polling, is_polled, credentials)
     SELECT * FROM unnest(
       ${column('text', ({ account }) => account)},
       ${column('text', ({ provider }) => provider)},
       ${column('jsonb', ({ polling }) => JSON.stringify(polling))},
-      ${column('boolean', ({ isPolled }) => isPolled)}
-    ) AS n (account, provider, polling, is_polled)
+      ${column('boolean', ({ isPolled }) => isPolled)},
+      ${column('text', ({ credentials }) => credentials)}
+    ) AS n (account, provider, polling, is_polled, credentials)
     ORDER BY account
     ON CONFLICT (account) DO UPDATE SET
-      provider = excluded.provider, polling = excluded.polling, is_polled = excluded.is_polled
-    WHERE (s.provider, s.polling, s.is_polled)
-      IS DISTINCT FROM (excluded.provider, excluded.polling, excluded.is_polled)`)
-}
-
-/** Stops asking for an account until `pauseMs` from now. Returns false when the same trouble was known already. */
-export async function recordTrouble(
-  db: Db,
-  { account, trouble, pauseMs }: { account: string; trouble: string; pauseMs: number },
-): Promise<boolean> {
-  const rows = await db.execute<{ is_new: boolean }>(sql`
-    WITH before AS (SELECT trouble FROM ${accountStates} WHERE account = ${account})
-    INSERT INTO ${accountStates} AS s (account, trouble, trouble_since, paused_until)
-    VALUES (${account}, ${trouble}, now(), now() + ${pauseMs} * interval '1 millisecond')
-    ON CONFLICT (account) DO UPDATE SET
-      trouble = excluded.trouble,
-      trouble_since = coalesce(s.trouble_since, excluded.trouble_since),
-      paused_until = excluded.paused_until
-    RETURNING (SELECT trouble FROM before) IS DISTINCT FROM trouble AS is_new`)
-  return rows[0]?.is_new ?? false
-}
-
-/** Returns true when there was trouble, and now there is none. */
-export async function clearTrouble(db: Db, account: string): Promise<boolean> {
-  const rows = await db
-    .update(accountStates)
-    .set({ trouble: null, troubleSince: null, pausedUntil: null })
-    .where(sql`${accountStates.account} = ${account} AND ${accountStates.trouble} IS NOT NULL`)
-    .returning({ account: accountStates.account })
-  return rows.length > 0
-}
-
-/** Records which look-up is in use from now on. Returns false when it was so already. */
-export async function recordLookup(db: Db, account: string, lookup: string): Promise<boolean> {
-  const rows = await db
-    .insert(accountStates)
-    .values({ account, lookup })
-    .onConflictDoUpdate({
-      target: accountStates.account,
-      set: { lookup },
-      setWhere: sql`${accountStates.lookup} IS DISTINCT FROM ${lookup}`,
-    })
-    .returning({ account: accountStates.account })
-  return rows.length > 0
+      provider = excluded.provider, polling = excluded.polling, is_polled = excluded.is_polled,
+      credentials = excluded.credentials,
+      health = CASE WHEN s.credentials <> excluded.credentials THEN '{}' ELSE s.health END
+    WHERE (s.provider, s.polling, s.is_polled, s.credentials)
+      IS DISTINCT FROM (excluded.provider, excluded.polling, excluded.is_polled, excluded.credentials)`)
 }
 
 export interface Nonce {

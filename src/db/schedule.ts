@@ -283,11 +283,18 @@ export async function deleteUntracked(
   return rows.length
 }
 
-/** Makes an outstanding message due now, unless a batch holds it already. Returns false when it is not outstanding. */
-export async function pollNow(db: Db, id: number): Promise<boolean> {
+/**
+ * Makes an outstanding message due now, unless a batch holds it already; with `isFirst` before all others of its account.
+ * Returns false when it is not outstanding.
+ */
+export async function pollNow(db: Db, id: number, { isFirst = false } = {}): Promise<boolean> {
+  const first = sql`(
+    SELECT least(min(o.next_poll_at), now()) - interval '1 millisecond'
+    FROM ${messages} o WHERE o.account = ${messages}.account)`
   const rows = await db.execute(sql`
     UPDATE ${messages}
-    SET next_poll_at = CASE WHEN claim IS NOT NULL AND next_poll_at > now() THEN next_poll_at ELSE now() END
+    SET next_poll_at = CASE
+      WHEN claim IS NOT NULL AND next_poll_at > now() THEN next_poll_at ELSE ${isFirst ? first : sql`now()`} END
     WHERE id = ${id} AND NOT final AND sent_at <= now() AND window_ends_at > now()
     RETURNING id`)
   return rows.length > 0

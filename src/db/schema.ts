@@ -8,8 +8,8 @@
  * changes         every change of a tracked message's status, in the order of their commits (see changes.ts).
  * feed_readers    how far each reader inside the service has come in the changes.
  * callbacks       one row for each change that is to be sent to a URL and has not been taken yet.
- * account_states  what was learned about accounts: the look-up in use, and trouble with the credentials; and what
- *                 tracking must know of them where their configuration is not at hand.
+ * account_states  what was learned about accounts by asking (core/account-health.ts); and what tracking must know of
+ *                 them where their configuration is not at hand.
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
@@ -27,6 +27,7 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
+import type { AccountHealth } from '../core/account-health.ts'
 import type { PollingPolicy } from '../core/polling.ts'
 import { SOURCES, STATUSES, type StatusError } from '../core/status.ts'
 
@@ -97,11 +98,9 @@ export const statusReports = lastword.table(
 
 export const accountStates = lastword.table('account_states', {
   account: text('account').primaryKey(),
-  /** The name of the look-up in use; null is the account's first. */
-  lookup: text('lookup'),
-  trouble: text('trouble'),
-  troubleSince: instant('trouble_since'),
-  pausedUntil: instant('paused_until'),
+  health: jsonb('health').$type<AccountHealth>().notNull().default({}),
+  /** A digest of the credentials and of where they are used: with others, what was learned counts no more. */
+  credentials: text('credentials'),
   provider: text('provider'),
   polling: jsonb('polling').$type<PollingPolicy>(),
   isPolled: boolean('is_polled').notNull().default(false),

@@ -69,6 +69,17 @@ export const messageSchema = z.object({
     .describe('Why the provider refused to answer about this message. It is then asked about alone, once a day.'),
 })
 
+export const polledMessageSchema = messageSchema.extend({
+  paused: z
+    .object({
+      since: timeSchema.nullable().describe('Since when the account has got no good answer.'),
+      until: timeSchema.nullable().describe('Until when nobody would have asked; `null` when a probe was due.'),
+      trouble: z.string().nullable().describe('Why, as the last answer has it.'),
+    })
+    .optional()
+    .describe('Only where the account was paused: this request has ended that, and the message is asked about first.'),
+})
+
 export const reportSchema = z.object({
   status: statusSchema,
   rawStatus: z.string().describe('The provider’s own code or word, as it came.'),
@@ -143,10 +154,17 @@ export const accountSchema = z.object({
   provider: z.string().describe('The provider, like `seven` or `cm`.'),
   query: z.string().describe('How it is configured to ask; `off` means never.'),
   lookup: z.string().nullable().describe('The look-up in use; `null` when nothing is asked.'),
-  status: z.enum(['ok', 'refused']).describe('`refused` when the provider refuses the account itself.'),
-  trouble: z.string().nullable().describe('Why the provider refuses it.'),
+  status: z
+    .enum(['ok', 'refused', 'unreachable', 'failing'])
+    .describe(
+      '`refused`: the provider refuses the credentials; `unreachable`: no connection; `failing`: no good answer.',
+    ),
+  trouble: z.string().nullable().describe('Why, as the last answer has it.'),
   troubleSince: timeSchema.nullable().describe('Since when.'),
-  pausedUntil: timeSchema.nullable().describe('Until when nothing is asked.'),
+  pausedUntil: timeSchema.nullable().describe('Until when nothing is asked; a poll by hand ends it.'),
+  lastGoodAnswer: timeSchema.nullable().describe('When the provider last answered as it should, to the second or so.'),
+  noGoodAnswerSince: timeSchema.nullable().describe('When the first answer after that came which was not good.'),
+  lastError: z.string().nullable().describe('Why the latest of these was not.'),
 })
 
 export const accountListSchema = z.object({

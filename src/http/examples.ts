@@ -92,6 +92,9 @@ export const accountList = {
       trouble: null,
       troubleSince: null,
       pausedUntil: null,
+      lastGoodAnswer: '2026-01-31T10:00:05.120Z',
+      noGoodAnswerSince: null,
+      lastError: null,
     },
   ],
 }

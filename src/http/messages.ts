@@ -1,9 +1,11 @@
 /** The messages: tracking, looking at one, listing, and asking now. */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import { endPause } from '../core/account-health.ts'
 import { LastwordError } from '../core/errors.ts'
 import { outcomesOf } from '../core/settle.ts'
 import { STATUSES } from '../core/status.ts'
+import { findHealth, moveHealth } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
 import { findMessages, findReports, listMessages, type MessageRow, type ReportRow } from '../db/messages.ts'
 import { pollNow } from '../db/schedule.ts'
@@ -13,6 +15,7 @@ import { parseInput } from '../parse-input.ts'
 import { providerOf } from '../providers/registry.ts'
 import { type Accounts, track } from '../tracking.ts'
 import { readOrder } from '../tracking-order.ts'
+import { describePause } from './accounts.ts'
 
 export interface MessageRoutesOptions {
   db: Db
@@ -72,7 +75,8 @@ export function registerMessageRoutes(
   server.post('/v1/messages/:account/:messageId/poll', async (request, reply) => {
     const row = await findOne(request)
     if (!row.final) requirePolling(accounts, row.account)
-    if (!(await pollNow(db, row.id))) {
+    const paused = await pauseOf(row.account)
+    if (!(await pollNow(db, row.id, { isFirst: paused !== undefined }))) {
       if (row.sentAt > new Date()) {
         throw new LastwordError(
           'CONFLICT',
@@ -82,14 +86,21 @@ export function registerMessageRoutes(
       const why = row.final ? `it is ${row.status}` : 'its look-up window has closed'
       throw new LastwordError('CONFLICT', `The message is not asked about any more: ${why}.`)
     }
+    // Whatever the account waits for, a person who asks ends it: the message is the first to be asked about.
+    if (paused) await moveHealth(db, row.account, (health) => ({ health: endPause(health), events: [] }))
     await queues.dispatch
       .add('poll now', {}, { removeOnComplete: true, removeOnFail: true })
       .catch((error: unknown) => {
         // The message is due in the database, so the next tick finds it without this job.
         request.log.warn({ err: error }, 'the dispatcher could not be woken')
       })
-    return reply.code(202).send(toMessage(await findOne(request)))
+    return reply.code(202).send({ ...toMessage(await findOne(request)), ...(paused ? { paused } : {}) })
   })
+
+  async function pauseOf(account: string) {
+    const { health, now } = await findHealth(db, account)
+    return describePause(health, now)
+  }
 
   async function findOne({ params, query }: { params: unknown; query: unknown }): Promise<MessageRow> {
     const { account, messageId } = parseInput(messagePathSchema, params, 'path')

@@ -81,6 +81,7 @@ const COMPONENTS: Record<string, z.ZodType> = {
   Tracked: answers.trackedSchema,
   Status: answers.statusSchema,
   Message: answers.messageSchema,
+  PolledMessage: answers.polledMessageSchema,
   MessageDetails: answers.messageDetailsSchema,
   Report: answers.reportSchema,
   MessagePage: answers.messagePageSchema,

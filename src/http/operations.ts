@@ -11,7 +11,7 @@ import {
   livenessSchema,
   messageDetailsSchema,
   messagePageSchema,
-  messageSchema,
+  polledMessageSchema,
   readinessSchema,
   replayedSchema,
   trackedSchema,
@@ -133,9 +133,11 @@ const messageOperations: Operation[] = [
     tag: 'Messages',
     summary: 'Ask the provider now',
     description:
-      'Makes the message due at once instead of at its `nextPollAt`. The answer of the provider arrives later, like every other: look at the message again, or follow the changes.',
+      'Makes the message due at once instead of at its `nextPollAt`. Where the account is paused the pause ends, and this message is asked about first. The answer of the provider arrives later, like every other: look at the message again, or follow the changes.',
     parameters: [...messagePath, ...recipient],
-    answers: { 202: { description: 'It is asked about next.', content: messageSchema, example: examples.dueMessage } },
+    answers: {
+      202: { description: 'It is asked about next.', content: polledMessageSchema, example: examples.dueMessage },
+    },
     problems: ['invalidQuery', 'unknownMessage', 'notAskedAbout'],
   },
 ]
@@ -188,7 +190,8 @@ const changeOperations: Operation[] = [
     path: '/v1/accounts',
     tag: 'Accounts',
     summary: 'The health of the accounts',
-    description: 'The look-up in use at each account, and whether the provider refuses the account.',
+    description:
+      'The look-up in use at each account, and whether the provider gives good answers: since when not, why, and until when nothing is asked.',
     answers: { 200: { description: 'The accounts.', content: accountListSchema, example: examples.accountList } },
   },
 ]

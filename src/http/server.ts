@@ -59,7 +59,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   })
   await server.register(async (guarded) => {
     guarded.addHook('onRequest', createKeyCheck(apiKeys))
-    registerAccountRoutes(guarded, { db, accounts })
+    registerAccountRoutes(guarded, { db, accounts, metrics })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, queues, metrics })

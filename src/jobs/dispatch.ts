@@ -7,13 +7,14 @@
  * out and the messages come due again; nothing else is needed for recovery.
  */
 import { randomUUID } from 'node:crypto'
-import type { Job, Queue } from 'bullmq'
+import type { Job, JobType, Queue } from 'bullmq'
+import { type AccountHealth, isPaused, isTrialDue, needsProbe } from '../core/account-health.ts'
 import { type BatchLimits, cutBatches } from '../core/batching.ts'
-import { type AccountState, findAccountStates } from '../db/accounts.ts'
+import { findHealths, moveHealth } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
 import { type ClaimedMessage, claimDue, claimWindow, findDueAccounts, releaseClaim } from '../db/schedule.ts'
 import type { Account, LookupByIds, LookupByWindow, StatusLookup } from '../providers/provider.ts'
-import { lookupInUse } from '../providers/registry.ts'
+import { lookupInUse, providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
 import { type BatchJob, batchJobs, type Queues, sweepJob } from './queues.ts'
 
@@ -48,59 +49,76 @@ export function createDispatcher({ db, queues, accounts, leaseMs }: DispatchOpti
     const result: DispatchResult = {}
     const due = await findDueAccounts(db, [...accounts.keys()])
     if (due.size === 0) return result
-    const states = await findAccountStates(db)
+    const { healths, now } = await findHealths(db)
     for (const account of accounts.values()) {
-      if (!due.has(account.name)) continue
-      const state = states.get(account.name)
-      const lookup = lookupInUse(account, state?.lookup)
-      if (!lookup || isPaused(state)) continue
-      const queue = queues.statusQuery(account.name)
-      // While the provider refuses the account, one job is enough to learn whether it still does.
-      const capacity = state?.trouble ? 1 : capacityOf(account, leaseMs)
-      const room = await roomIn(queue, capacity)
-      if (room === 0) continue
-      const added = await addJobs({
-        db,
-        queue,
-        lookup,
-        leaseMs,
-        room,
-        isFull: room < capacity,
-        newClaim: () => newClaim(account, lookup, state),
-      })
+      const health = healths.get(account.name) ?? {}
+      if (!due.has(account.name) || isPaused(health, now)) continue
+      const added = { jobs: 0, messages: 0 }
+      for (const claiming of await claimingsOf({ db, queues, leaseMs, account, health, now })) {
+        const { jobs, messages } = await addJobs(claiming)
+        added.jobs += jobs
+        added.messages += messages
+      }
       if (added.jobs > 0) result[account.name] = added
     }
     return result
   }
 }
 
-function isPaused(state: AccountState | undefined): boolean {
-  return state?.pausedUntil != null && state.pausedUntil.getTime() > Date.now()
+interface Dispatched {
+  db: Db
+  queues: Queues
+  leaseMs: number
+  account: Account
+  health: AccountHealth
+  now: number
 }
 
-/** How many more jobs a queue may hold: none while it is paused. */
-async function roomIn(queue: Queue, capacity: number): Promise<number> {
-  if (await queue.isPaused()) return 0
-  const held = await queue.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized')
-  return Math.max(0, capacity - held)
-}
-
-/** What every job of one claim carries. */
-type Claim = Pick<BatchJob, 'account' | 'lookup' | 'claim' | 'probe'>
-
-function newClaim({ name: account }: Account, { name: lookup }: StatusLookup, state: AccountState | undefined): Claim {
-  return { account, lookup, claim: randomUUID(), ...(state?.trouble ? { probe: true } : {}) }
+/**
+ * What to claim for an account now: as much as its workers can run; one message while only a probe may ask; and one
+ * more, once a day, for a first look-up that has been given up.
+ */
+async function claimingsOf({ db, queues, leaseMs, account, health, now }: Dispatched): Promise<Claiming[]> {
+  const lookups = providerOf(account).lookups(account)
+  const lookup = lookupInUse(account, health.lookup)
+  const [first] = lookups
+  if (!lookup || !first) return []
+  const queue = queues.statusQuery(account.name)
+  if (await queue.isPaused()) return []
+  const probe = needsProbe(health)
+  // A job that waits for its next attempt is no probe: it is given back when it runs.
+  const types: JobType[] = probe
+    ? ['waiting', 'active', 'prioritized']
+    : ['waiting', 'active', 'prioritized', 'delayed']
+  const capacity = probe ? 1 : capacityOf(account, leaseMs)
+  const room = Math.max(0, capacity - (await queue.getJobCountByTypes(...types)))
+  if (room === 0) return []
+  const claim = { account: account.name, lookup: lookup.name }
+  const claiming: Claiming = { db, queue, leaseMs, lookup, claim, room, isFull: room < capacity }
+  if (probe) return [{ ...claiming, claim: { ...claim, probe }, isSingle: true }]
+  if (!isTrialDue(health, first.name, now)) return [claiming]
+  await moveHealth(db, account.name, (latest) => ({ health: { ...latest, firstTriedAt: now }, events: [] }))
+  const trial: Claiming = {
+    ...claiming,
+    lookup: first,
+    claim: { ...claim, lookup: first.name, trial: true },
+    isSingle: true,
+  }
+  return [trial, claiming]
 }
 
 interface Claiming {
   db: Db
   queue: Queue
-  newClaim(): Claim
+  /** What every job of a claim carries, beside the claim's ID. */
+  claim: Omit<BatchJob, 'v' | 'claim' | 'messageIds'>
   lookup: StatusLookup
   leaseMs: number
   room: number
   /** True when jobs of the account are under way. */
   isFull: boolean
+  /** One message only: an answer to it says how things are. */
+  isSingle?: true
 }
 
 type Added = DispatchResult[string]
@@ -116,17 +134,22 @@ async function addJobs(claiming: Claiming): Promise<Added> {
 async function addBatches(claiming: Claiming, byIds: LookupByIds): Promise<Added> {
   const added = { jobs: 0, messages: 0 }
   for (let hasMore = true; hasMore && added.jobs < claiming.room; ) {
-    const limit = Math.min(claiming.room - added.jobs, MOST_BATCHES_A_CLAIM) * byIds.limits.maxIds
+    const batches = Math.min(claiming.room - added.jobs, MOST_BATCHES_A_CLAIM)
+    const limit = claiming.isSingle ? 1 : batches * byIds.limits.maxIds
     const { jobs, messages } = await addLot(claiming, byIds.limits, limit)
     added.jobs += jobs
     added.messages += messages
-    hasMore = messages === limit
+    hasMore = messages === limit && !claiming.isSingle
   }
   return added
 }
 
-async function addLot({ db, queue, newClaim, leaseMs }: Claiming, limits: BatchLimits, limit: number): Promise<Added> {
-  const claim = newClaim()
+async function addLot(
+  { db, queue, leaseMs, ...claiming }: Claiming,
+  limits: BatchLimits,
+  limit: number,
+): Promise<Added> {
+  const claim = { ...claiming.claim, claim: randomUUID() }
   const claimed = await claimDue(db, { ...claim, limit, leaseMs })
   const batches = batchesOf(claimed, limits)
   await orRelease(db, claim, async () => {
@@ -143,10 +166,11 @@ function batchesOf(claimed: readonly ClaimedMessage[], limits: BatchLimits): str
   return [...cutBatches(others, (messageId) => messageId, limits), ...refused.map((messageId) => [messageId])]
 }
 
-async function addSweep({ db, queue, newClaim, leaseMs }: Claiming, byWindow: LookupByWindow): Promise<Added> {
-  const claim = newClaim()
+async function addSweep({ db, queue, leaseMs, ...claiming }: Claiming, byWindow: LookupByWindow): Promise<Added> {
+  const claim = { ...claiming.claim, claim: randomUUID() }
   const { maxSpanMs, slackMs } = byWindow
-  const window = await claimWindow(db, { ...claim, limit: MOST_MESSAGES_A_SWEEP, leaseMs, spanMs: maxSpanMs })
+  const limit = claiming.isSingle ? 1 : MOST_MESSAGES_A_SWEEP
+  const window = await claimWindow(db, { ...claim, limit, leaseMs, spanMs: maxSpanMs })
   if (!window) return { jobs: 0, messages: 0 }
   const from = new Date(window.from.getTime() - slackMs).toISOString()
   const to = new Date(window.to.getTime() + slackMs).toISOString()

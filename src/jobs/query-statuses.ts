@@ -1,25 +1,38 @@
 /**
  * Runs one job of a status query: looks again which of its messages are still to be asked about, asks the provider,
- * applies the answer, and decides what a failed request means.
+ * applies the answer, tells the account's health (core/account-health.ts) what became of the request, and decides what
+ * a failed one means for its messages.
  *
- *   claimed ── check ──┬─ nothing left ─────────────────────────────────── completed
- *                      └─ ask ──┬─ answer ── apply ──────────────────────── completed
- *                               ├─ throttled ── queue waits ─────────────── waiting again, no attempt used
- *                               ├─ transient ── lease extended ──────────── delayed, next attempt
- *                               ├─ blames the request ── halves ─────────── completed, two jobs more
- *                               │                     └─ one ID left ────── failed, ID marked, asked alone from then on
- *                               ├─ look-up gone ── account moves on ─────── completed, given back at once
- *                               ├─ account refused ── account pauses ────── failed, given back for later
- *                               ├─ attempts used up ── given back for later, failed
- *                               ├─ shutdown ── given back at once ───────── completed
- *                               └─ database away ────────────────────────── delayed, no attempt used
+ *   claimed ──┬─ the account waits ── given back until it goes on ────────── completed
+ *             └─ check ──┬─ nothing left ─────────────────────────────────── completed
+ *                        └─ ask ──┬─ answer ── apply ──────────────────────── completed
+ *                                 ├─ throttled ── given back until then ───── completed
+ *                                 ├─ in trouble by now ── given back ──────── failed
+ *                                 ├─ look-up gone ── given back ───────────── completed
+ *                                 ├─ blames the request ── halves ─────────── completed, two jobs more
+ *                                 │                     └─ one ID left ──┬─ others were answered: marked ── failed
+ *                                 │                                      └─ none was ── as transient
+ *                                 ├─ transient ── lease extended ──────────── delayed, next attempt
+ *                                 ├─ attempts used up ── given back for later, failed
+ *                                 ├─ shutdown ── given back at once ───────── completed
+ *                                 └─ database away ────────────────────────── delayed, no attempt used
  */
-import { type Job, RateLimitError, UnrecoverableError } from 'bullmq'
+import { type Job, UnrecoverableError } from 'bullmq'
+import {
+  type AccountHealth,
+  type HealthEvent,
+  isPaused,
+  mayBlame,
+  needsProbe,
+  nextHealth,
+  type Outcome,
+} from '../core/account-health.ts'
 import { ProviderError } from '../core/errors.ts'
 import { intervalAfter } from '../core/polling.ts'
-import { clearTrouble, recordLookup, recordTrouble } from '../db/accounts.ts'
+import { findHealth, moveHealth } from '../db/accounts.ts'
 import { isDatabaseUnavailable } from '../db/client.ts'
-import { extendClaim, refuseMessage, releaseClaim } from '../db/schedule.ts'
+import { extendClaim, findClaimed, refuseMessage, releaseClaim } from '../db/schedule.ts'
+import type { StatusLookup } from '../providers/provider.ts'
 import { askBatch, type StatusQuerierOptions } from './ask-batch.ts'
 import { askSweepPage } from './ask-sweep.ts'
 import {
@@ -36,13 +49,11 @@ import {
 
 const FIRST_RETRY_MS = 1_000
 const LONGEST_RETRY_MS = 30_000
-const PATIENCE_WITHOUT_RETRY_AFTER_MS = 10_000
-const LONGEST_PATIENCE_MS = 3_600_000
 const LONGEST_PAUSE_AFTER_FAILURE_MS = 5 * 60_000
-/** How often an account that the provider refuses is tried again. */
-const ACCOUNT_PAUSE_MS = 10 * 60_000
 /** How often an ID that the provider refuses is asked about again, alone. */
 const REFUSED_PAUSE_MS = 24 * 3_600_000
+/** How often good answers are noted, where nothing waits for one. */
+const GOOD_NOTED_EVERY_MS = 1_000
 
 /** The pause before the attempt after `attempt`, in whole milliseconds: doubling, with jitter over its upper half. */
 export function retryDelay(attempt: number, random = Math.random()): number {
@@ -50,83 +61,163 @@ export function retryDelay(attempt: number, random = Math.random()): number {
   return Math.round(longest / 2 + (random * longest) / 2)
 }
 
+type Claimed = BatchJob | SweepJob
+
 export function createStatusQuerier(options: StatusQuerierOptions) {
   const { db, account, lookups, metrics, shutdown } = options
+  let goodNotedAt = 0
+
+  /** Notes a good answer at once where somebody waits for one, else now and then. */
+  async function noteGood(claimed: Claimed, { bad }: AccountHealth): Promise<void> {
+    const isAwaited = bad !== undefined || claimed.probe || claimed.trial || claimed.refusedAt !== undefined
+    if (!isAwaited && Date.now() - goodNotedAt < GOOD_NOTED_EVERY_MS) return
+    goodNotedAt = Date.now()
+    await noteOutcome(options, claimed, { result: 'answered', reason: '' })
+  }
+
+  async function run(job: Job, claimed: Claimed): Promise<StatusQueryResult> {
+    const { health, now } = await findHealth(db, account.name)
+    // An answer that is in hand already is applied.
+    if (!job.data.answer && mustWait(health, claimed, now)) {
+      return giveBack(options, claimed, health, now, 'the account waits')
+    }
+    const lookup = lookups.find(({ name }) => name === claimed.lookup)
+    if (!lookup) return giveBack(options, claimed, {}, now, `no look-up "${claimed.lookup}" any more`)
+    try {
+      const result = await ask(options, lookup, job, claimed)
+      if (result.asked === 0) return result
+      metrics.statusQueries.inc({ account: account.name, result: 'answered' })
+      await noteGood(claimed, health)
+      return result
+    } catch (error) {
+      if (!(error instanceof ProviderError)) throw error
+      metrics.statusQueries.inc({ account: account.name, result: error.kind })
+      return await recover(options, job, claimed, error)
+    }
+  }
+
   return async function queryStatuses(job: Job, token?: string): Promise<StatusQueryResult> {
     const claimed = readJob(job, statusQueryJobSchema)
     try {
-      const lookup = lookups.find(({ name }) => name === claimed.lookup)
-      if (!lookup) throw new ProviderError('gone', `the look-up "${claimed.lookup}" is not configured any more`)
-      const result =
-        'sweep' in claimed
-          ? await askSweepPage(options, lookup, job, claimed)
-          : await askBatch(options, lookup, job, claimed)
-      if (result.asked > 0) metrics.statusQueries.inc({ account: account.name, result: 'answered' })
-      if (claimed.probe && result.asked > 0 && (await clearTrouble(db, account.name))) {
-        options.log.info({ account: account.name }, 'the provider answers again')
-      }
-      return result
+      return await run(job, claimed)
     } catch (error) {
-      if (shutdown.aborted && !(error instanceof ProviderError)) {
+      if (error instanceof ProviderError || error instanceof UnrecoverableError) throw error
+      if (shutdown.aborted) {
         await releaseClaim(db, { ...claimed, delayMs: 0 })
         return { ...NOTHING_FOUND, next: 'given back at shutdown' }
       }
       if (isDatabaseUnavailable(error)) return waitForDatabase(job, token)
-      if (!(error instanceof ProviderError)) throw error
-      metrics.statusQueries.inc({ account: account.name, result: error.kind })
-      return recover(options, job, claimed, error)
+      throw error
     }
   }
+}
+
+function ask(options: StatusQuerierOptions, lookup: StatusLookup, job: Job, claimed: Claimed) {
+  return 'sweep' in claimed ? askSweepPage(options, lookup, job, claimed) : askBatch(options, lookup, job, claimed)
+}
+
+/** True while nobody may ask, or only the one who tries whether things are better. */
+function mustWait(health: AccountHealth, { probe, trial }: Claimed, now: number): boolean {
+  return isPaused(health, now) || (needsProbe(health) && !probe && !trial)
+}
+
+/** Tells the account's health, and the log if somebody should know. */
+async function noteOutcome(
+  { db, account, lookups, log }: StatusQuerierOptions,
+  claimed: Claimed,
+  found: Pick<Outcome, 'result' | 'reason' | 'retryAfterMs'>,
+) {
+  const { lookup, probe: isProbe, trial: isTrial, refusedAt } = claimed
+  const outcome: Outcome = {
+    ...found,
+    lookup,
+    isProbe,
+    isTrial,
+    isWhole: !isProbe && !isTrial && refusedAt === undefined,
+  }
+  const names = lookups.map(({ name }) => name)
+  const step = await moveHealth(db, account.name, (health, now) => nextHealth(health, outcome, now, names))
+  for (const event of step.events) logEvent(log, account.name, event)
+  return step
+}
+
+function logEvent(log: StatusQuerierOptions['log'], account: string, happened: HealthEvent): void {
+  const { event, ...details } = happened
+  if (event === 'trouble') log.error({ account, ...details }, 'the account gets no good answer; asking is paused')
+  else if (event === 'recovered') log.info({ account }, 'the provider answers again')
+  else log.warn({ account, ...details }, 'look-up changed')
+}
+
+/**
+ * Gives the messages back. They are due at once, behind all that were due before: the dispatcher claims nothing while
+ * the account waits, and whatever ends the wait ends it for all of them.
+ */
+async function giveBack(
+  { db }: StatusQuerierOptions,
+  claimed: Claimed,
+  { pausedUntil = 0 }: AccountHealth,
+  now: number,
+  why: string,
+): Promise<StatusQueryResult> {
+  await releaseClaim(db, { ...claimed, delayMs: 0 })
+  const until = pausedUntil > now ? ` until ${new Date(pausedUntil).toISOString()}` : ''
+  return { ...NOTHING_FOUND, next: `given back${until}: ${why}` }
 }
 
 /** Decides what a failed request means for its messages; throws what makes BullMQ do it. */
 async function recover(
   options: StatusQuerierOptions,
   job: Job,
-  claimed: BatchJob | SweepJob,
+  claimed: Claimed,
   error: ProviderError,
 ): Promise<StatusQueryResult> {
-  switch (error.kind) {
-    case 'throttled':
-      return waitForProvider(options, claimed, error.retryAfterMs ?? PATIENCE_WITHOUT_RETRY_AFTER_MS)
-    case 'request':
-      return 'messageIds' in claimed ? cutInHalves(options, job, claimed, error) : giveUp(options, claimed, error)
-    case 'gone':
-      return moveToNextLookup(options, claimed, error)
-    case 'account':
-      return pauseAccount(options, claimed, error)
-    case 'transient':
-      if (job.attemptsMade + 1 >= STATUS_QUERY_ATTEMPTS) return giveUp(options, claimed, error)
-      await extendClaim(options.db, { ...claimed, leaseMs: LONGEST_RETRY_MS + options.leaseMs })
-      throw error
+  const { kind, message: reason, retryAfterMs } = error
+  if (kind === 'request' && (await isMarked(options, claimed))) return mark(options, claimed, error)
+  const { health, now } = await noteOutcome(options, claimed, { result: kind, reason, retryAfterMs })
+  if (claimed.trial || kind === 'throttled' || kind === 'gone' || mustWait(health, claimed, now)) {
+    const given = await giveBack(options, claimed, health, now, reason)
+    if (claimed.trial || !health.trouble) return given
+    throw new UnrecoverableError(reason)
   }
+  if (kind === 'request') {
+    if (!('messageIds' in claimed)) return giveUp(options, claimed, error)
+    const { refusedAt = now } = claimed
+    if (claimed.messageIds.length > 1) return cutInHalves(options, job, { ...claimed, refusedAt }, error)
+    if (mayBlame(health, refusedAt)) return mark(options, claimed, error)
+    await job.updateData({ ...job.data, refusedAt })
+  }
+  if (job.attemptsMade + 1 >= STATUS_QUERY_ATTEMPTS) return giveUp(options, claimed, error)
+  await extendClaim(options.db, { ...claimed, leaseMs: LONGEST_RETRY_MS + options.leaseMs })
+  throw error
 }
 
-async function waitForProvider(
-  { db, queue, leaseMs }: StatusQuerierOptions,
-  claimed: BatchJob | SweepJob,
-  askedForMs: number,
+/** True for a message alone that the provider has refused to answer about before. */
+async function isMarked({ db }: StatusQuerierOptions, claimed: Claimed): Promise<boolean> {
+  if (!('messageIds' in claimed) || claimed.messageIds.length > 1) return false
+  const { claim, messageIds } = claimed
+  const messages = await findClaimed(db, { claim, messageIds, limit: 1 })
+  return messages.some(({ refused }) => refused)
+}
+
+/** One message is at fault itself: it is asked about alone from then on, once a day. */
+async function mark(
+  { db, log, account }: StatusQuerierOptions,
+  claimed: Claimed,
+  { message: reason }: ProviderError,
 ): Promise<never> {
-  const waitMs = Math.max(1, Math.ceil(Math.min(askedForMs, LONGEST_PATIENCE_MS)))
-  await extendClaim(db, { ...claimed, leaseMs: waitMs + leaseMs })
-  await queue.rateLimit(waitMs)
-  throw new RateLimitError()
+  await refuseMessage(db, { ...claimed, reason, delayMs: REFUSED_PAUSE_MS })
+  const messageIds = 'messageIds' in claimed ? claimed.messageIds : []
+  log.warn({ account: account.name, messageIds, reason }, 'the provider refuses to answer about a message')
+  throw new UnrecoverableError(reason)
 }
 
 /** Halving finds the ID at fault in a number of requests that grows with the logarithm of the batch. */
 async function cutInHalves(
-  options: StatusQuerierOptions,
+  { db, queue, leaseMs }: StatusQuerierOptions,
   job: Job,
   { v: _version, messageIds, ...claim }: BatchJob,
   error: ProviderError,
 ): Promise<StatusQueryResult> {
-  const { db, queue, leaseMs, log, account } = options
-  if (messageIds.length === 1) {
-    const reason = error.message
-    await refuseMessage(db, { ...claim, messageIds, reason, delayMs: REFUSED_PAUSE_MS })
-    log.warn({ account: account.name, messageIds, reason }, 'the provider refuses to answer about a message')
-    throw new UnrecoverableError(reason)
-  }
   const middle = Math.ceil(messageIds.length / 2)
   const halves = [messageIds.slice(0, middle), messageIds.slice(middle)]
   await extendClaim(db, { ...claim, messageIds, leaseMs })
@@ -134,43 +225,9 @@ async function cutInHalves(
   return { ...NOTHING_FOUND, asked: messageIds.length, next: `asked again in halves: ${error.message}` }
 }
 
-async function moveToNextLookup(
-  options: StatusQuerierOptions,
-  claimed: BatchJob | SweepJob,
-  error: ProviderError,
-): Promise<StatusQueryResult> {
-  const { db, account, lookups, log } = options
-  const index = lookups.findIndex(({ name }) => name === claimed.lookup)
-  const next = lookups[index + 1]
-  if (!next && index >= 0) {
-    // Back to the first, for when this was a wrong base URL rather than the end of every interface.
-    await recordLookup(db, account.name, lookups[0]?.name ?? '')
-    return pauseAccount(options, claimed, error)
-  }
-  if (next && (await recordLookup(db, account.name, next.name))) {
-    log.warn({ account: account.name, from: claimed.lookup, to: next.name, reason: error.message }, 'look-up changed')
-  }
-  await releaseClaim(db, { ...claimed, delayMs: 0 })
-  return { ...NOTHING_FOUND, next: next ? `given back, to be asked by ${next.name}` : `given back: ${error.message}` }
-}
-
-/** The provider refuses the account: nobody asks for a while, then one job tries whether that is still so. */
-async function pauseAccount(
-  { db, queue, account, log }: StatusQuerierOptions,
-  claimed: BatchJob | SweepJob,
-  error: ProviderError,
-): Promise<never> {
-  const trouble = error.message
-  const isNew = await recordTrouble(db, { account: account.name, trouble, pauseMs: ACCOUNT_PAUSE_MS })
-  await releaseClaim(db, { ...claimed, delayMs: ACCOUNT_PAUSE_MS })
-  await queue.rateLimit(ACCOUNT_PAUSE_MS)
-  if (isNew) log.error({ account: account.name, reason: trouble }, 'the provider refuses the account; asking is paused')
-  throw new UnrecoverableError(trouble)
-}
-
 async function giveUp(
   { db, account, log }: StatusQuerierOptions,
-  claimed: BatchJob | SweepJob,
+  claimed: Claimed,
   error: ProviderError,
 ): Promise<never> {
   const pause = Math.min(intervalAfter(account.polling, 0, Math.random()), LONGEST_PAUSE_AFTER_FAILURE_MS)

@@ -35,8 +35,12 @@ const claimFields = {
   lookup: z.string(),
   /** Only messages that still carry this claim are asked about. */
   claim: z.uuid(),
-  /** The provider refused the account; an answer to this job says that it does no more. */
+  /** The account is in trouble; an answer to this job says that it is no more. */
   probe: z.boolean().optional(),
+  /** Another look-up is in use; an answer to this job says that the first works again. */
+  trial: z.boolean().optional(),
+  /** When the batch that these messages are a part of was refused first, in milliseconds since 1970. */
+  refusedAt: z.number().optional(),
 }
 
 /** A claimed batch of IDs. */

@@ -5,7 +5,7 @@
  * Error messages name the status and the cause, never the URL or a header: they hold message IDs and credentials.
  */
 import { type Dispatcher, errors, Pool } from 'undici'
-import { LastwordError, ProviderError } from '../core/errors.ts'
+import { LastwordError, ProviderError, type ProviderResponse } from '../core/errors.ts'
 import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
 import { decodeText, inflateBody } from './body-text.ts'
@@ -15,12 +15,6 @@ export interface ProviderHttpOptions {
   timeoutMs: number
   /** The most requests under way at once. */
   connections: number
-}
-
-interface ProviderResponse {
-  status: number
-  headers: Record<string, string | string[] | undefined>
-  text: string
 }
 
 export interface ProviderHttp {
@@ -33,6 +27,8 @@ export interface ProviderHttp {
 
 /** 100 IDs answer in about 10 kB; a page of 7,500 transactions in about 4 MB. */
 const MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+/** What a provider says about an error; more is a page for people. */
+const MAX_ERROR_BYTES = 64 * 1024
 
 export function createProviderHttp({ baseUrl, timeoutMs, connections }: ProviderHttpOptions): ProviderHttp {
   const base = new URL(baseUrl)
@@ -59,21 +55,26 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections }: Provider
     request: Omit<Dispatcher.RequestOptions, 'signal'>,
     signal: AbortSignal,
   ): Promise<ProviderResponse> {
+    let hasAnswered = false
     try {
       return await withDeadline(timeoutMs, signal, async (deadline) => {
-        const response = await follow({ ...request, path: prefix + request.path, signal: deadline })
-        const error = errorOfStatus(response.statusCode, response.headers)
-        if (error) {
-          // Read to its end for the sake of the connection; a body that breaks off takes nothing from the status.
-          await response.body.dump().catch(() => {})
-          throw error
+        const { statusCode, headers, body } = await follow({
+          ...request,
+          path: prefix + request.path,
+          signal: deadline,
+        })
+        hasAnswered = true
+        if (statusCode >= 200 && statusCode < 300) {
+          return { status: statusCode, headers, text: await readText(body, headers, MAX_RESPONSE_BYTES) }
         }
-        const text = await readText(await readCapped(response.body), response.headers)
-        return { status: response.statusCode, headers: response.headers, text }
+        // A body that breaks off takes nothing from the status.
+        const text = await readText(body, headers, MAX_ERROR_BYTES).catch(() => '')
+        throw errorOf({ status: statusCode, headers, text })
       })
     } catch (error) {
       if (error instanceof ProviderError || signal.aborted) throw error
-      throw new ProviderError('transient', `the provider did not answer: ${reasonOf(error, timeoutMs)}`, {
+      const kind = hasAnswered ? 'transient' : 'unreachable'
+      throw new ProviderError(kind, `the provider did not answer: ${reasonOf(error, timeoutMs)}`, {
         // An HTTPParserError carries what the provider sent, which may repeat message IDs and credentials.
         cause: error instanceof errors.HTTPParserError ? undefined : error,
       })
@@ -90,28 +91,34 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections }: Provider
   }
 }
 
-async function readCapped(body: AsyncIterable<Buffer>): Promise<Buffer> {
+/** The text of an answer, inflated where it was compressed, whether that was asked for or not. */
+async function readText(
+  body: Dispatcher.ResponseData['body'],
+  headers: ProviderResponse['headers'],
+  most: number,
+): Promise<string> {
+  const [encoding = '', type = ''] = ['content-encoding', 'content-type'].map((name) => String(headers[name] ?? ''))
+  try {
+    return decodeText(await inflateBody(await readCapped(body, most), encoding, most), type)
+  } catch (error) {
+    if (!(error instanceof LastwordError)) throw error
+    throw tooLarge(most)
+  }
+}
+
+async function readCapped(body: Dispatcher.ResponseData['body'], most: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of body) {
     size += chunk.length
-    if (size > MAX_RESPONSE_BYTES) {
-      throw new ProviderError('transient', `the provider's answer is larger than ${MAX_RESPONSE_BYTES} bytes`)
-    }
+    if (size > most) throw tooLarge(most)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
 }
 
-/** The text of an answer, inflated where it was compressed, whether that was asked for or not. */
-async function readText(bytes: Buffer, headers: ProviderResponse['headers']): Promise<string> {
-  const [encoding = '', type = ''] = ['content-encoding', 'content-type'].map((name) => String(headers[name] ?? ''))
-  try {
-    return decodeText(await inflateBody(bytes, encoding, MAX_RESPONSE_BYTES), type)
-  } catch (error) {
-    if (!(error instanceof LastwordError)) throw error
-    throw new ProviderError('transient', `the provider's answer is larger than ${MAX_RESPONSE_BYTES} bytes`)
-  }
+function tooLarge(most: number): ProviderError {
+  return new ProviderError('transient', `the provider's answer is larger than ${most} bytes`)
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 307, 308])
@@ -122,19 +129,22 @@ function locationOf(headers: ProviderResponse['headers'], from: string): URL | u
   return location !== undefined && URL.canParse(location, from) ? new URL(location, from) : undefined
 }
 
-/** Answers that may say how long to wait; without that only 429 asks for patience. */
-const PATIENCE: ReadonlySet<number> = new Set([429, 502, 503, 504])
+/** Answers that may say how long to wait. */
+const PATIENCE: ReadonlySet<number> = new Set([403, 429, 502, 503, 504])
 
-function errorOfStatus(status: number, headers: ProviderResponse['headers']): ProviderError | undefined {
-  if (status >= 200 && status < 300) return undefined
+function errorOf(response: ProviderResponse): ProviderError {
+  const { status, headers } = response
   const said = `the provider answered HTTP ${status}`
   const retryAfterMs = PATIENCE.has(status) ? readRetryAfter(headers, Date.now()) : undefined
-  if (retryAfterMs !== undefined) return new ProviderError('throttled', said, { retryAfterMs })
-  if (status === 429) return new ProviderError('throttled', said)
-  if (status === 401 || status === 403) return new ProviderError('account', `${said}: the credentials are refused`)
-  if (status === 404 || status === 410) return new ProviderError('gone', `${said}: the look-up does not exist there`)
-  if (status >= 400 && status < 500 && status !== 408) return new ProviderError('request', said)
-  return new ProviderError('transient', said)
+  if (retryAfterMs !== undefined) return new ProviderError('throttled', said, { retryAfterMs, response })
+  // Forbidden is, to most providers, a limit or a guard of the moment; where it lasts, the account is in trouble.
+  if (status === 429 || status === 403) return new ProviderError('throttled', said, { response })
+  if (status === 401) return new ProviderError('account', `${said}: the credentials are refused`, { response })
+  if (status === 404 || status === 410) {
+    return new ProviderError('gone', `${said}: the look-up does not exist there`, { response })
+  }
+  const isBlaming = status >= 400 && status < 500 && status !== 408
+  return new ProviderError(isBlaming ? 'request' : 'transient', said, { response })
 }
 
 function reasonOf(error: unknown, timeoutMs: number): string {

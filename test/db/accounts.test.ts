@@ -1,11 +1,12 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { AccountHealth, Step } from '../../src/core/account-health.ts'
 import {
-  clearTrouble,
   deleteExpiredNonces,
-  findAccountStates,
-  recordLookup,
-  recordTrouble,
+  findHealth,
+  findHealths,
+  moveHealth,
+  recordAccounts,
   rememberNonce,
 } from '../../src/db/accounts.ts'
 import { webhookNonces } from '../../src/db/schema.ts'
@@ -17,34 +18,38 @@ beforeAll(async () => {
 })
 afterAll(() => database.close())
 
-it('records trouble once, since when, and until when nobody asks; and clears it once', async () => {
+it('moves the health of an account on, one process after the other, and keeps it', async () => {
   const { db } = database
-  const trouble = { account: 'one', trouble: 'the API key is wrong', pauseMs: 60_000 }
-  expect(await recordTrouble(db, trouble)).toBe(true)
-  const first = (await findAccountStates(db)).get('one')
-  expect(await recordTrouble(db, trouble)).toBe(false)
-  const again = (await findAccountStates(db)).get('one')
-  expect(again).toEqual({ ...first, pausedUntil: expect.any(Date) })
-  expect(again?.trouble).toBe(trouble.trouble)
-  expect(again?.pausedUntil?.getTime()).toBeGreaterThan(Date.now() + 50_000)
-  expect(await recordTrouble(db, { ...trouble, trouble: 'the IP address is not allowed' })).toBe(true)
-
-  expect(await clearTrouble(db, 'one')).toBe(true)
-  expect(await clearTrouble(db, 'one')).toBe(false)
-  expect(await clearTrouble(db, 'never heard of')).toBe(false)
-  expect((await findAccountStates(db)).get('one')).toMatchObject({
-    trouble: null,
-    troubleSince: null,
-    pausedUntil: null,
-  })
+  const count = (health: AccountHealth): Step => ({ health: { probes: (health.probes ?? 0) + 1 }, events: [] })
+  const steps = await Promise.all(Array.from({ length: 20 }, () => moveHealth(db, 'one', count)))
+  expect(steps.map(({ health }) => health.probes).toSorted((one, other) => Number(one) - Number(other))).toEqual(
+    Array.from({ length: 20 }, (_, index) => index + 1),
+  )
+  const { health, now } = await findHealth(db, 'one')
+  expect(health).toEqual({ probes: 20 })
+  expect(Math.abs(now - Date.now())).toBeLessThan(60_000)
+  expect((await findHealths(db)).healths.get('one')).toEqual(health)
+  expect((await findHealth(db, 'never heard of')).health).toEqual({})
 })
 
-it('records a change of the look-up once, beside trouble', async () => {
+it('forgets the health of an account that is asked with other credentials, and no other', async () => {
   const { db } = database
-  await recordTrouble(db, { account: 'two', trouble: 'x', pauseMs: 1 })
-  expect(await recordLookup(db, 'two', 'logbook')).toBe(true)
-  expect(await recordLookup(db, 'two', 'logbook')).toBe(false)
-  expect((await findAccountStates(db)).get('two')).toMatchObject({ lookup: 'logbook', trouble: 'x' })
+  const record = (account: string, credentials: string) => ({
+    account,
+    provider: 'seven',
+    polling: { firstAfterMs: 1, factor: 1, maxIntervalMs: 1, windowMs: 1 },
+    isPolled: true,
+    credentials,
+  })
+  const inTrouble: AccountHealth = { trouble: 'refused', pausedUntil: Date.now() + 60_000 }
+  for (const account of ['new', 'same', 'changed']) {
+    await moveHealth(db, account, () => ({ health: inTrouble, events: [] }))
+  }
+  await recordAccounts(db, [record('same', 'a'), record('changed', 'a')])
+  await recordAccounts(db, [record('new', 'a'), record('same', 'a'), record('changed', 'b')])
+  const { healths } = await findHealths(db)
+  // Of the first record nobody knows whether its credentials are new: the health may come from an older version.
+  expect([healths.get('new'), healths.get('same'), healths.get('changed')]).toEqual([inTrouble, inTrouble, {}])
 })
 
 it('knows a nonce with another body for a replay, and with the same body for a retry', async () => {

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { type FastifyInstance, fastify } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
-import { recordTrouble } from '../../src/db/accounts.ts'
+import { moveHealth } from '../../src/db/accounts.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { messages } from '../../src/db/schema.ts'
 import { createOpenApi, type OpenApi, type OpenApiOperation } from '../../src/http/openapi.ts'
@@ -265,7 +265,9 @@ describe('a real answer', () => {
       report('2', { status: 'unknown', rawStatus: '', source: 'window', error: { description: 'no answer' } }),
     ])
     await api.db.update(messages).set({ queryError: 'The provider knows no such ID.' })
-    await recordTrouble(api.db, { account: 'guarded', trouble: 'The key is wrong.', pauseMs: 60_000 })
+    const bad = { since: Date.now(), count: 1, refusals: 0, reason: 'The key is wrong.' }
+    const health = { trouble: 'refused' as const, bad, pausedUntil: Date.now() + 60_000, lastGoodAt: 0 }
+    for (const account of ['guarded', 'cm']) await moveHealth(api.db, account, () => ({ health, events: [] }))
   })
 
   const answers: [string, number, string, () => Promise<Answer>][] = [
@@ -294,6 +296,7 @@ describe('a real answer', () => {
     [`get ${MESSAGE}`, 404, 'no such message', () => api.get('/v1/messages/seven/5')],
     [`get ${MESSAGE}`, 409, 'several recipients', () => api.get('/v1/messages/cm/ref')],
     [`post ${MESSAGE}/poll`, 202, 'outstanding', () => api.post('/v1/messages/seven/4/poll')],
+    [`post ${MESSAGE}/poll`, 202, 'paused', () => api.post('/v1/messages/cm/ref/poll?recipient=31600000001')],
     [`post ${MESSAGE}/poll`, 400, 'a NUL', () => api.post('/v1/messages/seven/%00/poll')],
     [`post ${MESSAGE}/poll`, 404, 'no such message', () => api.post('/v1/messages/seven/5/poll')],
     [`post ${MESSAGE}/poll`, 409, 'final', () => api.post('/v1/messages/seven/1/poll')],

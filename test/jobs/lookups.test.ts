@@ -77,15 +77,18 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
       trouble: expect.stringContaining('the API key is wrong'),
       troubleSince: expect.any(String),
       pausedUntil: expect.any(String),
+      lastGoodAnswer: null,
+      noGoodAnswerSince: expect.any(String),
+      lastError: expect.stringContaining('the API key is wrong'),
     })
     const refused = sandbox.stats().requests
     expect(refused).toBeLessThanOrEqual(2)
     expect((await messageStates(service)).filter(({ final }) => final)).toEqual([])
 
     sandbox.set({ errorCode: { share: 0 } })
-    await service.sql`UPDATE lastword.account_states SET paused_until = now()`
-    await service.sql`UPDATE lastword.messages SET next_poll_at = now(), claim = NULL`
-    await service.queue('status-query.seven').removeRateLimitKey()
+    expect((await fetch(`${service.url}/v1/messages/seven/${messageIds[500]}/poll`, { method: 'POST' })).status).toBe(
+      202,
+    )
     await allSettled(service, 'seven', 25_000)
     expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
     expect(await accountHealth(service)).toMatchObject({ status: 'ok', trouble: null, pausedUntil: null })
@@ -114,4 +117,49 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     // Each ID alone would have taken hundreds of requests for every round of polling.
     expect(sandbox.stats().logbook.requests).toBeLessThan(500)
   })
+})
+
+it('finds many IDs at fault beside each other, and settles all the others', { timeout: 60_000 }, async () => {
+  const sandbox = await openSandbox({ law: ONE_MINUTE })
+  const sentAt = minutesAgo(10)
+  const messageIds = sandbox.send(400, { sentAt })
+  const poisonIds = messageIds.filter((_id, index) => index % 10 === 3)
+  sandbox.set({ poisonIds })
+  const service = await startService({ accounts: [sevenAccount(sandbox, { requestsPerSecond: 100 })] })
+  await trackOver(service.url, messageIds, { sentAt })
+  await until(async () => {
+    const [row] = await service.sql`
+      SELECT count(*) FILTER (WHERE final)::int AS final, count(query_error)::int AS blamed FROM lastword.messages`
+    expect(row).toEqual({ final: 360, blamed: 40 })
+  }, 50_000)
+  sandbox.set({ poisonIds: [] })
+  await service.sql`UPDATE lastword.messages SET next_poll_at = now() WHERE NOT final`
+  await allSettled(service)
+  expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
+})
+
+it('tries the first look-up once a day while another is in use, and goes back to it', { timeout: 60_000 }, async () => {
+  const sandbox = await openSandbox({ law: ONE_MINUTE, knobs: { statusQuery: 'gone410' } })
+  const sentAt = minutesAgo(10)
+  const polling = { firstAfter: '1s', factor: 1, maxInterval: '1s' }
+  const service = await startService({ accounts: [sevenAccount(sandbox, { requestsPerSecond: 50, polling })] })
+  await trackOver(service.url, sandbox.send(20, { sentAt }), { sentAt })
+  await allSettled(service, 'seven', 30_000)
+  expect(await accountHealth(service)).toMatchObject({ lookup: 'logbook', status: 'ok' })
+
+  const tryAgain = () => service.sql`UPDATE lastword.account_states SET health = health || '{"firstTriedAt":0}'`
+  const { requests } = sandbox.stats()
+  await tryAgain()
+  await trackOver(service.url, sandbox.send(20, { sentAt }), { sentAt })
+  await allSettled(service, 'seven', 30_000)
+  // One message by the first look-up, in vain.
+  expect(sandbox.stats().requests - requests).toBe(1)
+  expect(await accountHealth(service)).toMatchObject({ lookup: 'logbook' })
+
+  sandbox.set({ statusQuery: 'on' })
+  await tryAgain()
+  await trackOver(service.url, sandbox.send(20, { sentAt }), { sentAt })
+  await allSettled(service, 'seven', 30_000)
+  expect(await accountHealth(service)).toMatchObject({ lookup: 'status', status: 'ok' })
+  expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
 })

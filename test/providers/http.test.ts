@@ -140,7 +140,7 @@ describe('an answer that is no success', () => {
     [302, 'transient', 'the provider answered HTTP 302'],
     [400, 'request', 'the provider answered HTTP 400'],
     [401, 'account', 'the provider answered HTTP 401: the credentials are refused'],
-    [403, 'account', 'the provider answered HTTP 403: the credentials are refused'],
+    [403, 'throttled', 'the provider answered HTTP 403'],
     [404, 'gone', 'the provider answered HTTP 404: the look-up does not exist there'],
     [408, 'transient', 'the provider answered HTTP 408'],
     [410, 'gone', 'the provider answered HTTP 410: the look-up does not exist there'],
@@ -197,6 +197,20 @@ describe('an answer that is no success', () => {
     expect(error).toMatchObject({ kind, message: expect.stringContaining(`HTTP ${status}`) })
   })
 
+  it('hands its status, headers and body to the module, however compressed, and to no log', async () => {
+    const url = await listen((_, response) => {
+      response.writeHead(422, { 'X-RateLimit-Reset': '5', 'content-encoding': 'gzip' })
+      response.end(gzipSync('{"parameter":"ids"}'))
+    })
+    const error = (await errorOf(ask(connect(url)))) as ProviderError
+    expect(error.response).toMatchObject({
+      status: 422,
+      headers: { 'x-ratelimit-reset': '5' },
+      text: '{"parameter":"ids"}',
+    })
+    expect(inspect(error, { depth: null, showHidden: true }) + JSON.stringify(error)).not.toContain('parameter')
+  })
+
   it('leaves the connection fit for the next question', async () => {
     let asked = 0
     const url = await listen((_, response) => {
@@ -210,11 +224,11 @@ describe('an answer that is no success', () => {
 })
 
 describe('no answer', () => {
-  it('is transient when the time is out before the head', async () => {
+  it('is unreachable when the time is out before the head', async () => {
     const url = await listen(() => {})
     const error = await errorOf(ask(connect(url, 50)))
     expect(error).toBeInstanceOf(ProviderError)
-    expect(error).toMatchObject({ kind: 'transient', message: 'the provider did not answer: no answer within 50 ms' })
+    expect(error).toMatchObject({ kind: 'unreachable', message: 'the provider did not answer: no answer within 50 ms' })
   })
 
   it('is transient when the time is out before the end of the body', async () => {
@@ -234,19 +248,19 @@ describe('no answer', () => {
     expect(error).toMatchObject({ kind: 'transient', message: 'the provider did not answer: UND_ERR_SOCKET' })
   })
 
-  it('is transient when the connection ends before the head', async () => {
+  it('is unreachable when the connection ends before the head', async () => {
     const url = await listen((request) => request.socket.destroy())
     const error = await errorOf(ask(connect(url)))
     expect(error).toBeInstanceOf(ProviderError)
-    expect(error).toMatchObject({ kind: 'transient', message: 'the provider did not answer: UND_ERR_SOCKET' })
+    expect(error).toMatchObject({ kind: 'unreachable', message: 'the provider did not answer: UND_ERR_SOCKET' })
   })
 
-  it('is transient when the answer is not HTTP', async () => {
+  it('is unreachable when the answer is not HTTP', async () => {
     const url = await listen((request) => request.socket.end(`SMTP ${request.headers['x-api-key']}\r\n\r\n`))
     const error = await errorOf(ask(connect(url)))
     expect(error).toBeInstanceOf(ProviderError)
     expect(error).toMatchObject({
-      kind: 'transient',
+      kind: 'unreachable',
       message: 'the provider did not answer: HTTPParserError',
     })
   })
@@ -261,14 +275,14 @@ describe('no answer', () => {
     })
   })
 
-  it('is transient when the connection is refused', async () => {
+  it('is unreachable when the connection is refused', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const url = urlOf(server)
     await closeServer(server)
     const error = await errorOf(ask(connect(url)))
     expect(error).toBeInstanceOf(ProviderError)
-    expect(error).toMatchObject({ kind: 'transient', message: 'the provider did not answer: ECONNREFUSED' })
+    expect(error).toMatchObject({ kind: 'unreachable', message: 'the provider did not answer: ECONNREFUSED' })
   })
 
   it('is the reason of the caller who gave up, not an error of the provider', async () => {

@@ -58,8 +58,22 @@ async function askForPage(
     page: String(page.page + 1),
   })
   const headers = { 'X-CM-PRODUCTTOKEN': account.productToken, Accept: 'application/json' }
-  const { text } = await http.get(`/transactions/?${parameters}`, headers, signal)
-  return parseTransactions(account, page, text)
+  try {
+    const { text } = await http.get(`/transactions/?${parameters}`, headers, signal)
+    return parseTransactions(account, page, text)
+  } catch (error) {
+    return readError(error)
+  }
+}
+
+/** An error whose body has a known meaning counts by that, any other by its HTTP status. */
+function readError(error: unknown): WindowAnswer {
+  if (!(error instanceof ProviderError) || !error.response || error.retryAfterMs !== undefined) throw error
+  const json = readJson(error.response.text)
+  const message = (json.ok ? answerSchema.safeParse(json.value).data?.message : undefined) ?? ''
+  if (NOTHING_SENT.test(message)) return NO_ROWS
+  const refusal = error.response.status < 500 ? refusalOf(message) : undefined
+  throw refusal ? new ProviderError(refusal.kind, `${error.message}: ${refusal.meaning}`) : error
 }
 
 /**
@@ -87,6 +101,9 @@ const textSchema = z
   .transform((value) => String(value ?? '').trim())
 const countSchema = z.coerce.number().int().nonnegative().optional().catch(undefined)
 
+/** The look-up window: a delivery that took longer is a mistake. */
+const MOST_DELIVERY_SECONDS = 30 * 86_400
+
 const rowSchema = z.looseObject({
   recipient: textSchema,
   reference: textSchema,
@@ -96,6 +113,7 @@ const rowSchema = z.looseObject({
   errordescription: textSchema,
   statusdate: textSchema,
   created: textSchema,
+  deliverytime: z.coerce.number().min(0).max(MOST_DELIVERY_SECONDS).nullish().catch(null),
 })
 
 const answerSchema = z.looseObject({
@@ -118,7 +136,7 @@ export function parseTransactions(account: CmAccount, page: Page, text: string):
   }
   const { success, data: answer } = answerSchema.safeParse(json.value)
   if (!success) throw new ProviderError('transient', 'the provider sent an answer that is not {status,message,result}')
-  if (/no transactions/i.test(answer.message)) return { reports: [], noStatusYet: [], hasMore: false }
+  if (NOTHING_SENT.test(answer.message)) return NO_ROWS
   throwIfRefused(answer)
   const rows = readRows(answer)
   return {
@@ -128,18 +146,29 @@ export function parseTransactions(account: CmAccount, page: Page, text: string):
   }
 }
 
+const NOTHING_SENT = /no transactions/i
+const NO_ROWS: WindowAnswer = { reports: [], noStatusYet: [], hasMore: false }
+
 /** The numbers of refusals are not documented; the words of the message tell whose fault it is. */
+const REFUSALS = [
+  {
+    words: /token|auth|access|permission|credential|account/i,
+    kind: 'account',
+    meaning: 'the product token is refused',
+  },
+  { words: /too many|limit|throttl/i, kind: 'throttled', meaning: 'too many requests' },
+  { words: /date|period|range|page|parameter/i, kind: 'request', meaning: 'the window or the page is refused' },
+] as const
+
+function refusalOf(message: string) {
+  return REFUSALS.find(({ words }) => words.test(message))
+}
+
 function throwIfRefused({ status, message }: Answer): void {
   if (status === '' || status === '1' || /^ok$/i.test(status)) return
   const said = `the provider answered with status ${/^-?\d{1,9}$/.test(status) ? status : 'other than 1'}`
-  if (/token|auth|access|permission|credential|account/i.test(message)) {
-    throw new ProviderError('account', `${said}: the product token is refused`)
-  }
-  if (/too many|limit|throttl/i.test(message)) throw new ProviderError('throttled', `${said}: too many requests`)
-  if (/date|period|range|page|parameter/i.test(message)) {
-    throw new ProviderError('request', `${said}: the window or the page is refused`)
-  }
-  throw new ProviderError('transient', said)
+  const refusal = refusalOf(message)
+  throw new ProviderError(refusal?.kind ?? 'transient', refusal ? `${said}: ${refusal.meaning}` : said)
 }
 
 /** The rows that can be read: one that cannot must not cost the others their reports. */
@@ -183,12 +212,16 @@ function readRow(account: CmAccount, page: Page, row: z.infer<typeof rowSchema>)
 }
 
 /**
- * When the status came about, as far as the row tells. `created` is the time of sending, which is before any status;
- * taken for the status it makes the report older than every webhook's, so that a webhook, which knows the time, has the
- * last word whenever the two disagree. Without it the beginning of the window does the same.
+ * When the status came about, as far as the row tells. `created` is the time of sending, and `deliverytime` the seconds
+ * from then on. Without them `created` is before any status; taken for the status it makes the report older than every
+ * webhook's, so that a webhook, which knows the time, has the last word whenever the two disagree. Without that too the
+ * beginning of the window does the same.
  */
-function timeOf({ statusdate, created }: z.infer<typeof rowSchema>, { from }: Page): Date {
-  return parseLocalTime(statusdate, CM_TIME_ZONE) ?? parseLocalTime(created, CM_TIME_ZONE) ?? from
+function timeOf({ statusdate, created, deliverytime }: z.infer<typeof rowSchema>, { from }: Page): Date {
+  const told = parseLocalTime(statusdate, CM_TIME_ZONE)
+  if (told) return told
+  const sentAt = parseLocalTime(created, CM_TIME_ZONE)
+  return sentAt ? new Date(sentAt.getTime() + (deliverytime ?? 0) * 1000) : from
 }
 
 /**

@@ -6,7 +6,9 @@
  */
 import type { z } from 'zod'
 import { ProviderError } from '../../core/errors.ts'
+import type { ProviderHttp } from '../http.ts'
 import { readJson } from '../json-text.ts'
+import { type SevenAccount, sevenHeaders } from './account.ts'
 
 /** Codes that say more than "it did not work". */
 const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request' | 'throttled', string]> = new Map([
@@ -17,6 +19,26 @@ const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request' | 'thrott
   ['902', ['account', 'the API key lacks the right to use this interface']],
   ['903', ['account', 'the IP address is not allowed']],
 ])
+
+/** GETs a text. A known code in the body of an error says more than the error's HTTP status, and counts instead. */
+export async function getText(
+  http: ProviderHttp,
+  account: SevenAccount,
+  path: string,
+  signal: AbortSignal,
+): Promise<string> {
+  try {
+    const { text } = await http.get(path, sevenHeaders(account), signal)
+    return text
+  } catch (error) {
+    if (error instanceof ProviderError && error.response && error.retryAfterMs === undefined) {
+      const json = readJson(error.response.text)
+      const code = json.ok ? readCode(json.value) : undefined
+      if (code !== undefined && ERROR_CODES.has(code)) throwCode(code)
+    }
+    throw error
+  }
+}
 
 /** Reads an answer that ought to be JSON, and throws the error it stands for. */
 export function parseAnswer(text: string): unknown {
@@ -33,11 +55,18 @@ export function parseJson(text: string): unknown {
 }
 
 export function throwIfErrorCode(answer: unknown): void {
-  const value = isObject(answer) ? codeOf(answer) : answer
-  if (typeof value !== 'string' && typeof value !== 'number') return
-  const code = String(value).trim()
+  const code = readCode(answer)
+  if (code !== undefined) throwCode(code)
+}
+
+function throwCode(code: string): never {
   const [kind, meaning] = ERROR_CODES.get(code) ?? (['transient', 'an error without a known meaning'] as const)
   throw new ProviderError(kind, `the provider answered with code ${code.slice(0, 20)}: ${meaning}`)
+}
+
+function readCode(answer: unknown): string | undefined {
+  const value = isObject(answer) ? codeOf(answer) : answer
+  return typeof value === 'string' || typeof value === 'number' ? String(value).trim() : undefined
 }
 
 function codeOf(answer: object): unknown {

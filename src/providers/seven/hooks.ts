@@ -7,13 +7,13 @@ import { z } from 'zod'
 import { ProviderError } from '../../core/errors.ts'
 import type { HookApi, HookSubscription } from '../provider.ts'
 import { type SevenAccount, sevenHeaders } from './account.ts'
-import { isObject, parseJson, readRows, throwIfErrorCode } from './answers.ts'
+import { getText, isObject, parseJson, readRows, throwIfErrorCode } from './answers.ts'
 import { idSchema } from './reports.ts'
 
 export function sevenHooks(account: SevenAccount): HookApi {
   return {
     async list(http, signal) {
-      const { text } = await http.get('/hooks', sevenHeaders(account), signal)
+      const text = await getText(http, account, '/hooks', signal)
       return parseHookList(text)
     },
     async create(http, targetUrl, signal) {

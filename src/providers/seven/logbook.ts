@@ -10,8 +10,8 @@ import { Temporal } from 'temporal-polyfill'
 import { z } from 'zod'
 import type { StatusReport } from '../../core/status.ts'
 import type { StatusAnswer, StatusLookup, WindowAnswer } from '../provider.ts'
-import { type SevenAccount, sevenHeaders } from './account.ts'
-import { parseAnswer, readRows } from './answers.ts'
+import type { SevenAccount } from './account.ts'
+import { getText, parseAnswer, readRows } from './answers.ts'
 import {
   foreignIdSchema,
   idSchema,
@@ -43,7 +43,7 @@ export function sevenLogbook(account: SevenAccount): StatusLookup {
       limits: { maxIds: 1, maxChars: MAX_ID_CHARS },
       async ask(http, messageIds, signal) {
         const path = open({ id: messageIds.join(','), limit: PAGE_SIZE })
-        const { text } = await http.get(path, sevenHeaders(account), signal)
+        const text = await getText(http, account, path, signal)
         return parseLogbookEntry(account.name, messageIds, text, new Date())
       },
     },
@@ -54,7 +54,7 @@ export function sevenLogbook(account: SevenAccount): StatusLookup {
       async ask(http, { from, to, page }, signal) {
         const days = { date_from: dayInBerlin(from), date_to: dayInBerlin(to) }
         const path = open({ ...days, limit: PAGE_SIZE, offset: page * PAGE_SIZE })
-        const { text } = await http.get(path, sevenHeaders(account), signal)
+        const text = await getText(http, account, path, signal)
         return parseLogbookPage(account.name, text, new Date())
       },
     },

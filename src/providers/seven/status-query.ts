@@ -9,8 +9,8 @@ import { z } from 'zod'
 import { ProviderError } from '../../core/errors.ts'
 import type { StatusReport } from '../../core/status.ts'
 import type { StatusAnswer, StatusLookup } from '../provider.ts'
-import { type SevenAccount, sevenHeaders } from './account.ts'
-import { parseAnswer, readRows } from './answers.ts'
+import type { SevenAccount } from './account.ts'
+import { getText, parseAnswer, readRows } from './answers.ts'
 import { idSchema, optionalTextSchema, readStatus, readTime, statusSchema } from './reports.ts'
 
 /** The most characters of IDs in one URL: the whole URL stays under 4,000. */
@@ -23,7 +23,7 @@ export function sevenStatusQuery(account: SevenAccount): StatusLookup {
       limits: { maxIds: account.batchSize, maxChars: MAX_ID_CHARS },
       async ask(http, messageIds, signal) {
         const path = `/status?msg_id=${messageIds.map(encodeURIComponent).join(',')}`
-        const { text } = await http.get(path, sevenHeaders(account), signal)
+        const text = await getText(http, account, path, signal)
         return parseStatusAnswer(account.name, messageIds, text, new Date())
       },
     },

@@ -1,0 +1,240 @@
+/**
+ * The health of an account: which of its look-ups is in use, whether it gets good answers, and until when nobody asks.
+ * Every outcome of a request moves it on, whichever process asked; so one message is blamed, one pause kept and one
+ * look-up given up for all of them together.
+ *
+ *                          answered
+ *        ┌──────────────────────────────────────────────────┐
+ *        v                                                  │
+ *       ok ──┬─ refused (the credentials) ───────────────┬─ in trouble ── probe: one message, after growing pauses
+ *            ├─ 3 bad answers in a row, over 60 s ───────┤       ^  │
+ *            ├─ more refusals in a row than are allowed ─┤       └──┘ bad again
+ *            ├─ the last look-up has ended ──────────────┘
+ *            │
+ *            ├─ throttled ── paused for as long as the provider asks ── ok
+ *            └─ gone ── paused for 10 s ── probe ──┬─ answered ── ok
+ *                                                  └─ gone again ── the next look-up; the first is tried once a day
+ *
+ * Refused requests: those whose content the provider blames. A message is at fault only if others were answered since
+ * it was first refused (`mayBlame`). Where the provider refuses one batch after the other it is the account's trouble;
+ * when a probe then shows that it was the messages' fault, more refusals are allowed before the next time.
+ *
+ * New credentials forget all of it; a person who asks now ends any pause (`endPause`).
+ */
+import type { ProviderErrorKind } from './errors.ts'
+
+/** `refused`: the credentials; `unreachable`: no connection; `failing`: anything else that is no good answer. */
+export type Trouble = 'refused' | 'unreachable' | 'failing'
+
+/** All times are milliseconds since 1970, by the database's clock. */
+export interface AccountHealth {
+  /** The name of the look-up in use; the account's first when left out. */
+  lookup?: string | undefined
+  /** When the look-up in use first said that it has ended. */
+  goneAt?: number | undefined
+  /** When the first look-up was tried last, while another is in use. */
+  firstTriedAt?: number | undefined
+  lastGoodAt?: number | undefined
+  /** The answers since then that were not good. */
+  bad?: BadAnswers | undefined
+  trouble?: Trouble | undefined
+  /** How many probes in a row brought no good answer. */
+  probes?: number | undefined
+  pausedUntil?: number | undefined
+  /** How many requests in a row may be refused before it counts as trouble. */
+  refusalsAllowed?: number | undefined
+}
+
+interface BadAnswers {
+  since: number
+  count: number
+  refusals: number
+  /** Why the latest was not good. */
+  reason: string
+}
+
+/** What became of one request. */
+export interface Outcome {
+  /** The name of the look-up that was asked. */
+  lookup: string
+  result: 'answered' | ProviderErrorKind
+  /** Why there was no good answer, in words. */
+  reason: string
+  /** How long the provider asks to be left alone. */
+  retryAfterMs?: number | undefined
+  /** The job was the one that tries whether things are better. */
+  isProbe?: boolean | undefined
+  /** The job asked the first look-up, once a day, while another is in use. */
+  isTrial?: boolean | undefined
+  /** The request was a batch as it was cut, not a part of a refused one. */
+  isWhole?: boolean | undefined
+}
+
+/** What the operator is told of. */
+export type HealthEvent =
+  | { event: 'trouble'; trouble: Trouble; reason: string }
+  | { event: 'recovered' }
+  | { event: 'look-up changed'; from: string; to: string; reason: string }
+
+export interface Step {
+  health: AccountHealth
+  events: HealthEvent[]
+}
+
+const TROUBLE_AFTER = { badAnswers: 3, ms: 60_000 }
+const REFUSALS_ALLOWED = { atFirst: 5, factor: 4, most: 320 }
+const SECOND_LOOK_AFTER_MS = 10_000
+const FIRST_LOOKUP_TRIED_EVERY_MS = 24 * 3_600_000
+const PATIENCE_WITHOUT_RETRY_AFTER_MS = 10_000
+
+/** The pauses between probes, doubling from the first to the longest. */
+const PROBE_PAUSES = {
+  credentials: { first: 10 * 60_000, longest: 3_600_000 },
+  // A probe soon tells messages at fault from an account in trouble.
+  refusals: { first: 1_000, longest: 30 * 60_000 },
+  passing: { first: 10_000, longest: 60_000 },
+}
+
+/** True when only one message may be asked about, to see whether things are better. */
+export function needsProbe({ trouble, goneAt }: AccountHealth): boolean {
+  return trouble !== undefined || goneAt !== undefined
+}
+
+export function isPaused({ pausedUntil }: AccountHealth, now: number): boolean {
+  return pausedUntil !== undefined && pausedUntil > now
+}
+
+/** True when the first look-up may work again and has not been tried for a day. */
+export function isTrialDue({ lookup, firstTriedAt = 0 }: AccountHealth, first: string, now: number): boolean {
+  return lookup !== undefined && lookup !== first && now - firstTriedAt >= FIRST_LOOKUP_TRIED_EVERY_MS
+}
+
+/** True when a message that is refused alone is at fault itself: others were answered since `refusedAt`. */
+export function mayBlame({ lastGoodAt = 0 }: AccountHealth, refusedAt: number): boolean {
+  return lastGoodAt >= refusedAt
+}
+
+/** A person asks now: nobody waits any longer, and further pauses begin short again. */
+export function endPause(health: AccountHealth): AccountHealth {
+  return { ...health, pausedUntil: undefined, probes: undefined }
+}
+
+/** The health after one more outcome, `lookups` being the names of the account's look-ups in their order. */
+export function nextHealth(health: AccountHealth, outcome: Outcome, now: number, lookups: readonly string[]): Step {
+  const [first = ''] = lookups
+  const inUse = health.lookup !== undefined && lookups.includes(health.lookup) ? health.lookup : first
+  if (outcome.isTrial && inUse !== first) return afterTrial(health, outcome, now, first)
+  if (outcome.lookup !== inUse) return unchanged(health)
+  if (outcome.result === 'answered') return afterAnswer(health, outcome, now)
+  return outcome.result === 'gone' ? afterGone(health, outcome, now, lookups) : afterBad(health, outcome, now)
+}
+
+function unchanged(health: AccountHealth): Step {
+  return { health, events: [] }
+}
+
+function afterAnswer(health: AccountHealth, outcome: Outcome, now: number): Step {
+  const { lookup, firstTriedAt, trouble, pausedUntil } = health
+  return {
+    health: {
+      lookup,
+      firstTriedAt,
+      lastGoodAt: now,
+      refusalsAllowed: refusalsAllowedAfter(health, outcome),
+      // The pause of a trouble ends with it; the one that the provider has asked for does not.
+      pausedUntil: !trouble && isPaused(health, now) ? pausedUntil : undefined,
+    },
+    events: trouble ? [{ event: 'recovered' }] : [],
+  }
+}
+
+function refusalsAllowedAfter({ refusalsAllowed, trouble, bad }: AccountHealth, { isProbe, isWhole }: Outcome) {
+  const { atFirst, factor, most } = REFUSALS_ALLOWED
+  if (trouble && bad && bad.refusals > 0) return Math.min((refusalsAllowed ?? atFirst) * factor, most)
+  return isWhole && !isProbe ? undefined : refusalsAllowed
+}
+
+function afterTrial(health: AccountHealth, outcome: Outcome, now: number, first: string): Step {
+  if (outcome.result !== 'answered') return unchanged({ ...health, firstTriedAt: now })
+  const step = afterAnswer({ ...health, lookup: undefined, firstTriedAt: undefined }, outcome, now)
+  const { lookup: from = first } = health
+  return {
+    ...step,
+    events: [...step.events, { event: 'look-up changed', from, to: first, reason: 'it answers again' }],
+  }
+}
+
+function afterGone(health: AccountHealth, outcome: Outcome, now: number, lookups: readonly string[]): Step {
+  if (health.goneAt === undefined) {
+    return unchanged({ ...noteBad(health, outcome, now), goneAt: now, pausedUntil: now + SECOND_LOOK_AFTER_MS })
+  }
+  // Those that were under way together with the first say nothing new.
+  if (isPaused(health, now)) return unchanged(health)
+  const { reason } = outcome
+  const moved = { ...health, goneAt: undefined, pausedUntil: undefined }
+  const next = lookups[lookups.indexOf(outcome.lookup) + 1]
+  if (next !== undefined) {
+    const events: HealthEvent[] = [{ event: 'look-up changed', from: outcome.lookup, to: next, reason }]
+    return { health: { ...moved, lookup: next, firstTriedAt: now }, events }
+  }
+  // Back to the first, for when this was a wrong base URL rather than the end of every look-up.
+  const back = { ...noteBad(moved, outcome, now), lookup: undefined, firstTriedAt: undefined }
+  return beginTrouble(back, 'failing', now, PROBE_PAUSES.credentials)
+}
+
+function afterBad(health: AccountHealth, outcome: Outcome, now: number): Step {
+  const noted = noteBad(health, outcome, now)
+  const { result, retryAfterMs = PATIENCE_WITHOUT_RETRY_AFTER_MS } = outcome
+  const wait = result === 'throttled' ? retryAfterMs : 0
+  const trouble = troubleOf(noted, outcome, now)
+  // Those that were under way while the pause began are no probes.
+  if (!trouble || (health.trouble && isPaused(health, now))) return unchanged(pauseFor(noted, wait, now))
+  const step = beginTrouble(noted, trouble, now, pausesOf(outcome))
+  return { ...step, health: pauseFor(step.health, wait, now) }
+}
+
+function noteBad(health: AccountHealth, { result, reason }: Outcome, now: number): AccountHealth & { bad: BadAnswers } {
+  const { since, count, refusals } = health.bad ?? { since: now, count: 0, refusals: 0 }
+  return { ...health, bad: { since, count: count + 1, refusals: refusals + (result === 'request' ? 1 : 0), reason } }
+}
+
+/** The trouble that an account is in after a bad answer, or none yet. */
+function troubleOf(
+  { bad, trouble, refusalsAllowed = REFUSALS_ALLOWED.atFirst }: AccountHealth & { bad: BadAnswers },
+  { result }: Outcome,
+  now: number,
+): Trouble | undefined {
+  if (result === 'account') return 'refused'
+  const isLong = bad.count >= TROUBLE_AFTER.badAnswers && now - bad.since >= TROUBLE_AFTER.ms
+  if (!trouble && !isLong && bad.refusals < refusalsAllowed) return undefined
+  return result === 'unreachable' ? 'unreachable' : 'failing'
+}
+
+interface Pauses {
+  first: number
+  longest: number
+}
+
+function pausesOf({ result }: Outcome): Pauses {
+  if (result === 'account') return PROBE_PAUSES.credentials
+  return result === 'request' ? PROBE_PAUSES.refusals : PROBE_PAUSES.passing
+}
+
+function beginTrouble(
+  health: AccountHealth & { bad: BadAnswers },
+  trouble: Trouble,
+  now: number,
+  { first, longest }: Pauses,
+): Step {
+  const { probes = 0, bad } = health
+  const pausedUntil = now + Math.min(first * 2 ** Math.min(probes, 20), longest)
+  return {
+    health: { ...health, trouble, probes: probes + 1, pausedUntil },
+    events: health.trouble === trouble ? [] : [{ event: 'trouble', trouble, reason: bad.reason }],
+  }
+}
+
+/** Pauses for `ms` at least. */
+function pauseFor(health: AccountHealth, ms: number, now: number): AccountHealth {
+  return ms <= 0 ? health : { ...health, pausedUntil: Math.max(health.pausedUntil ?? 0, now + ms) }
+}
