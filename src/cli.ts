@@ -48,10 +48,11 @@ program
 
 program
   .command('hooks')
-  .description("list, create and check an account's webhook subscriptions at its provider")
+  .description("list, create, check and end an account's webhook subscriptions at its provider")
   .requiredOption('--account <name>', 'which account')
   .option('--create', 'subscribe PUBLIC_URL/webhooks/ACCOUNT to delivery receipts, unless it is already', false)
   .option('--check', 'exit with 1 unless that URL is subscribed and enabled', false)
+  .option('--delete', 'end the subscriptions of that URL', false)
   .option('--json', 'print JSON', false)
   .action(async (flags: HooksFlags) => {
     if (!(await runHooks(readConfig(), flags, console.log))) process.exitCode = 1

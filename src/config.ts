@@ -9,6 +9,7 @@ import { parseDuration } from './core/duration.ts'
 import { LastwordError } from './core/errors.ts'
 import type { Account } from './providers/provider.ts'
 import { findProvider, providerNames } from './providers/registry.ts'
+import type { ProxySettings } from './proxy.ts'
 
 export interface Config {
   host: string
@@ -27,6 +28,8 @@ export interface Config {
   leaseMs: number
   /** How long changes are kept for readers of the feed. */
   changesRetentionMs: number
+  /** Through which proxy providers are asked and callbacks sent. */
+  proxy: ProxySettings
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -48,6 +51,7 @@ export function readConfig(environment: Environment = process.env, defaults: Env
     logLevel: readChoice(env, 'LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info'),
     leaseMs: readDuration(env, 'LEASE', '60s'),
     changesRetentionMs: readDuration(env, 'CHANGES_RETENTION', '30d'),
+    proxy: readProxy(env),
   }
   checkTogether(config)
   return config
@@ -136,6 +140,21 @@ function readUrl(env: Environment, variable: string, protocols: string[]): strin
   if (!url) throw invalid(variable, 'text that is not a URL', expected)
   if (!protocols.includes(url.protocol)) throw invalid(variable, `a URL that begins with ${url.protocol}`, expected)
   return text
+}
+
+/** By the names that other programs read; the lower-case ones come first there too. */
+function readProxy(env: Environment): ProxySettings {
+  const read = (name: string) => {
+    const text = env[name.toLowerCase()] ?? env[name]
+    // Other programs take an address without a scheme for one of HTTP.
+    const url = text === undefined || text.includes('://') ? text : `http://${text}`
+    return readUrl({ [name]: url }, name, ['http:', 'https:', 'socks5:'])
+  }
+  return {
+    http: read('HTTP_PROXY'),
+    https: read('HTTPS_PROXY'),
+    except: env.no_proxy ?? env.NO_PROXY,
+  }
 }
 
 function readBoolean(env: Environment, variable: string, byDefault: boolean): boolean {

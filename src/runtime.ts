@@ -68,6 +68,7 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
         leaseMs: config.leaseMs,
         changesForMs: config.changesRetentionMs,
         callbackAllowPrivate: config.callbackAllowPrivate,
+        proxy: config.proxy,
       })
       running.push(() => workers.close())
     }

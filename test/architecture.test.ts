@@ -14,20 +14,33 @@ import { describe, expect, it } from 'vitest'
 /** Source texts by their path below `src`, as in `core/settle.ts`. */
 type Sources = ReadonlyMap<string, string>
 
-const LAYERS = ['core', 'deadline', 'providers', 'db', 'config', 'log', 'between', 'queues', 'jobs', 'http'] as const
+const LAYERS = [
+  'core',
+  'deadline',
+  'proxy',
+  'providers',
+  'db',
+  'config',
+  'log',
+  'between',
+  'queues',
+  'jobs',
+  'http',
+] as const
 type Layer = (typeof LAYERS)[number] | 'runtime' | 'sandbox' | 'cli' | 'index'
 
 /** What the files of a layer may import. `queues` is `jobs/queues.ts`, the only door to the jobs. */
 const MAY_IMPORT: Readonly<Record<Layer, readonly Layer[]>> = {
   core: ['core'],
   deadline: [],
-  providers: ['core', 'deadline', 'providers'],
+  proxy: [],
+  providers: ['core', 'deadline', 'proxy', 'providers'],
   db: ['core', 'db'],
-  config: ['core', 'providers'],
+  config: ['core', 'proxy', 'providers'],
   log: ['core'],
   between: ['core', 'deadline', 'providers', 'db', 'log', 'between'],
   queues: ['core', 'providers', 'db', 'config', 'log', 'between', 'jobs'],
-  jobs: ['core', 'deadline', 'providers', 'db', 'config', 'log', 'between', 'jobs', 'queues'],
+  jobs: ['core', 'deadline', 'proxy', 'providers', 'db', 'config', 'log', 'between', 'jobs', 'queues'],
   http: ['core', 'providers', 'db', 'config', 'log', 'between', 'http', 'queues'],
   runtime: [...LAYERS, 'runtime'],
   index: [...LAYERS, 'runtime'],

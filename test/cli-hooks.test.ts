@@ -54,6 +54,13 @@ async function openProvider(rows: Row[], { answer, lists = true }: Behaviour = {
     if (answer !== undefined) return response.end(answer)
     if (request.headers['x-api-key'] !== 'sEcReT-api-key') return response.end('900')
     if (request.method === 'GET') return response.end(JSON.stringify({ success: true, hooks: rows }))
+    if (request.method === 'DELETE') {
+      rows.splice(
+        rows.findIndex(({ id }) => id === String(body.id)),
+        1,
+      )
+      return response.end('{"success":true}')
+    }
     if (lists) rows.push(row(String(rows.length + 1), body.target_url, { event_type: body.event_type }))
     response.end('{"success":true,"id":9}')
   }).listen(0, '127.0.0.1')
@@ -179,7 +186,7 @@ describe('lastword hooks', () => {
 describe('lastword hooks --check', () => {
   const SUBSCRIBED = `${MASKED} is subscribed to delivery receipts, and enabled.`
   const NOT_SUBSCRIBED = `${MASKED} is not subscribed to delivery receipts; --create subscribes it.`
-  const DISABLED = `${MASKED} is subscribed, but disabled; enable it in the provider's web app.`
+  const DISABLED = `${MASKED} is subscribed, but disabled; --delete and then --create enable it again.`
 
   it.each<[string, Row[], boolean, string]>([
     ['is there', [row('1', OTHER), row('2', OURS)], true, SUBSCRIBED],
@@ -226,7 +233,7 @@ describe('lastword hooks --create', () => {
 
   it.each<[Partial<Row>, boolean, string]>([
     [{}, true, `${MASKED} is already subscribed to delivery receipts, and enabled.`],
-    [{ enabled: false }, false, `${MASKED} is subscribed, but disabled; enable it in the provider's web app.`],
+    [{ enabled: false }, false, `${MASKED} is subscribed, but disabled; --delete and then --create enable it again.`],
   ])('leaves a subscription as it is: %j', async (changes, ok, verdict) => {
     const { asked, url } = await openProvider([row('1', OURS, changes)])
     const result = await run([accountAt(url)], { create: true })
@@ -242,6 +249,25 @@ describe('lastword hooks --create', () => {
     const result = await run([accountAt(url)], flags)
     expect(result.ok).toBe(ok)
     expect(result.lines.at(-1)).toBe(`${MASKED} was subscribed just now, but the provider does not list it yet.`)
+  })
+})
+
+describe('lastword hooks --delete', () => {
+  it('ends every subscription of our URL, and no other', async () => {
+    const { asked, url } = await openProvider([row('4', OURS, { enabled: false }), row('7', OTHER), row('9', OURS)])
+    const { ok, lines } = await run([accountAt(url)], { delete: true })
+    expect([ok, lines.at(-1)]).toEqual([true, `${MASKED} is no longer subscribed to delivery receipts.`])
+    const deleted = [4, 9].map((id) => ({ method: 'DELETE', url: '/api/hooks', body: { id } }))
+    expect(asked).toEqual([LIST, ...deleted, LIST])
+    const again = await run([accountAt(url)], { delete: true, json: true })
+    expect(JSON.parse(again.lines.join('\n'))).toMatchObject({ deleted: 0, subscribed: false, hooks: [{ id: '7' }] })
+    const third = await run([accountAt(url)], { delete: true })
+    expect([third.ok, third.lines.at(-1)]).toEqual([true, `${MASKED} is not subscribed to delivery receipts.`])
+  })
+
+  it('does not both create and delete', async () => {
+    const error = await mistakeOf(run([accountAt('http://127.0.0.1:9/api')], { create: true, delete: true }))
+    expect(error.message).toBe('--create, --delete: found both, expected one of them.')
   })
 })
 

@@ -29,6 +29,7 @@ const byDefault: Config = {
   logLevel: 'info',
   leaseMs: MINUTE,
   changesRetentionMs: 30 * DAY,
+  proxy: {},
 }
 
 const sevenByDefault = {
@@ -108,6 +109,11 @@ describe('a correct configuration', () => {
     [{ LEASE: '5m' }, { leaseMs: 5 * MINUTE }],
     [{ CHANGES_RETENTION: '7d' }, { changesRetentionMs: 7 * DAY }],
     [{ CHANGES_RETENTION: '' }, { changesRetentionMs: 30 * DAY }],
+    [{ HTTPS_PROXY: 'http://u:p@proxy:3128' }, { proxy: { https: 'http://u:p@proxy:3128' } }],
+    [
+      { http_proxy: 'proxy:3128', HTTP_PROXY: 'http://other', no_proxy: 'a.example,.b' },
+      { proxy: { http: 'http://proxy:3128', except: 'a.example,.b' } },
+    ],
     [{ UNRELATED: 'x' }, {}],
   ])('%j', (environment, changes) => {
     expect(readConfig(environment)).toEqual({ ...byDefault, ...changes })

@@ -8,7 +8,7 @@
 import { sql } from 'drizzle-orm'
 import { type Db, executePrepared, textArray } from './client.ts'
 import type { MessageKey } from './recipients.ts'
-import { messages, statusReports } from './schema.ts'
+import { messages } from './schema.ts'
 
 /** A message of a claimed batch. */
 export interface ClaimedMessage {
@@ -263,24 +263,6 @@ export async function findClosed(db: Db, limit: number): Promise<ClosedMessage[]
     recipientKey: row.recipient_key,
     windowEndsAt: new Date(row.window_ends_at),
   }))
-}
-
-/** Deletes what reports told of but nobody tracked, with the reports, oldest first; returns how many messages that were. */
-export async function deleteUntracked(
-  db: Db,
-  { olderThan, limit }: { olderThan: Date; limit: number },
-): Promise<number> {
-  const rows = await db.execute(sql`
-    WITH deleted AS (
-      DELETE FROM ${messages} WHERE id IN (
-        SELECT id FROM ${messages} WHERE tracked_at IS NULL AND sent_at < ${olderThan.toISOString()}
-        ORDER BY sent_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
-      ) RETURNING id
-    ), reports AS (
-      DELETE FROM ${statusReports} WHERE message IN (SELECT id FROM deleted)
-    )
-    SELECT FROM deleted`)
-  return rows.length
 }
 
 /**

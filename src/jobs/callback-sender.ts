@@ -9,9 +9,10 @@ import { lookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { Webhook } from 'standardwebhooks'
-import { Agent, request } from 'undici'
+import { request } from 'undici'
 import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
+import { createAgent, type ProxySettings, usesProxy } from '../proxy.ts'
 
 interface Callback {
   /** Stays the same over all attempts, so that the receiver recognises a repeat. */
@@ -40,8 +41,13 @@ export const CALLBACK_TIMEOUT_MS = 15_000
 /** Answers are not read for what they say. */
 const MOST_ANSWER_BYTES = 64 * 1024
 
-export function createCallbackSender({ allowPrivate }: { allowPrivate: boolean }): CallbackSender {
-  const agent = new Agent({
+export interface CallbackSenderOptions {
+  allowPrivate: boolean
+  proxy?: ProxySettings | undefined
+}
+
+export function createCallbackSender({ allowPrivate, proxy = {} }: CallbackSenderOptions): CallbackSender {
+  const agent = createAgent(proxy, {
     connect: { timeout: CALLBACK_TIMEOUT_MS, ...(allowPrivate ? {} : { lookup: lookupPublic }) },
     headersTimeout: CALLBACK_TIMEOUT_MS,
     bodyTimeout: CALLBACK_TIMEOUT_MS,
@@ -57,6 +63,7 @@ export function createCallbackSender({ allowPrivate }: { allowPrivate: boolean }
           ...signatureOf(id, secrets, body),
         }
         return await withDeadline(CALLBACK_TIMEOUT_MS, signal, async (deadline) => {
+          if (!allowPrivate && usesProxy(proxy)) await refusePrivate(new URL(url).hostname)
           const response = await request(url, { method: 'POST', dispatcher: agent, signal: deadline, headers, body })
           await response.body.dump({ limit: MOST_ANSWER_BYTES }).catch(() => {})
           const { statusCode } = response
@@ -116,9 +123,20 @@ const lookupPublic: LookupFunction = (hostname, options, done) => {
   })
 }
 
+/** A proxy resolves names itself: those that are private as seen from here are not given to it. */
+function refusePrivate(hostname: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    lookupPublic(hostname, { all: true }, (error) => (error && isNotPublic(error) ? reject(error) : resolve()))
+  })
+}
+
+function isNotPublic(error: Error): boolean {
+  return 'code' in error && error.code === 'ENOTPUBLIC'
+}
+
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (isTimeout(error)) return `the receiver did not answer within ${CALLBACK_TIMEOUT_MS / 1000} s`
-  if ('code' in error && error.code === 'ENOTPUBLIC') return NOT_PUBLIC
+  if (isNotPublic(error)) return NOT_PUBLIC
   return `the receiver cannot be reached: ${'code' in error ? String(error.code) : error.name}`
 }

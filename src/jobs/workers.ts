@@ -13,6 +13,7 @@ import type { Metrics } from '../metrics.ts'
 import { createProviderHttp, type ProviderHttp } from '../providers/http.ts'
 import type { Account } from '../providers/provider.ts'
 import { providerOf } from '../providers/registry.ts'
+import type { ProxySettings } from '../proxy.ts'
 import type { Accounts } from '../tracking.ts'
 import type { QueueBackend } from './backend.ts'
 import { createCallbackSender } from './callback-sender.ts'
@@ -41,6 +42,7 @@ export interface WorkersOptions {
   leaseMs: number
   changesForMs: number
   callbackAllowPrivate: boolean
+  proxy: ProxySettings
   listener: ChangeListener
   log: Log
   metrics: Metrics
@@ -85,7 +87,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   open(DISPATCH, createDispatcher({ db, queues, accounts, leaseMs }))
   open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs, changesForMs, readers: readersOf(accounts) }))
   open(TRACK, createTracker(db, accounts), trackWorkerOptions)
-  const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate })
+  const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate, proxy: options.proxy })
   const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })
   open(CALLBACKS, caller, { concurrency: MOST_CALLBACKS_AT_ONCE })
   for (const account of accounts.values()) {
@@ -93,7 +95,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     if (lookups.length === 0) continue
     const { baseUrl, timeoutMs } = account
     const concurrency = concurrencyOf(account)
-    const http = createProviderHttp({ baseUrl, timeoutMs, connections: concurrency })
+    const http = createProviderHttp({ baseUrl, timeoutMs, connections: concurrency, proxy: options.proxy })
     https.push(http)
     const queue = queues.statusQuery(account.name)
     const querier = createStatusQuerier({ ...options, account, lookups, http, queue, shutdown: shutdown.signal })

@@ -1,13 +1,14 @@
 /**
- * Requests to a provider: one undici pool per account, with time-outs and a cap on the size of an answer. Answers that
+ * Requests to a provider: one undici agent per account, with time-outs and a cap on the size of an answer. Answers that
  * are not a success become a ProviderError that says what to do about it.
  *
  * Error messages name the status and the cause, never the URL or a header: they hold message IDs and credentials.
  */
-import { type Dispatcher, errors, Pool } from 'undici'
+import { type Dispatcher, errors } from 'undici'
 import { LastwordError, ProviderError, type ProviderResponse } from '../core/errors.ts'
 import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
+import { createAgent, type ProxySettings } from '../proxy.ts'
 import { decodeText, inflateBody } from './body-text.ts'
 
 export interface ProviderHttpOptions {
@@ -15,6 +16,7 @@ export interface ProviderHttpOptions {
   timeoutMs: number
   /** The most requests under way at once. */
   connections: number
+  proxy?: ProxySettings | undefined
 }
 
 export interface ProviderHttp {
@@ -22,6 +24,8 @@ export interface ProviderHttp {
   get(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<ProviderResponse>
   /** POSTs a JSON body to a path below the base URL. Resolves for 2xx only. */
   post(path: string, headers: Record<string, string>, body: unknown, signal: AbortSignal): Promise<ProviderResponse>
+  /** DELETEs with a JSON body. Resolves for 2xx only. */
+  delete(path: string, headers: Record<string, string>, body: unknown, signal: AbortSignal): Promise<ProviderResponse>
   close(): Promise<void>
 }
 
@@ -30,14 +34,14 @@ const MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 /** What a provider says about an error; more is a page for people. */
 const MAX_ERROR_BYTES = 64 * 1024
 
-export function createProviderHttp({ baseUrl, timeoutMs, connections }: ProviderHttpOptions): ProviderHttp {
+export function createProviderHttp({ baseUrl, timeoutMs, connections, proxy = {} }: ProviderHttpOptions): ProviderHttp {
   const base = new URL(baseUrl)
-  const pool = new Pool(base.origin, { connections, connectTimeout: timeoutMs, pipelining: 1 })
+  const agent = createAgent(proxy, { connections, connectTimeout: timeoutMs, pipelining: 1 })
   const prefix = base.pathname.replace(/\/$/, '')
 
   /** Follows redirects within the provider's address; to no other, because the request carries credentials. */
   async function follow(request: Dispatcher.RequestOptions, hops = 0): Promise<Dispatcher.ResponseData> {
-    const response = await pool.request(request)
+    const response = await agent.request({ ...request, origin: base.origin })
     const target = REDIRECTS.has(response.statusCode)
       ? locationOf(response.headers, base.origin + request.path)
       : undefined
@@ -83,12 +87,14 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections }: Provider
 
   return {
     get: (path, headers, signal) => send({ method: 'GET', path, headers }, signal),
-    post(path, headers, body, signal) {
-      const json = { ...headers, 'content-type': 'application/json' }
-      return send({ method: 'POST', path, headers: json, body: JSON.stringify(body) }, signal)
-    },
-    close: () => pool.close(),
+    post: (path, headers, body, signal) => send({ method: 'POST', path, ...json(headers, body) }, signal),
+    delete: (path, headers, body, signal) => send({ method: 'DELETE', path, ...json(headers, body) }, signal),
+    close: () => agent.close(),
   }
+}
+
+function json(headers: Record<string, string>, body: unknown) {
+  return { headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body) }
 }
 
 /** The text of an answer, inflated where it was compressed, whether that was asked for or not. */

@@ -96,6 +96,7 @@ export interface HookApi {
   list(http: ProviderHttp, signal: AbortSignal): Promise<HookSubscription[]>
   /** Subscribes `targetUrl` to delivery receipts, in the form this provider module reads best. */
   create(http: ProviderHttp, targetUrl: string, signal: AbortSignal): Promise<void>
+  delete(http: ProviderHttp, id: string, signal: AbortSignal): Promise<void>
 }
 
 /** A request that reached `/webhooks/{account}`. */

@@ -26,8 +26,9 @@ interface HookRoutes {
 
 const WRONG_KEY = '900'
 
-/** Adds the routes; `hooks` is what they list and add to. */
+/** Adds the routes; `hooks` is what they list, add to and delete from. */
 export function addHookRoutes(app: FastifyInstance, { hooks, apiKey }: HookRoutes): void {
+  let lastId = 0
   app.get('/api/hooks', async (request, reply) => {
     reply.type('application/json')
     if (request.headers['x-api-key'] !== apiKey) return reply.send(WRONG_KEY)
@@ -42,10 +43,20 @@ export function addHookRoutes(app: FastifyInstance, { hooks, apiKey }: HookRoute
       const error_message = `Invalid ${wanted.error.issues.map(({ path }) => path.join('.')).join(', ')}`
       return reply.send(JSON.stringify({ success: false, error_message }))
     }
-    const id = hooks.length + 1
+    lastId += 1
+    const id = lastId
     const { target_url, event_type, event_filter, request_method } = wanted.data
     const created = formatBerlinTime(new Date(), 3).slice(0, 'yyyy-mm-dd hh:mm:ss'.length)
     hooks.push({ id: String(id), target_url, event_type, event_filter, request_method, created, enabled: true })
     return reply.send(JSON.stringify({ success: true, id }))
+  })
+
+  app.delete('/api/hooks', async (request, reply) => {
+    reply.type('application/json')
+    if (request.headers['x-api-key'] !== apiKey) return reply.send(WRONG_KEY)
+    const { id } = { ...Object(request.query), ...Object(request.body) }
+    const index = hooks.findIndex((hook) => hook.id === String(id))
+    if (index >= 0) hooks.splice(index, 1)
+    return reply.send(JSON.stringify({ success: index >= 0 }))
   })
 }

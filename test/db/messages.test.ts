@@ -2,13 +2,19 @@ import { randomUUID } from 'node:crypto'
 import { eq, isNull, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/client.ts'
-import { findMessages, findReports, listMessages, type NewMessage, trackMessages } from '../../src/db/messages.ts'
+import {
+  deleteUntracked,
+  findMessages,
+  findReports,
+  listMessages,
+  type NewMessage,
+  trackMessages,
+} from '../../src/db/messages.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import {
   type ClaimedBatch,
   checkClaim,
   claimDue,
-  deleteUntracked,
   extendClaim,
   findClosed,
   findDueAccounts,
@@ -393,6 +399,13 @@ describe('pollNow', () => {
     await endLeaseIn(-MINUTE, '1')
     expect(await pollNow(database.db, before.id)).toBe(true)
     await expect.poll(async () => (await claim()).messageIds).toEqual(['1'])
+  })
+
+  it('puts a message before all others that are due, where that is asked for', async () => {
+    await track(message('1', { nextPollAt: fromNow(-HOUR) }), message('2', { nextPollAt: fromNow(HOUR) }))
+    expect(await pollNow(database.db, (await rowOf('2')).id, { isFirst: true })).toBe(true)
+    const [first, second] = await Promise.all([rowOf('2'), rowOf('1')])
+    expect(first.nextPollAt?.getTime()).toBeLessThan(Number(second.nextPollAt?.getTime()))
   })
 
   it('refuses what is final, closed or not there', async () => {

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ProviderError } from '../../src/core/errors.ts'
@@ -5,7 +8,7 @@ import type { Status, StatusReport } from '../../src/core/status.ts'
 import type { CmAccount } from '../../src/providers/cm/account.ts'
 import { cm } from '../../src/providers/cm/cm.ts'
 import { parseTransactions } from '../../src/providers/cm/transactions.ts'
-import type { ProviderHttp } from '../../src/providers/http.ts'
+import { createProviderHttp, type ProviderHttp } from '../../src/providers/http.ts'
 
 const account: CmAccount = cm.accountSchema.parse({
   name: 'cm',
@@ -118,6 +121,18 @@ describe('a page of transactions', () => {
       [delivered({ occurredAt: new Date('2017-02-02T07:00:00.000Z') })],
       [],
     ],
+    ...[37, '37', 37.5].map((deliverytime): [string, object[], StatusReport[], string[]] => [
+      `the seconds from sending to delivery, ${JSON.stringify(deliverytime)}`,
+      [row({ deliverytime })],
+      [delivered({ occurredAt: new Date(Date.parse('2017-02-01T22:58:25.000Z') + Number(deliverytime) * 1000) })],
+      [],
+    ]),
+    ...[null, '', 'soon', -1, 1e9].map((deliverytime): [string, object[], StatusReport[], string[]] => [
+      `seconds that are none, ${JSON.stringify(deliverytime)}`,
+      [row({ deliverytime })],
+      [delivered()],
+      [],
+    ]),
     [
       'no time, so that any webhook is later news',
       [row({ created: 'soon' })],
@@ -254,6 +269,7 @@ describe('the request for a page', () => {
         return { status: 200, headers: {}, text: JSON.stringify(answerOf([row()])) }
       },
       post: () => Promise.reject(new Error('Expected a GET')),
+      delete: () => Promise.reject(new Error('Expected a GET')),
       close: async () => {},
     }
     const [lookup] = cm.lookups(account)
@@ -262,6 +278,27 @@ describe('the request for a page', () => {
     expect(answer).toEqual({ reports: [delivered()], noStatusYet: [], hasMore: false })
     return asked[0]
   }
+
+  it.each([
+    [404, '{"status":-1,"message":"No transactions found"}', { reports: [], noStatusYet: [], hasMore: false }],
+    [400, '{"status":-5,"message":"Invalid product token"}', 'account'],
+    [403, '{"status":-5,"message":"Too many requests"}', 'throttled'],
+    [404, '{"message":"Invalid date"}', 'request'],
+    [404, '<html>Not found</html>', 'gone'],
+    [500, '{"status":-1,"message":"Invalid token"}', 'transient'],
+  ])('reads in the body of HTTP %d what it says: %s', async (status, text, expected) => {
+    const server = createServer((_request, response) => response.writeHead(status).end(text)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const http = createProviderHttp({ baseUrl, timeoutMs: 5_000, connections: 1 })
+    const [lookup] = cm.lookups(account)
+    const answer = await lookup?.byWindow
+      ?.ask(http, PAGE, new AbortController().signal)
+      .catch((error: ProviderError) => error.kind)
+    expect(answer).toEqual(expected)
+    await http.close()
+    server.close()
+  })
 
   it('names the window in local time, the page from 1, and the token in a header', async () => {
     expect(await askedFor('2017-02-01T00:00:00Z', '2017-02-02T00:00:00Z', 2)).toEqual({

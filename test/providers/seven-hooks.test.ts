@@ -22,6 +22,10 @@ function answering(text: string) {
       asked.push({ method: 'POST', path, headers, body })
       return { status: 200, headers: {}, text }
     },
+    delete: async (path, headers, body) => {
+      asked.push({ method: 'DELETE', path, headers, body })
+      return { status: 200, headers: {}, text }
+    },
     close: async () => {},
   }
   return { asked, http }
@@ -93,6 +97,24 @@ describe('the list of webhook subscriptions', () => {
     [{ hooks: [{}] }, 'transient', 'the provider sent an answer that is not a list of {id, target_url, event_type}'],
   ])('is not there: %j', async (answer, kind, message) => {
     const error = await listOf(answer).catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(ProviderError)
+    expect(error).toMatchObject({ kind, message })
+  })
+})
+
+describe('the end of a webhook subscription', () => {
+  it('is asked for by its ID', async () => {
+    const { asked, http } = answering('{"success":true}')
+    await api.delete(http, '17', NEVER)
+    expect(asked).toEqual([{ method: 'DELETE', path: '/hooks', headers: HEADERS, body: { id: 17 } }])
+  })
+
+  it.each<[string, ProviderError['kind'], string]>([
+    ['900', 'account', 'the provider answered with code 900: the API key is wrong'],
+    ['{"success":false}', 'request', 'the provider refused: it answered without success'],
+    ['{}', 'transient', 'the provider did not say whether it ended the subscription'],
+  ])('is not certain: %s', async (text, kind, message) => {
+    const error = await api.delete(answering(text).http, '17', NEVER).catch((reason: unknown) => reason)
     expect(error).toBeInstanceOf(ProviderError)
     expect(error).toMatchObject({ kind, message })
   })

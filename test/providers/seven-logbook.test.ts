@@ -236,6 +236,7 @@ describe('asking the logbook', () => {
       return { status: 200, headers: {}, text: JSON.stringify([row('1'), row('2', noReport)]) }
     },
     post: () => expect.fail('Expected no POST'),
+    delete: () => expect.fail('Expected no DELETE'),
     close: async () => {},
   }
   const headers = { 'X-Api-Key': 'sEcReT-api-key', Accept: 'application/json' }

@@ -271,6 +271,7 @@ describe('the status query', () => {
         return { status: 200, headers: {}, text }
       },
       post: () => expect.fail('Expected no POST'),
+      delete: () => expect.fail('Expected no DELETE'),
       close: async () => {},
     }
     const answer = await seven.lookups(account)[0]?.byIds?.ask(http, ['1', '2'], new AbortController().signal)

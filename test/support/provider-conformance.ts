@@ -427,7 +427,7 @@ function configOf(entry: Readonly<Record<string, unknown>>) {
 
 function answering(text: string): ProviderHttp {
   const answer = async () => ({ status: 200, headers: {}, text })
-  return { get: answer, post: answer, close: async () => {} }
+  return { get: answer, post: answer, delete: answer, close: async () => {} }
 }
 
 function errorOf(action: () => unknown): unknown {

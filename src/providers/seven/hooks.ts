@@ -1,5 +1,5 @@
 /**
- * seven.io's webhook subscriptions: listing them, and subscribing a URL to delivery receipts.
+ * seven.io's webhook subscriptions: listing them, subscribing a URL to delivery receipts, and ending a subscription.
  *
  * Source: https://docs.seven.io/en/rest-api/endpoints/hooks.
  */
@@ -21,6 +21,11 @@ export function sevenHooks(account: SevenAccount): HookApi {
       const { text } = await http.post('/hooks', sevenHeaders(account), subscription, signal)
       if (parseOutcome(text).success) return
       throw new ProviderError('transient', 'the provider did not say whether it subscribed the URL')
+    },
+    async delete(http, id, signal) {
+      const { text } = await http.delete('/hooks', sevenHeaders(account), { id: Number(id) }, signal)
+      if (parseOutcome(text).success) return
+      throw new ProviderError('transient', 'the provider did not say whether it ended the subscription')
     },
   }
 }
