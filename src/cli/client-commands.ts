@@ -10,7 +10,8 @@ const OUTSTANDING = 4
 const TRACK_HELP = `
 Without IDs the messages are read from --file or from standard input:
 
-  CSV     a header with messageId and any of sentAt, recipient, metadata (JSON), callbackUrl
+  CSV     a header with messageId and any of sentAt, recipient, metadata (JSON), callbackUrl; as spreadsheets save
+          it: with , ; or tab, in UTF-8, UTF-16 or Windows-1252
   NDJSON  one object a line, with the same names
 
 They are sent 1,000 at a time. Lines that cannot be tracked are named by their number on standard error, and the

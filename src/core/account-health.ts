@@ -24,7 +24,7 @@
 import type { ProviderErrorKind } from './errors.ts'
 
 /** `refused`: the credentials; `unreachable`: no connection; `failing`: anything else that is no good answer. */
-export type Trouble = 'refused' | 'unreachable' | 'failing'
+type Trouble = 'refused' | 'unreachable' | 'failing'
 
 /** All times are milliseconds since 1970, by the database's clock. */
 export interface AccountHealth {
