@@ -6,7 +6,7 @@ import { type Issue, LastwordError } from './core/errors.ts'
 import { nextPollAt, type PollingPolicy, windowEnd } from './core/polling.ts'
 import type { Db } from './db/client.ts'
 import { type NewMessage, trackMessages } from './db/messages.ts'
-import { cleanPhoneNumber, isNationalNumber } from './providers/phone-number.ts'
+import { type Country, cleanPhoneNumber, isNationalNumber, isNumberOf } from './providers/phone-number.ts'
 import type { Account, Provider } from './providers/provider.ts'
 import { providerOf } from './providers/registry.ts'
 import type { OrderedMessage, ReadOrder, Refused } from './tracking-order.ts'
@@ -50,11 +50,13 @@ export interface AccountRecord {
   provider: string
   polling: PollingPolicy
   isPolled: boolean
+  defaultCountry?: Country | undefined
 }
 
 export function recordOf(account: Account): AccountRecord {
-  const { name, provider, polling } = account
-  return { account: name, provider, polling, isPolled: providerOf(account).lookups(account).length > 0 }
+  const { name, provider, polling, defaultCountry } = account
+  const isPolled = providerOf(account).lookups(account).length > 0
+  return { account: name, provider, polling, isPolled, defaultCountry }
 }
 
 interface Scheduled {
@@ -104,17 +106,24 @@ export function resultOf({ partial }: ReadOrder, { messages, repeats, refused }:
 
 function problemsOf(
   provider: Provider,
-  { account, polling }: AccountRecord,
+  { account, polling, defaultCountry }: AccountRecord,
   { messageId, recipient, sentAt: given, callbackUrl }: OrderedMessage,
   { now, mayCallBack }: Moment,
 ): Issue[] {
   const issues: Issue[] = []
   const wrong = (path: string, message: string) => issues.push({ path, message })
   if (provider.normalizeMessageId(messageId) === undefined) wrong('messageId', `expected ${provider.messageIdRule}`)
-  if (provider.keyedByRecipient && recipient !== undefined && isNationalNumber(recipient)) {
+  const open = provider.keyedByRecipient && recipient !== undefined && isNationalNumber(recipient)
+  if (open && !defaultCountry) {
     wrong(
       'recipient',
       'expected a number with its country code, like +31612345678, found one that begins with a single 0',
+    )
+  }
+  if (open && defaultCountry && !isNumberOf(defaultCountry, recipient)) {
+    wrong(
+      'recipient',
+      `expected a number of ${defaultCountry}, the account's defaultCountry, or one with a country code`,
     )
   }
   const sentAt = given === undefined ? now : Date.parse(given)
@@ -130,7 +139,7 @@ function problemsOf(
 
 function schedule(
   provider: Provider,
-  { account, polling, isPolled }: AccountRecord,
+  { account, polling, isPolled, defaultCountry }: AccountRecord,
   message: OrderedMessage,
   { now, random }: Moment,
 ): NewMessage {
@@ -141,13 +150,14 @@ function schedule(
   return {
     account,
     messageId: provider.normalizeMessageId(message.messageId) ?? '',
-    recipientKey: provider.keyedByRecipient && recipient ? provider.normalizeRecipient(recipient) : '',
+    recipientKey: provider.keyedByRecipient && recipient ? provider.normalizeRecipient(recipient, defaultCountry) : '',
     recipient,
     sentAt: new Date(sentAt),
     windowEndsAt: new Date(windowEndsAt),
     nextPollAt: new Date(due),
     metadata: message.metadata,
     callbackUrl: message.callbackUrl,
+    mayBeginAnew: provider.idsMayRecur && message.sentAt !== undefined,
   }
 }
 

@@ -112,7 +112,8 @@ function notATransaction(): TypeError {
 async function findAccount(db: Db, account: string): Promise<AccountRecord> {
   // One text, because the app's client may rename columns and transform values.
   const rows: unknown = await db.execute(sql`
-    SELECT json_build_object('account', account, 'provider', provider, 'polling', polling, 'isPolled', is_polled)::text
+    SELECT json_build_object('account', account, 'provider', provider, 'polling', polling, 'isPolled', is_polled,
+      'defaultCountry', default_country)::text
     FROM ${schema.accountStates} WHERE account = ${account} AND provider IS NOT NULL`)
   if (!Array.isArray(rows)) throw notATransaction()
   const [row] = rows

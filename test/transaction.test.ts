@@ -23,7 +23,7 @@ import { createDatabase } from './support/services.ts'
 const ACCOUNTS = JSON.stringify([
   { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
   { name: 'silent', provider: 'seven', apiKey: 'seven-api-key', query: 'off', polling: { window: '2d' } },
-  { name: 'cm', provider: 'cm', productToken: 'product-token' },
+  { name: 'cm', provider: 'cm', productToken: 'product-token', defaultCountry: 'NL' },
 ])
 
 let api: Api
@@ -121,6 +121,45 @@ describe.each(CLIENTS)('track in a transaction of %s', (_name, begin) => {
         tracked: 0,
         alreadyTracked: 1,
       })
+    })
+  })
+})
+
+describe.each(CLIENTS)('a reference that is used again, in a transaction of %s', (_name, begin) => {
+  it('begins another life, with the receipts that came before', async () => {
+    const send = (sentAt: Date) => {
+      const messages = [{ messageId: 'R2', recipient: '06 12345678', sentAt }]
+      return begin(async (tx) => {
+        expect(await track(tx, { account: 'cm', messages })).toEqual({ tracked: 1, alreadyTracked: 0 })
+      })
+    }
+    const receipt = (code: number, at: Date) => {
+      const received = at.toLocaleString('sv-SE', { timeZone: 'Europe/Amsterdam' }).replace(' ', 'T')
+      const msg = { received, to: '0031612345678', reference: 'R2', status: { code } }
+      return api.post('/webhooks/cm', { messages: { msg } })
+    }
+    await send(minutesAgo(60))
+    await receipt(2, minutesAgo(59))
+    await receipt(3, minutesAgo(9))
+    await send(minutesAgo(10))
+    expect((await api.get('/v1/messages/cm/R2?recipient=0612345678')).body).toMatchObject({
+      recipient: '06 12345678',
+      status: 'failed',
+      final: true,
+      nextPollAt: null,
+      reports: [
+        { status: 'delivered', earlierLife: true },
+        { status: 'failed', outcome: 'applied' },
+      ],
+    })
+  })
+
+  it('is refused for a number that the country does not have', async () => {
+    const messages = [{ messageId: 'R3', recipient: '0123' }]
+    await begin(async (tx) => {
+      await expect(track(tx, { account: 'cm', messages })).rejects.toThrow(
+        /a number of NL, the account's defaultCountry/,
+      )
     })
   })
 })

@@ -54,6 +54,7 @@ interface AccountRecord {
   provider: string
   polling: PollingPolicy
   isPolled: boolean
+  defaultCountry?: string | undefined
   /** A digest of the credentials and of where they are used. */
   credentials: string
 }
@@ -65,21 +66,22 @@ interface AccountRecord {
 export async function recordAccounts(db: Db, accounts: readonly AccountRecord[]): Promise<void> {
   const column = (type: string, pick: (record: AccountRecord) => unknown) => arrayColumn(accounts, type, pick)
   await db.execute(sql`
-    INSERT INTO ${accountStates} AS s (account, provider, polling, is_polled, credentials)
+    INSERT INTO ${accountStates} AS s (account, provider, polling, is_polled, default_country, credentials)
     SELECT * FROM unnest(
       ${column('text', ({ account }) => account)},
       ${column('text', ({ provider }) => provider)},
       ${column('jsonb', ({ polling }) => JSON.stringify(polling))},
       ${column('boolean', ({ isPolled }) => isPolled)},
+      ${column('text', ({ defaultCountry }) => defaultCountry)},
       ${column('text', ({ credentials }) => credentials)}
-    ) AS n (account, provider, polling, is_polled, credentials)
+    ) AS n (account, provider, polling, is_polled, default_country, credentials)
     ORDER BY account
     ON CONFLICT (account) DO UPDATE SET
       provider = excluded.provider, polling = excluded.polling, is_polled = excluded.is_polled,
-      credentials = excluded.credentials,
+      default_country = excluded.default_country, credentials = excluded.credentials,
       health = CASE WHEN s.credentials <> excluded.credentials THEN '{}' ELSE s.health END
-    WHERE (s.provider, s.polling, s.is_polled, s.credentials)
-      IS DISTINCT FROM (excluded.provider, excluded.polling, excluded.is_polled, excluded.credentials)`)
+    WHERE (s.provider, s.polling, s.is_polled, s.default_country, s.credentials) IS DISTINCT FROM (
+      excluded.provider, excluded.polling, excluded.is_polled, excluded.default_country, excluded.credentials)`)
 }
 
 export interface Nonce {

@@ -2,6 +2,7 @@
 import { and, desc, eq, isNotNull, lt, sql } from 'drizzle-orm'
 import type { Status } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces } from './client.ts'
+import { beginLives } from './lives.ts'
 import { findRecipients, type MessageKey, withBoundRecipients } from './recipients.ts'
 import { messages, statusReports } from './schema.ts'
 
@@ -16,11 +17,13 @@ export interface NewMessage extends MessageKey {
   nextPollAt: Date
   metadata: unknown
   callbackUrl?: string | undefined
+  /** The ID may have been used before, by a message that has ended: then another life begins. */
+  mayBeginAnew?: boolean | undefined
 }
 
 /**
- * Tracks messages, all or none, and returns how many were not tracked before. A message that reports told of already
- * keeps its status; a final one is not scheduled.
+ * Tracks messages, all or none, and returns how many were not tracked before, or are sent again. A message that reports
+ * told of already keeps its status; a final one is not scheduled.
  */
 export async function trackMessages(db: Db, tracked: readonly NewMessage[], keyedByRecipient = false): Promise<number> {
   if (!keyedByRecipient) return retryLostRaces(() => insertMessages(db, tracked))
@@ -44,7 +47,8 @@ function insertWithRecipients(db: Db, tracked: readonly NewMessage[]): Promise<n
       const known = recipients.get(`${message.account} ${message.messageId}`)
       return message.recipientKey === '' && known !== undefined ? { ...message, recipientKey: known } : message
     })
-    return insertMessages(transaction, resolved)
+    const inserted = await insertMessages(transaction, resolved)
+    return inserted < resolved.length ? inserted + (await beginLives(transaction, resolved)) : inserted
   })
 }
 

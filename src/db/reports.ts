@@ -43,44 +43,50 @@ interface ResultRow {
 
 /**
  * Writes reports, and what a poll learned about the schedule, and returns what each report did, in their order. With
- * `keepUntracked: false` reports of messages nobody knows are passed over. When it resolves, everything is committed (or
+ * `keepUntracked: false` reports of messages nobody knows are passed over, with `areRecorded` they are only applied: they
+ * stand in the table already. When it resolves, everything is committed (or
  * part of the caller's transaction); when it rejects, nothing is.
  */
 export async function applyReports(
   db: Db,
   given: readonly StatusReport[],
   polled: readonly PolledMessage[] = [],
-  { keepUntracked = true } = {},
+  { keepUntracked = true, areRecorded = false } = {},
 ): Promise<AppliedReport[]> {
-  const reports = await dateByArrival(db, given, new Date())
+  const reports = areRecorded ? given : await dateByArrival(db, given, new Date())
   const rounds = cutRounds(reports, polled)
   const incoming = rounds.flat()
   const write = async (on: Db) => {
     const applied = new Map<StatusReport, AppliedReport>()
-    for (const round of rounds) await applyRound(on, round, applied, keepUntracked)
+    for (const round of rounds) await applyRound(on, round, applied, { keepUntracked, areRecorded })
     return reports.flatMap((report) => applied.get(report) ?? [])
   }
   if (incoming.some(({ recipientKey }) => recipientKey !== '')) return withBoundRecipients(db, incoming, write)
   return retryLostRaces(() => (rounds.length > 1 ? db.transaction(write) : write(db)))
 }
 
+interface Kept {
+  keepUntracked: boolean
+  areRecorded: boolean
+}
+
 async function applyRound(
   db: Db,
   round: readonly Incoming[],
   applied: Map<StatusReport, AppliedReport>,
-  keepUntracked: boolean,
+  kept: Kept,
 ): Promise<void> {
   let left = round
   // A row that another transaction created in the meantime is seen by the next attempt.
   while (left.length > 0) {
-    const rows = await executePrepared<ResultRow>(db, statementFor(left, keepUntracked))
+    const rows = await executePrepared<ResultRow>(db, statementFor(left, kept))
     const seen = new Set<number>()
     for (const row of rows) {
       seen.add(row.ordinal)
       const report = left[row.ordinal]?.report
       if (report) applied.set(report, toApplied(report, row))
     }
-    left = keepUntracked ? left.filter(({ report }, ordinal) => report && !seen.has(ordinal)) : []
+    left = kept.keepUntracked ? left.filter(({ report }, ordinal) => report && !seen.has(ordinal)) : []
   }
 }
 
@@ -126,7 +132,7 @@ function cutRounds(reports: readonly StatusReport[], polled: readonly PolledMess
   return rounds.map((round) => [...round.values()])
 }
 
-function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQL {
+function statementFor(incoming: readonly Incoming[], { keepUntracked, areRecorded }: Kept): SQL {
   const column = (type: string, pick: (row: Incoming, ordinal: number) => unknown) => arrayColumn(incoming, type, pick)
   const columns = sql.join(
     [
@@ -156,6 +162,7 @@ function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQ
       )
     ), matched AS (
       SELECT i.*, m.id, m.tracked_at, m.claim = i.claim AS held,
+        m.life_since IS NULL OR i.occurred_at >= m.life_since AS counts,
         m.status AS old_status, m.status_at AS old_status_at, m.final AS old_final, m.status_rank AS old_rank,
         m.read_at AS old_read_at, m.settled_by AS old_settled_by
       FROM incoming i
@@ -163,8 +170,8 @@ function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQ
       ORDER BY m.id
       FOR UPDATE OF m
     ), merged AS (
-      SELECT *, rank > old_rank IS TRUE AS newer,
-        greatest(old_read_at, CASE WHEN status = 'read' THEN occurred_at END) AS new_read_at
+      SELECT *, (counts AND rank > old_rank) IS TRUE AS newer,
+        greatest(old_read_at, CASE WHEN counts AND status = 'read' THEN occurred_at END) AS new_read_at
       FROM matched
     ), named AS (
       SELECT *,
@@ -177,7 +184,7 @@ function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQ
       FROM merged
     ), settled AS (
       SELECT *,
-        coalesce(final, false) OR old_final AS new_final,
+        (counts AND final) IS TRUE OR old_final AS new_final,
         new_status IS DISTINCT FROM old_status AS changed
       FROM named
     ), updated AS (
@@ -217,7 +224,7 @@ function statementFor(incoming: readonly Incoming[], keepUntracked: boolean): SQ
       INSERT INTO ${statusReports} (message, status, raw_status, source, occurred_at, error, details)
       SELECT w.id, w.status, w.raw_status, w.source, w.occurred_at, w.error, w.details
       FROM written w
-      WHERE w.status IS NOT NULL
+      WHERE w.status IS NOT NULL AND NOT ${areRecorded}
         -- A poll that repeats what a poll has said is no news, and most polls do. The limit makes Postgres look by the
         -- index, whatever it takes the size of the table for.
         AND (w.source <> 'poll' OR (

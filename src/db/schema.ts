@@ -58,6 +58,8 @@ export const messages = lastword.table(
     /** The rank of the latest news (core/settle.ts), and when the message was read: the two maxima of the law of order. */
     statusRank: bigint('status_rank', { mode: 'number' }).notNull().default(-1),
     readAt: instant('read_at'),
+    /** Since when reports count, where the message was sent again under the same ID (core/lives.ts). */
+    lifeSince: instant('life_since'),
     /** Who brought the status that stands. */
     settledBy: sourceEnum('settled_by'),
     polls: integer('polls').notNull().default(0),
@@ -104,6 +106,7 @@ export const accountStates = lastword.table('account_states', {
   provider: text('provider'),
   polling: jsonb('polling').$type<PollingPolicy>(),
   isPolled: boolean('is_polled').notNull().default(false),
+  defaultCountry: text('default_country'),
 })
 
 export const changes = lastword.table('changes', {

@@ -89,6 +89,10 @@ export const reportSchema = z.object({
   outcome: z
     .enum(OUTCOMES)
     .describe('What the report did: set the status, came too late, said it again, or denied a final status.'),
+  earlierLife: z
+    .literal(true)
+    .optional()
+    .describe('The message was sent again since, under the same ID: the report counts no more.'),
   error: z
     .object({
       code: z.string().optional().describe('The provider’s code of the error.'),

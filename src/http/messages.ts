@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { endPause } from '../core/account-health.ts'
 import { LastwordError } from '../core/errors.ts'
-import { outcomesOf } from '../core/settle.ts'
+import { outcomesOfLives } from '../core/lives.ts'
 import { STATUSES } from '../core/status.ts'
 import { findHealth, moveHealth } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
@@ -69,7 +69,7 @@ export function registerMessageRoutes(
 
   server.get('/v1/messages/:account/:messageId', async (request) => {
     const row = await findOne(request)
-    return { ...toMessage(row), reports: toReports(await findReports(db, row.id)) }
+    return { ...toMessage(row), reports: toReports(await findReports(db, row.id), row.lifeSince) }
   })
 
   server.post('/v1/messages/:account/:messageId/poll', async (request, reply) => {
@@ -109,7 +109,9 @@ export function registerMessageRoutes(
     const provider = configured && providerOf(configured)
     const id = provider?.normalizeMessageId(messageId) ?? messageId
     const key =
-      recipient === undefined || !provider?.keyedByRecipient ? undefined : provider.normalizeRecipient(recipient)
+      recipient === undefined || !provider?.keyedByRecipient
+        ? undefined
+        : provider.normalizeRecipient(recipient, configured?.defaultCountry)
     const [row, ...others] = await findMessages(db, account, id, key)
     if (!row) throw new LastwordError('NOT_FOUND', 'No such message is tracked; check the account and the message ID.')
     if (others.length === 0) return row
@@ -151,15 +153,16 @@ function toMessage(row: MessageRow) {
   }
 }
 
-function toReports(rows: readonly ReportRow[]) {
-  const outcomes = outcomesOf(rows)
+function toReports(rows: readonly ReportRow[], lifeSince: Date | null) {
+  const outcomes = outcomesOfLives(rows, lifeSince)
   return rows.map((row, index) => ({
     status: row.status,
     rawStatus: row.rawStatus,
     source: row.source,
     occurredAt: row.occurredAt,
     receivedAt: row.receivedAt,
-    outcome: outcomes[index],
+    outcome: outcomes[index]?.outcome,
+    ...(outcomes[index]?.isEarlier ? { earlierLife: true } : {}),
     error: row.error,
     ...(row.details ? { details: row.details } : {}),
   }))

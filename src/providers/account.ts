@@ -1,6 +1,7 @@
 /** The fields every account has, and what they default to. Providers extend this schema with their credentials. */
 import { z } from 'zod'
 import { parseDuration } from '../core/duration.ts'
+import { isCountry } from './phone-number.ts'
 
 /** A duration such as `30s`, read as milliseconds, above zero. */
 export const durationSchema = z.string().transform((text, context) => {
@@ -54,6 +55,9 @@ function secretsSchema(pattern: RegExp, expectation: string) {
 }
 
 export const signingKeySchema = secretsSchema(PRINTABLE, PRINTABLE_RULE)
+
+/** The country of numbers without a country code, for providers whose messages are keyed by their recipient. */
+export const countrySchema = z.string().refine(isCountry, 'expected two letters of ISO 3166, as in "NL"')
 
 export const commonAccountFields = {
   name: accountNameSchema,

@@ -2,7 +2,14 @@
  * Phone numbers as people and address books write them. Which digits make a number, and which a country code, is known
  * to a library.
  */
-import { parsePhoneNumberFromString } from 'libphonenumber-js/min'
+import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min'
+
+/** Two letters of ISO 3166, as in NL. */
+export type Country = CountryCode
+
+export function isCountry(text: string): text is Country {
+  return isSupportedCountry(text)
+}
 
 /**
  * A number without what only surrounds it: invisible characters, `tel:`, parameters after a semicolon. Full-width digits
@@ -27,10 +34,23 @@ export function isNationalNumber(number: string): boolean {
 
 /**
  * The digits of an international number, without the `+` or `00` before the country code, and without the zero that some
- * write between the two: `+31 (0)6 12345678`, `0031612345678` and `31612345678` are the same.
+ * write between the two: `+31 (0)6 12345678`, `0031612345678` and `31612345678` are the same; with the country NL so is
+ * `0612345678`.
  */
-export function normalizePhoneNumber(number: string): string {
-  const digits = cleanPhoneNumber(number).replace(/\D/g, '').replace(/^0+/, '')
-  const known = digits === '' ? undefined : parsePhoneNumberFromString(`+${digits}`)
-  return known?.isValid() ? known.number.slice(1) : digits
+export function normalizePhoneNumber(number: string, country?: Country): string {
+  const clean = cleanPhoneNumber(number)
+  const digits = clean.replace(/\D/g, '').replace(/^0+/, '')
+  const known = isNationalNumber(number) ? undefined : validNumber(`+${digits}`)
+  return known ?? (country && validNumber(clean, country)) ?? digits
+}
+
+/** True for a number of this country, with its country code or without. */
+export function isNumberOf(country: Country, number: string): boolean {
+  return validNumber(cleanPhoneNumber(number), country) !== undefined
+}
+
+/** The digits of a number that the library knows. */
+function validNumber(number: string, country?: Country): string | undefined {
+  const known = parsePhoneNumberFromString(number, country)
+  return known?.isValid() ? known.number.slice(1) : undefined
 }

@@ -11,6 +11,7 @@ import type { Issue } from '../core/errors.ts'
 import type { PollingPolicy } from '../core/polling.ts'
 import type { StatusReport } from '../core/status.ts'
 import type { ProviderHttp } from './http.ts'
+import type { Country } from './phone-number.ts'
 
 /** One configured set of credentials at a provider, with its defaults filled in. */
 export interface Account {
@@ -28,6 +29,8 @@ export interface Account {
   webhookToken?: readonly string[] | undefined
   /** The keys of which webhooks are signed with one. */
   signingKey?: readonly string[] | undefined
+  /** The country of numbers that are written without a country code. */
+  defaultCountry?: Country | undefined
   /** Where changes are sent (a message may name another URL), and what their signatures are made with, one for each secret. */
   callback?: { url?: string | undefined; secret: readonly string[]; events: 'all' | 'final' } | undefined
   /** The BullMQ queue that receives one job for each change. */
@@ -148,12 +151,14 @@ export interface Provider<A extends Account = Account> {
   accountSchema: z.ZodType<A>
   /** True where one message ID can cover several recipients, so that the recipient belongs to the key. */
   keyedByRecipient: boolean
+  /** True where message IDs are the sender's own references, which may be used again. */
+  idsMayRecur: boolean
   /** What a message ID looks like, for error messages. */
   messageIdRule: string
   /** The one normal form in which IDs are stored and compared, or undefined for what cannot be an ID. */
   normalizeMessageId(messageId: string): string | undefined
-  /** The one normal form of a phone number: `0031…`, `+31…` and `31…` are the same. */
-  normalizeRecipient(recipient: string): string
+  /** The one normal form of a phone number: `0031…`, `+31…`, `31…` and, within `country`, `06…` are the same. */
+  normalizeRecipient(recipient: string, country?: Country): string
   /** How this account is asked, in order: the next is used once the provider says that the one before is gone. */
   lookups(account: A): readonly StatusLookup[]
   /** How webhook subscriptions are managed, where the provider has an interface for that. */

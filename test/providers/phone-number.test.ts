@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { cleanPhoneNumber, isNationalNumber, normalizePhoneNumber } from '../../src/providers/phone-number.ts'
+import {
+  cleanPhoneNumber,
+  isNationalNumber,
+  isNumberOf,
+  normalizePhoneNumber,
+} from '../../src/providers/phone-number.ts'
 
 describe('a phone number', () => {
   it.each([
@@ -30,6 +35,28 @@ describe('a phone number', () => {
     },
   )
 
+  it.each(['0612345678', '612345678', '06 12 34 56 78', '+31612345678', '0031612345678', '31612345678'])(
+    'written %j is one of the Netherlands',
+    (number) => {
+      expect(normalizePhoneNumber(number, 'NL')).toBe('31612345678')
+      expect(isNumberOf('NL', number)).toBe(true)
+    },
+  )
+
+  it.each([
+    ['+49 170 1234567', 'NL', '491701234567'],
+    ['(202) 555-0123', 'US', '12025550123'],
+    ['2025550123', 'US', '12025550123'],
+    ['06 698 12345', 'IT', '390669812345'],
+  ] as const)('written %j in an account of %s is %s', (number, country, normal) => {
+    expect(normalizePhoneNumber(number, country)).toBe(normal)
+  })
+
+  it('without a country code that no number of the country has is none of it', () => {
+    expect([isNumberOf('NL', '0123'), isNumberOf('NL', '')]).toEqual([false, false])
+    expect(normalizePhoneNumber('0123', 'NL')).toBe('123')
+  })
+
   it('of a range that the library does not know keeps its digits', () => {
     expect(normalizePhoneNumber('+1 (555) 0100')).toBe('15550100')
     expect(normalizePhoneNumber('+39 06 698')).toBe('3906698')
@@ -44,6 +71,8 @@ describe('a phone number', () => {
         expect(normal).toMatch(/^\d*$/)
         expect(normalizePhoneNumber(normal)).toBe(normal)
         expect(normalizePhoneNumber(cleanPhoneNumber(number))).toBe(normal)
+        const dutch = normalizePhoneNumber(number, 'NL')
+        expect(normalizePhoneNumber(dutch, 'NL')).toBe(dutch)
       }),
       { numRuns: 2000 },
     )

@@ -108,6 +108,7 @@ export const pollsAndForgets: Provider<ForgetfulAccount> = {
   name: 'polls-and-forgets',
   accountSchema,
   keyedByRecipient: false,
+  idsMayRecur: false,
   messageIdRule: '"m-" and 1 to 20 digits',
   normalizeMessageId: normalizeId,
   normalizeRecipient: normalizePhoneNumber,

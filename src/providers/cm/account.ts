@@ -1,6 +1,6 @@
 /** What the parts of CM.com's module share: the account, the key of a message, the time zone. */
 import { z } from 'zod'
-import { commonAccountFields, credentialSchema, durationSchema } from '../account.ts'
+import { commonAccountFields, countrySchema, credentialSchema, durationSchema } from '../account.ts'
 import type { Account } from '../provider.ts'
 
 export interface CmAccount extends Account {
@@ -33,6 +33,7 @@ export const cmAccountSchema = z
     pageSize: z.int().min(1).max(10_000).default(1000),
     maxWindow: durationSchema.default(24 * 3_600_000),
     clockSlack: durationSchema.default(5 * 60_000),
+    defaultCountry: countrySchema.optional(),
   })
   .transform(
     ({ timeout, maxWindow, clockSlack, ...account }): CmAccount => ({

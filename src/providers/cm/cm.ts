@@ -19,6 +19,7 @@ export const cm: Provider<CmAccount> = {
   name: 'cm',
   accountSchema: cmAccountSchema,
   keyedByRecipient: true,
+  idsMayRecur: true,
   messageIdRule: CM_REFERENCE_RULE,
   normalizeMessageId: normalizeReference,
   normalizeRecipient: normalizePhoneNumber,

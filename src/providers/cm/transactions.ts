@@ -190,7 +190,7 @@ function readRow(account: CmAccount, page: Page, row: z.infer<typeof rowSchema>)
   if (messageId === undefined || row.status === '') return undefined
   const mapped = Object.hasOwn(STATUSES, row.status) ? STATUSES[row.status] : undefined
   const status = mapped ?? 'accepted'
-  const recipient = normalizePhoneNumber(row.recipient)
+  const recipient = normalizePhoneNumber(row.recipient, account.defaultCountry)
   const isFailure = !mapped || (isFinal(status) && status !== 'delivered')
   const error = {
     ...(row.standarderror ? { code: row.standarderror } : {}),

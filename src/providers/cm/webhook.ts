@@ -118,7 +118,7 @@ function readMessage(
     return
   }
   const mapped = readStatus(rawStatus)
-  const number = normalizePhoneNumber(textOf(recipient?.value))
+  const number = normalizePhoneNumber(textOf(recipient?.value), account.defaultCountry)
   const occurredAt = readTime(textOf(time?.value), receivedAt)
   // On a message that arrived, "Delivered" is not an error: its texts are details.
   const error = isFailure(mapped) ? errorOf(texts) : undefined

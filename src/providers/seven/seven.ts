@@ -26,6 +26,7 @@ export const seven: Provider<SevenAccount> = {
   name: 'seven',
   accountSchema: sevenAccountSchema,
   keyedByRecipient: false,
+  idsMayRecur: false,
   messageIdRule: '1 to 64 letters, digits, dots, hyphens and underscores, as in "77232007287"',
   normalizeMessageId(messageId) {
     const id = messageId.trim()

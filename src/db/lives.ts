@@ -1,0 +1,104 @@
+/** Messages that are sent again under the same ID: a second life begins when they are tracked again (core/lives.ts). */
+import { sql } from 'drizzle-orm'
+import { nextLife } from '../core/lives.ts'
+import type { Source, Status, StatusReport } from '../core/status.ts'
+import { arrayColumn, type Db, instantOf, jsonText } from './client.ts'
+import type { NewMessage } from './messages.ts'
+import { applyReports } from './reports.ts'
+import { messages, statusReports } from './schema.ts'
+
+/** A message that had its final status before it was tracked again. Times are milliseconds since 1970. */
+interface Ended {
+  ordinal: number
+  id: number
+  sentAt: number
+  lifeSince: number | null
+  reports: { status: Status; source: Source; occurredAt: number }[] | null
+}
+
+/**
+ * Begins another life for each of these messages that has ended and is sent again; returns how many that were. Reports
+ * that came before the app tracked the message again count at once. Within a transaction.
+ */
+export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promise<number> {
+  const mayBegin = tracked.filter(({ mayBeginAnew }) => mayBeginAnew)
+  if (mayBegin.length === 0) return 0
+  const ended = await findEnded(db, mayBegin)
+  const begun = ended.flatMap((row) => {
+    const message = mayBegin[row.ordinal]
+    const reports = (row.reports ?? []).map((report) => ({ ...report, occurredAt: new Date(report.occurredAt) }))
+    const lifeSince = row.lifeSince === null ? undefined : new Date(row.lifeSince)
+    const life = message && nextLife({ sentAt: new Date(row.sentAt), lifeSince, reports }, message.sentAt)
+    return message && life ? [{ id: row.id, message, life }] : []
+  })
+  if (begun.length === 0) return 0
+  await reset(db, begun)
+  const known = begun.flatMap(({ message, life }) =>
+    life.reports.map(
+      ({ status, source, occurredAt }): StatusReport => ({
+        account: message.account,
+        messageId: message.messageId,
+        recipient: message.recipientKey,
+        status,
+        rawStatus: status,
+        source,
+        occurredAt,
+      }),
+    ),
+  )
+  await applyReports(db, known, [], { keepUntracked: false, areRecorded: true })
+  return begun.length
+}
+
+async function findEnded(db: Db, tracked: readonly NewMessage[]): Promise<Ended[]> {
+  const column = (type: string, pick: (message: NewMessage, ordinal: number) => unknown) =>
+    arrayColumn(tracked, type, pick)
+  // One text, because the client of a sending app may rename columns and transform values.
+  const rows = await db.execute(sql`
+    WITH ended AS (
+      SELECT n.ordinal, m.id, m.sent_at, m.life_since
+      FROM unnest(
+        ${column('int', (_message, ordinal) => ordinal)}, ${column('text', ({ account }) => account)},
+        ${column('text', ({ messageId }) => messageId)}, ${column('text', ({ recipientKey }) => recipientKey)},
+        ${column('float8', ({ sentAt }) => sentAt.getTime())}
+      ) AS n (ordinal, account, message_id, recipient_key, sent_ms)
+      JOIN ${messages} m USING (account, message_id, recipient_key)
+      WHERE m.final AND m.tracked_at IS NOT NULL AND m.sent_at < ${instantOf('n.sent_ms')}
+      ORDER BY m.id
+      FOR UPDATE OF m
+    )
+    SELECT coalesce(json_agg(json_build_object(
+      'ordinal', ordinal, 'id', id, 'sentAt', ${msOf('sent_at')}, 'lifeSince', ${msOf('life_since')},
+      'reports', (
+        SELECT json_agg(json_build_object('status', status, 'source', source, 'occurredAt', ${msOf('occurred_at')}))
+        FROM ${statusReports} r WHERE r.message = ended.id
+      )
+    )), '[]')::text FROM ended`)
+  return JSON.parse(String(Object.values(rows[0] ?? {})[0]))
+}
+
+function msOf(column: string) {
+  return sql.raw(`extract(epoch FROM ${column}) * 1000`)
+}
+
+/** Back to the beginning, without a status: the reports that count are applied afterwards. */
+async function reset(db: Db, begun: readonly { id: number; message: NewMessage; life: { since: Date } }[]) {
+  const column = (type: string, pick: (message: NewMessage) => unknown) =>
+    arrayColumn(begun, type, ({ message }) => pick(message))
+  await db.execute(sql`
+    UPDATE ${messages} m SET
+      status = NULL, final = false, status_at = NULL, status_rank = -1, read_at = NULL, settled_by = NULL,
+      polls = 0, claim = NULL, query_error = NULL,
+      life_since = ${instantOf('n.since_ms')}, sent_at = ${instantOf('n.sent_ms')},
+      window_ends_at = ${instantOf('n.window_ms')}, next_poll_at = ${instantOf('n.next_poll_ms')},
+      recipient = n.recipient, metadata = n.metadata, callback_url = n.callback_url
+    FROM unnest(
+      ${arrayColumn(begun, 'bigint', ({ id }) => id)}, ${arrayColumn(begun, 'float8', ({ life }) => life.since.getTime())},
+      ${column('float8', ({ sentAt }) => sentAt.getTime())},
+      ${column('float8', ({ windowEndsAt }) => windowEndsAt.getTime())},
+      ${column('float8', ({ nextPollAt }) => nextPollAt.getTime())},
+      ${column('text', ({ recipient }) => recipient)},
+      ${column('jsonb', ({ metadata }) => jsonText(metadata))}, ${column('text', ({ callbackUrl }) => callbackUrl)}
+    ) AS n (id, since_ms, sent_ms, window_ms, next_poll_ms, recipient, metadata, callback_url)
+    WHERE m.id = n.id`)
+}
