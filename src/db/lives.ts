@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm'
 import { nextLife } from '../core/lives.ts'
 import type { Source, Status, StatusReport } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText } from './client.ts'
-import type { NewMessage } from './messages.ts'
+import type { NewMessage } from './new-message.ts'
 import { applyReports } from './reports.ts'
 import { messages, statusReports } from './schema.ts'
 

@@ -3,23 +3,12 @@ import { and, desc, eq, isNotNull, lt, sql } from 'drizzle-orm'
 import type { Status } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces } from './client.ts'
 import { beginLives } from './lives.ts'
-import { findRecipients, type MessageKey, withBoundRecipients } from './recipients.ts'
+import type { NewMessage } from './new-message.ts'
+import { findRecipients, withBoundRecipients } from './recipients.ts'
 import { messages, statusReports } from './schema.ts'
 
 export type MessageRow = typeof messages.$inferSelect
 export type ReportRow = typeof statusReports.$inferSelect
-
-/** A message the app hands over, in normal form, with its place in the schedule. */
-export interface NewMessage extends MessageKey {
-  recipient: string | null
-  sentAt: Date
-  windowEndsAt: Date
-  nextPollAt: Date
-  metadata: unknown
-  callbackUrl?: string | undefined
-  /** The ID may have been used before, by a message that has ended: then another life begins. */
-  mayBeginAnew?: boolean | undefined
-}
 
 /**
  * Tracks messages, all or none, and returns how many were not tracked before, or are sent again. A message that reports

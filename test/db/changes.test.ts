@@ -13,7 +13,8 @@ import {
   readChanges,
 } from '../../src/db/changes.ts'
 import { type Database, type Db, openDatabase } from '../../src/db/client.ts'
-import { type NewMessage, trackMessages } from '../../src/db/messages.ts'
+import { trackMessages } from '../../src/db/messages.ts'
+import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { openTables, type Tables } from '../support/api.ts'
 import { openProxy } from '../support/proxy.ts'

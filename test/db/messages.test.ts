@@ -2,14 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { eq, isNull, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Db } from '../../src/db/client.ts'
-import {
-  deleteUntracked,
-  findMessages,
-  findReports,
-  listMessages,
-  type NewMessage,
-  trackMessages,
-} from '../../src/db/messages.ts'
+import { deleteUntracked, findMessages, findReports, listMessages, trackMessages } from '../../src/db/messages.ts'
+import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import {
   type ClaimedBatch,

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
-import { listMessages, type NewMessage, trackMessages } from '../../src/db/messages.ts'
+import { listMessages, trackMessages } from '../../src/db/messages.ts'
+import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { messages } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'

@@ -1,0 +1,13 @@
+import type { MessageKey } from './recipients.ts'
+
+/** A message the app hands over, in normal form, with its place in the schedule. */
+export interface NewMessage extends MessageKey {
+  recipient: string | null
+  sentAt: Date
+  windowEndsAt: Date
+  nextPollAt: Date
+  metadata: unknown
+  callbackUrl?: string | undefined
+  /** The ID may have been used before, by a message that has ended: then another life begins. */
+  mayBeginAnew?: boolean | undefined
+}
