@@ -16,7 +16,7 @@
  *                                                  └─ gone again ── the next look-up; the first is tried once a day
  *
  * Refused requests: those whose content the provider blames. A message is at fault only if others were answered since
- * it was first refused (`mayBlame`). Where the provider refuses one batch after the other it is the account's trouble;
+ * it was first refused (`mayBlame`); until then it is a suspect. Where the provider refuses one batch after the other it is the account's trouble;
  * when a probe then shows that it was the messages' fault, more refusals are allowed before the next time.
  *
  * New credentials forget all of it; a person who asks now ends any pause (`endPause`).
@@ -43,6 +43,13 @@ export interface AccountHealth {
   pausedUntil?: number | undefined
   /** How many requests in a row may be refused before it counts as trouble. */
   refusalsAllowed?: number | undefined
+  /** Messages that were refused alone, and when first: the latest of them. */
+  suspects?: Suspect[] | undefined
+}
+
+interface Suspect {
+  messageId: string
+  since: number
 }
 
 interface BadAnswers {
@@ -64,6 +71,8 @@ export interface Outcome {
   retryAfterMs?: number | undefined
   /** The job was the one that tries whether things are better. */
   isProbe?: boolean | undefined
+  /** The message, where it was asked about alone. */
+  messageId?: string | undefined
   /** The job asked the first look-up, once a day, while another is in use. */
   isTrial?: boolean | undefined
   /** The request was a batch as it was cut, not a part of a refused one. */
@@ -83,6 +92,7 @@ export interface Step {
 
 const TROUBLE_AFTER = { badAnswers: 3, ms: 60_000 }
 const REFUSALS_ALLOWED = { atFirst: 5, factor: 4, most: 320 }
+const MOST_SUSPECTS = 50
 const SECOND_LOOK_AFTER_MS = 10_000
 const FIRST_LOOKUP_TRIED_EVERY_MS = 24 * 3_600_000
 const PATIENCE_WITHOUT_RETRY_AFTER_MS = 10_000
@@ -109,9 +119,17 @@ export function isTrialDue({ lookup, firstTriedAt = 0 }: AccountHealth, first: s
   return lookup !== undefined && lookup !== first && now - firstTriedAt >= FIRST_LOOKUP_TRIED_EVERY_MS
 }
 
-/** True when a message that is refused alone is at fault itself: others were answered since `refusedAt`. */
-export function mayBlame({ lastGoodAt = 0 }: AccountHealth, refusedAt: number): boolean {
-  return lastGoodAt >= refusedAt
+/**
+ * True when a message that is refused alone is at fault itself: others were answered since it was first refused, alone or
+ * (`refusedAt`) as a part of a batch.
+ */
+export function mayBlame(
+  { lastGoodAt = 0, suspects = [] }: AccountHealth,
+  messageId: string,
+  refusedAt = Infinity,
+): boolean {
+  const since = suspects.find((suspect) => suspect.messageId === messageId)?.since ?? Infinity
+  return lastGoodAt >= Math.min(since, refusedAt)
 }
 
 /** A person asks now: nobody waits any longer, and further pauses begin short again. */
@@ -134,13 +152,14 @@ function unchanged(health: AccountHealth): Step {
 }
 
 function afterAnswer(health: AccountHealth, outcome: Outcome, now: number): Step {
-  const { lookup, firstTriedAt, trouble, pausedUntil } = health
+  const { lookup, firstTriedAt, trouble, pausedUntil, suspects } = health
   return {
     health: {
       lookup,
       firstTriedAt,
       lastGoodAt: now,
       refusalsAllowed: refusalsAllowedAfter(health, outcome),
+      suspects: suspects?.filter(({ messageId }) => messageId !== outcome.messageId),
       // The pause of a trouble ends with it; the one that the provider has asked for does not.
       pausedUntil: !trouble && isPaused(health, now) ? pausedUntil : undefined,
     },
@@ -193,9 +212,23 @@ function afterBad(health: AccountHealth, outcome: Outcome, now: number): Step {
   return { ...step, health: pauseFor(step.health, wait, now) }
 }
 
-function noteBad(health: AccountHealth, { result, reason }: Outcome, now: number): AccountHealth & { bad: BadAnswers } {
+function noteBad(
+  health: AccountHealth,
+  { result, reason, messageId }: Outcome,
+  now: number,
+): AccountHealth & { bad: BadAnswers } {
   const { since, count, refusals } = health.bad ?? { since: now, count: 0, refusals: 0 }
-  return { ...health, bad: { since, count: count + 1, refusals: refusals + (result === 'request' ? 1 : 0), reason } }
+  const isRefusal = result === 'request'
+  return {
+    ...health,
+    bad: { since, count: count + 1, refusals: refusals + (isRefusal ? 1 : 0), reason },
+    suspects: isRefusal && messageId !== undefined ? suspect(health.suspects, messageId, now) : health.suspects,
+  }
+}
+
+function suspect(suspects: Suspect[] = [], messageId: string, now: number): Suspect[] {
+  if (suspects.some((known) => known.messageId === messageId)) return suspects
+  return [...suspects.slice(1 - MOST_SUSPECTS), { messageId, since: now }]
 }
 
 /** The trouble that an account is in after a bad answer, or none yet. */

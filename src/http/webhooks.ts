@@ -57,7 +57,7 @@ export function registerWebhookRoutes(server: FastifyInstance, options: WebhookR
       method: ['GET', 'POST'],
       url,
       exposeHeadRoute: false,
-      handler: (request) => receive(options, request),
+      handler: (request, reply) => receive(options, request, reply),
     })
     // A link checker's request: it changes nothing.
     server.head<{ Params: WebhookPath }>(url, (request, reply) => {
@@ -94,9 +94,13 @@ async function bodyOf(request: WebhookHttpRequest): Promise<Buffer> {
   return Buffer.concat(pieces)
 }
 
-async function receive(options: WebhookRoutesOptions, request: WebhookHttpRequest) {
+async function receive(options: WebhookRoutesOptions, request: WebhookHttpRequest, reply: FastifyReply) {
   const { writer, metrics, publicUrl } = options
   const account = findAccount(options, request)
+  const provider = providerOf(account)
+  const { webhookAnswer } = provider
+  const answer = (stored: { reports: number; ignored?: string }) =>
+    webhookAnswer ? reply.type(webhookAnswer.contentType).send(webhookAnswer.body) : stored
   try {
     authorize(account, request.params.token, options.host)
     const {
@@ -105,7 +109,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
       passedOver = 0,
       skipped,
       nonce,
-    } = await readWebhook(providerOf(account), account, {
+    } = await readWebhook(provider, account, {
       method: request.method,
       publicUrl: publicUrl && publicUrl + request.raw.url,
       path: request.raw.url ?? '',
@@ -116,7 +120,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
     if (ignored !== undefined) {
       request.log.info({ account: account.name, ignored }, 'a webhook without a delivery receipt was accepted')
       metrics.webhooks.inc({ account: account.name, result: 'ignored' })
-      return { reports: 0, ignored }
+      return answer({ reports: 0, ignored })
     }
     if (nonce && !(await withinPatience(rememberNonce(options.db, { account: account.name, ...nonce })))) {
       throw new LastwordError('UNAUTHORIZED', 'The nonce of the signature was used before, with another body.')
@@ -129,7 +133,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
     }
     if (passedOver > 0) metrics.webhooks.inc({ account: account.name, result: 'passed over a message' }, passedOver)
     metrics.webhooks.inc({ account: account.name, result: 'accepted' })
-    return { reports: reports.length }
+    return answer({ reports: reports.length })
   } catch (error) {
     const code = error instanceof LastwordError ? error.code.toLowerCase() : 'failed'
     metrics.webhooks.inc({ account: account.name, result: code })

@@ -34,11 +34,11 @@ export async function askBatch(
   const { db, account, http, leaseMs, shutdown } = options
   const { byIds } = lookup
   const { held, settled } = await checkClaim(db, { ...batch, marginMs: account.timeoutMs, leaseMs })
-  const messageIds = [...new Set(held.map(({ messageId }) => messageId))]
+  const asked = [...new Map(held.map(({ messageId, sentAt }) => [messageId, { messageId, sentAt }])).values()]
   const givenBack = Math.max(0, batch.messageIds.length - settled - held.length)
-  const checked = { ...NOTHING_FOUND, asked: messageIds.length, alreadySettled: settled, givenBack }
-  if (!byIds || (messageIds.length === 0 && !job.data.answer)) return checked
-  const { reports, missing } = await askKeeping(job, lookup, () => byIds.ask(http, messageIds, shutdown))
+  const checked = { ...NOTHING_FOUND, asked: asked.length, alreadySettled: settled, givenBack }
+  if (!byIds || (asked.length === 0 && !job.data.answer)) return checked
+  const { reports, missing } = await askKeeping(job, lookup, () => byIds.ask(http, asked, shutdown))
   await applyAnswer(options, batch.claim, held, reports)
   const final = reports.filter(({ status }) => isFinal(status)).length
   const noStatusYet = Math.max(0, held.length - reports.length - missing.length)

@@ -37,11 +37,11 @@ export async function askSweepPage(
     )
     return { ...NOTHING_FOUND, next: `${left} left, asked one by one` }
   }
-  const { hasMore, ...found } = await askPage(options, lookup, lookup.byWindow, job, claim.claim, sweep)
+  const { hasMore, cursor, ...found } = await askPage(options, lookup, lookup.byWindow, job, claim.claim, sweep)
   const result = { ...NOTHING_FOUND, asked: left, ...found }
   const answered = found.final + found.intermediate + found.noStatusYet
   if (hasMore && answered < left) {
-    const next = sweepJob(claim, { ...sweep, page: sweep.page + 1 })
+    const next = sweepJob(claim, { ...sweep, page: sweep.page + 1, cursor })
     await queue.add(next.name, next.data, next.opts)
     return { ...result, next: next.name }
   }
@@ -54,12 +54,15 @@ async function askPage(
   byWindow: LookupByWindow,
   job: Job,
   claim: string,
-  { from, to, page }: SweepJob['sweep'],
+  { from, to, page, cursor }: SweepJob['sweep'],
 ) {
-  const window = { from: new Date(from), to: new Date(to), page }
-  const { reports, noStatusYet, hasMore } = await askKeeping(job, lookup, () =>
-    byWindow.ask(options.http, window, options.shutdown),
-  )
+  const window = { from: new Date(from), to: new Date(to), page, cursor }
+  const {
+    reports,
+    noStatusYet,
+    hasMore,
+    cursor: next,
+  } = await askKeeping(job, lookup, () => byWindow.ask(options.http, window, options.shutdown))
   const rows = rowsOf(reports, noStatusYet)
   const messageIds = [...new Set([...reports.map(({ messageId }) => messageId), ...noStatusYet])]
   const claimed = await findClaimed(options.db, { claim, messageIds, limit: MOST_MESSAGES_A_PAGE })
@@ -71,7 +74,7 @@ async function askPage(
   await applyAnswer(options, claim, met, reports, lookup.readsOnce ?? false)
   const final = met.filter(({ status }) => isFinal(status)).length
   const intermediate = met.filter(({ status }) => status !== null).length - final
-  return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore }
+  return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore, cursor: next }
 }
 
 /** Far more than any provider's page has rows. */

@@ -124,7 +124,8 @@ interface Claiming {
 type Added = DispatchResult[string]
 
 async function addJobs(claiming: Claiming): Promise<Added> {
-  const { byIds, byWindow } = claiming.lookup
+  const { byIds, byWindow, paidByRecord } = claiming.lookup
+  if (byIds && paidByRecord) return addBatches(claiming, byIds)
   // One sweep at a time: what comes due meanwhile shares the next one.
   if (byWindow) return claiming.isFull ? { jobs: 0, messages: 0 } : addSweep(claiming, byWindow)
   return byIds ? addBatches(claiming, byIds) : { jobs: 0, messages: 0 }

@@ -128,8 +128,10 @@ async function noteOutcome(
   found: Pick<Outcome, 'result' | 'reason' | 'retryAfterMs'>,
 ) {
   const { lookup, probe: isProbe, trial: isTrial, refusedAt } = claimed
+  const messageId = 'messageIds' in claimed && claimed.messageIds.length === 1 ? claimed.messageIds[0] : undefined
   const outcome: Outcome = {
     ...found,
+    messageId,
     lookup,
     isProbe,
     isTrial,
@@ -181,10 +183,10 @@ async function recover(
   }
   if (kind === 'request') {
     if (!('messageIds' in claimed)) return giveUp(options, claimed, error)
-    const { refusedAt = now } = claimed
-    if (claimed.messageIds.length > 1) return cutInHalves(options, job, { ...claimed, refusedAt }, error)
-    if (mayBlame(health, refusedAt)) return mark(options, claimed, error)
-    await job.updateData({ ...job.data, refusedAt })
+    const { messageIds, refusedAt = now } = claimed
+    const [messageId = '', ...others] = messageIds
+    if (others.length > 0) return cutInHalves(options, job, { ...claimed, refusedAt }, error)
+    if (mayBlame(health, messageId, claimed.refusedAt)) return mark(options, claimed, error)
   }
   if (job.attemptsMade + 1 >= STATUS_QUERY_ATTEMPTS) return giveUp(options, claimed, error)
   await extendClaim(options.db, { ...claimed, leaseMs: LONGEST_RETRY_MS + options.leaseMs })

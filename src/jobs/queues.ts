@@ -50,7 +50,12 @@ export type BatchJob = z.infer<typeof batchJobSchema>
 /** One page of a sweep over everything that was sent in a window; the next page is a job of its own. */
 const sweepJobSchema = z.object({
   ...claimFields,
-  sweep: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), page: z.int().min(0) }),
+  sweep: z.object({
+    from: z.iso.datetime(),
+    to: z.iso.datetime(),
+    page: z.int().min(0),
+    cursor: z.string().optional(),
+  }),
 })
 export type SweepJob = z.infer<typeof sweepJobSchema>
 

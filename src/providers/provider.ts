@@ -44,11 +44,21 @@ export interface StatusAnswer {
   missing: string[]
 }
 
+/** A message that is asked about by its ID. */
+export interface AskedMessage {
+  messageId: string
+  /** When it was sent, as the app says: some providers look for a message within a time. */
+  sentAt: Date
+}
+
 /** Asking by message IDs, many a request or (with `maxIds: 1`) one. */
 export interface LookupByIds {
   limits: BatchLimits
-  /** Asks once. Throws a ProviderError that says what to do about it. */
-  ask(http: ProviderHttp, messageIds: readonly string[], signal: AbortSignal): Promise<StatusAnswer>
+  /**
+   * Asks once. Throws a ProviderError that says what to do about it. An error that the provider answers with carries the
+   * answer (`response`): where HTTP 404 to one ID says that the message is not there, the module makes it `missing`.
+   */
+  ask(http: ProviderHttp, asked: readonly AskedMessage[], signal: AbortSignal): Promise<StatusAnswer>
 }
 
 /** One page of what was sent in a window of time. */
@@ -59,6 +69,18 @@ export interface WindowAnswer {
   noStatusYet: string[]
   /** True when there are further pages. */
   hasMore: boolean
+  /** How the provider names the next page, where it does not count them. */
+  cursor?: string | undefined
+}
+
+/** The page of a window that is asked for. */
+export interface AskedPage {
+  from: Date
+  to: Date
+  /** Counted from 0. */
+  page: number
+  /** As the answer to the page before named it. */
+  cursor?: string | undefined
 }
 
 /** Asking by the time of sending: one paged request covers every message sent in a window. */
@@ -69,8 +91,8 @@ export interface LookupByWindow {
   slackMs: number
   /** The most rows of a page, for estimates. */
   pageSize: number
-  /** Asks for one page, counted from 0. Throws a ProviderError that says what to do about it. */
-  ask(http: ProviderHttp, window: { from: Date; to: Date; page: number }, signal: AbortSignal): Promise<WindowAnswer>
+  /** Asks for one page. Throws a ProviderError that says what to do about it. */
+  ask(http: ProviderHttp, asked: AskedPage, signal: AbortSignal): Promise<WindowAnswer>
 }
 
 /** One interface of the provider that answers about statuses. With both ways of asking, the cheaper one is used. */
@@ -84,6 +106,8 @@ export interface StatusLookup {
    * reports of messages that are not tracked (yet) are kept too.
    */
   readsOnce?: true
+  /** Every record of an answer is paid for: with both ways of asking, only the messages that wait are asked about, by ID. */
+  paidByRecord?: true
 }
 
 /** A webhook subscription at the provider. */
@@ -168,6 +192,8 @@ export interface Provider<A extends Account = Account> {
    * Throws UNAUTHORIZED for a signature that is truly wrong, UNAVAILABLE for one that cannot be checked here.
    */
   verifyWebhook?(account: A, request: WebhookRequest & { inflated: Buffer }): Nonce | undefined
+  /** The answer to a webhook that was stored, where the provider wants to see a certain one. */
+  webhookAnswer?: { contentType: string; body: string }
   /**
    * Reads the receipts in the values of one request: JSON, XML as objects, or fields, whatever the wrapping was
    * (receipt.ts). They may stand in an envelope, in a list, or as JSON within a text (`unfold`). Never throws.

@@ -126,10 +126,30 @@ describe('patience', () => {
 })
 
 describe('blame', () => {
-  it('falls on a message only when others were answered since it was first refused', () => {
-    expect(mayBlame(healthAfter(bad(5, 'request')).health, 5)).toBe(false)
-    expect(mayBlame(healthAfter({ at: 4 }, bad(5, 'request')).health, 5)).toBe(false)
-    expect(mayBlame(healthAfter(bad(5, 'request'), { at: 6 }).health, 5)).toBe(true)
+  const alone = (at: number, messageId = 'bad'): Told => ({ ...bad(at, 'request'), messageId })
+
+  it('falls on a message only when others were answered since its batch was first refused', () => {
+    expect(mayBlame(healthAfter(bad(5, 'request')).health, 'bad', 5)).toBe(false)
+    expect(mayBlame(healthAfter({ at: 4 }, bad(5, 'request')).health, 'bad', 5)).toBe(false)
+    expect(mayBlame(healthAfter(bad(5, 'request'), { at: 6 }).health, 'bad', 5)).toBe(true)
+  })
+
+  it('falls on a message that was refused alone when others were answered since, however long that takes', () => {
+    expect(mayBlame(healthAfter({ at: 4 }, alone(5), alone(6)).health, 'bad')).toBe(false)
+    const later = healthAfter(alone(5), alone(6), { at: DAY }, alone(DAY + 1)).health
+    expect(mayBlame(later, 'bad')).toBe(true)
+    expect(mayBlame(later, 'other')).toBe(false)
+  })
+
+  it('does not fall on a message that was answered since', () => {
+    const { health } = healthAfter(alone(5), { at: 6, messageId: 'bad' }, { at: 7 })
+    expect(mayBlame(health, 'bad')).toBe(false)
+  })
+
+  it('forgets all suspects but the latest fifty', () => {
+    const { health } = healthAfter(...Array.from({ length: 60 }, (_, index) => alone(index, `m-${index}`)))
+    expect(health.suspects).toHaveLength(50)
+    expect(health.suspects?.at(-1)).toEqual({ messageId: 'm-59', since: 59 })
   })
 
   it('is searched for longer after a probe has shown that the account is well, and until whole batches are answered', () => {

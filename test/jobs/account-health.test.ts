@@ -49,6 +49,7 @@ type Case = (typeof CASES)[number]
 
 interface Stage {
   service: Service
+  accounts: { name: string }[]
   providers: Record<Case, Scripted>
 }
 
@@ -71,7 +72,7 @@ beforeAll(async () => {
     const accounts = CASES.map((name) =>
       accountOf(name, name === 'unreachable' ? { url: 'http://127.0.0.1:9/api' } : providers[name]),
     )
-    stages.set(backend, { service: await startService({ backend, accounts }), providers })
+    stages.set(backend, { service: await startService({ backend, accounts }), accounts, providers })
   }
 })
 afterAll(closeAll)
@@ -158,7 +159,9 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
 
     // Another process starts with the right key, as after a restart.
     refused.answer = undefined
-    const accounts = [accountOf('refused', refused, { apiKey: 'second-key' })]
+    const accounts = stage.accounts.map((account) =>
+      account.name === 'refused' ? { ...account, apiKey: 'second-key' } : account,
+    )
     const parts = { api: false, workers: true }
     await startService({ installation: service, accounts, parts })
     await allSettled(service, 'refused', 20_000)

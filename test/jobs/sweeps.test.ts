@@ -102,6 +102,66 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
   })
 })
 
+describe('a provider of another kind', () => {
+  /** Answers by path, and notes what it was asked for. */
+  async function openThird(query: string, answer: (url: URL) => { status?: number; body: unknown }) {
+    const asked: string[] = []
+    const provider = createServer((request, response) => {
+      const url = new URL(request.url ?? '', 'http://localhost')
+      asked.push(url.pathname + (url.searchParams.has('day') ? url.search : (url.searchParams.get('cursor') ?? '')))
+      const { status = 200, body } = answer(url)
+      response.writeHead(status).end(JSON.stringify(body))
+    }).listen(0, '127.0.0.1')
+    await once(provider, 'listening')
+    closeLater(async () => provider.close())
+    const baseUrl = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`
+    const polling = { firstAfter: '1s', factor: 1, maxInterval: '1h' }
+    const accounts = [
+      { ...pollsAndForgetsFixture.entry, name: 'third', baseUrl, query, polling, requestsPerSecond: 100 },
+    ]
+    const service = await startService({ accounts, environment: { PUBLIC_URL: 'https://example.com' } })
+    return { asked, service }
+  }
+
+  it('is asked page by page, as it names them', async () => {
+    const ids = Array.from({ length: 30 }, (_, index) => `m-${index}`)
+    const { asked, service } = await openThird('pages', (url) => {
+      const start = Number(Buffer.from(url.searchParams.get('cursor') ?? '', 'base64').toString() || 0)
+      const reports = ids.slice(start, start + 10).map((id) => ({ id, state: 'arrived', at: Date.now() }))
+      const next = start + 10 < ids.length ? { next: Buffer.from(String(start + 10)).toString('base64') } : {}
+      return { body: { reports, waiting: 0, ...next } }
+    })
+    await trackOver(service.url, ids, { account: 'third', sentAt: minutesAgo(10) })
+    await allSettled(service, 'third')
+    expect(asked).toEqual(['/pages', '/pagesMTA=', '/pagesMjA='])
+  })
+
+  it('is asked by one ID and its day, and may know one not, and blame another', async () => {
+    const sentAt = minutesAgo(10)
+    const { asked, service } = await openThird('single', ({ pathname }) => {
+      const id = pathname.split('/')[2]
+      if (id === 'm-2') return { status: 404, body: {} }
+      if (id === 'm-3') return { status: 422, body: { parameter: 'id' } }
+      return { body: { reports: [{ id, state: 'arrived', at: Date.now() }], waiting: 0 } }
+    })
+    await trackOver(service.url, ['m-1', 'm-2', 'm-3', 'm-4'], { account: 'third', sentAt })
+    const expectPolled = (...expected: [string | null, number][]) =>
+      until(async () => {
+        const states = await messageStates(service, 'third')
+        expect(states.map(({ status, polls }) => [status, polls])).toEqual(expected)
+      })
+    await expectPolled(['delivered', 1], [null, 1], [null, 0], ['delivered', 1])
+    // Only an answer about another message says whose fault it is.
+    await trackOver(service.url, ['m-5'], { account: 'third', sentAt })
+    await expectPolled(['delivered', 1], [null, 1], [null, 1], ['delivered', 1], ['delivered', 1])
+    expect(asked).toContain(`/messages/m-2?day=${sentAt.toISOString().slice(0, 10)}`)
+    const blamed = await (await fetch(`${service.url}/v1/messages/third/m-3`)).json()
+    expect(blamed).toMatchObject({ queryError: 'the provider refuses the parameter id' })
+    const { accounts } = (await (await fetch(`${service.url}/v1/accounts`)).json()) as { accounts: object[] }
+    expect(accounts).toMatchObject([{ status: 'ok', lookup: 'single' }])
+  })
+})
+
 it('loses nothing that is handed out only once, though the database goes away with the answer in hand', async () => {
   const installation = await createInstallation('redis')
   const databaseUrl = new URL(installation.databaseUrl)

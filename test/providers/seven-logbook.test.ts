@@ -243,7 +243,7 @@ describe('asking the logbook', () => {
   const [logbook] = seven.lookups(account) as [StatusLookup]
 
   it('for one message gives its ID', async () => {
-    const answer = await logbook.byIds?.ask(http, ['1'], NEVER)
+    const answer = await logbook.byIds?.ask(http, [{ messageId: '1', sentAt: new Date() }], NEVER)
     expect(asked.splice(0)).toEqual([{ path: '/journal/outbound?id=1&limit=100', headers }])
     expect(answer).toEqual({ reports: [delivered('1')], missing: [] })
   })

@@ -274,7 +274,14 @@ describe('the status query', () => {
       delete: () => expect.fail('Expected no DELETE'),
       close: async () => {},
     }
-    const answer = await seven.lookups(account)[0]?.byIds?.ask(http, ['1', '2'], new AbortController().signal)
+    const answer = await seven.lookups(account)[0]?.byIds?.ask(
+      http,
+      [
+        { messageId: '1', sentAt: RECEIVED_AT },
+        { messageId: '2', sentAt: RECEIVED_AT },
+      ],
+      new AbortController().signal,
+    )
     expect(asked).toEqual([
       { path: '/status?msg_id=1,2', headers: { 'X-Api-Key': 'key-of-main', Accept: 'application/json' } },
     ])

@@ -5,7 +5,10 @@
  * - its webhook brings several reports, signed with an HMAC of the body in the header `x-signature`;
  * - its status query is destructive: it hands out what has been reported since it was last asked, each report once,
  *   whatever window is asked about, and says how many are still waiting;
- * - its times are Unix milliseconds.
+ * - its times are Unix milliseconds;
+ * - it wants to see "OK" as the answer to a webhook;
+ * - `"query": "single"` asks by one ID and the day of sending, where 404 means that the message is not there, every answer
+ *   is paid for, and an error names its parameter; `"query": "pages"` asks by window, with pages that it names itself.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
@@ -13,7 +16,7 @@ import { LastwordError, ProviderError } from '../../src/core/errors.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import { commonAccountFields, credentialSchema, signingKeySchema } from '../../src/providers/account.ts'
 import { normalizePhoneNumber } from '../../src/providers/phone-number.ts'
-import type { Account, Nonce, Provider, WebhookRequest } from '../../src/providers/provider.ts'
+import type { Account, Nonce, Provider, StatusLookup, WebhookRequest } from '../../src/providers/provider.ts'
 import { unfold } from '../../src/providers/receipt-content.ts'
 import type { ProviderFixture } from './provider-conformance.ts'
 
@@ -32,7 +35,7 @@ const accountSchema = z
     password: credentialSchema,
     signingKey: signingKeySchema,
     baseUrl: z.url({ protocol: /^https?$/ }).default('https://api.example.com'),
-    query: z.enum(['auto', 'off']).default('auto'),
+    query: z.enum(['auto', 'single', 'pages', 'off']).default('auto'),
   })
   .transform(({ timeout, ...account }): ForgetfulAccount => ({ ...account, timeoutMs: timeout }))
 
@@ -104,6 +107,60 @@ function objectsIn(given: unknown): unknown[] {
   return 'id' in value ? [value] : Object.values(value).flatMap(objectsIn)
 }
 
+function headersOf({ user, password }: ForgetfulAccount) {
+  return { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
+}
+
+function readAnswer(text: string) {
+  const answer = parse(answerSchema, text)
+  if (!answer) throw new ProviderError('transient', 'the provider sent no list of reports')
+  return answer
+}
+
+/** One ID and its day a request. */
+function singleOf(account: ForgetfulAccount): StatusLookup {
+  return {
+    name: 'single',
+    paidByRecord: true,
+    byIds: {
+      limits: { maxIds: 1, maxChars: 100 },
+      async ask(http, [message], signal) {
+        if (!message) return { reports: [], missing: [] }
+        const { messageId, sentAt } = message
+        const path = `/messages/${messageId}?day=${sentAt.toISOString().slice(0, 10)}`
+        try {
+          const { text } = await http.get(path, headersOf(account), signal)
+          return { reports: reportsOf(account, readAnswer(text).reports, 'poll'), missing: [] }
+        } catch (error) {
+          if (!(error instanceof ProviderError)) throw error
+          if (error.response?.status === 404) return { reports: [], missing: [messageId] }
+          const wrong = parse(z.object({ parameter: z.enum(['day', 'id']) }), error.response?.text ?? '')
+          throw wrong ? new ProviderError('request', `the provider refuses the parameter ${wrong.parameter}`) : error
+        }
+      },
+    },
+  }
+}
+
+/** Pages that only the provider can name. */
+function pagesOf(account: ForgetfulAccount): StatusLookup {
+  return {
+    name: 'pages',
+    byWindow: {
+      maxSpanMs: account.polling.windowMs,
+      slackMs: 0,
+      pageSize: account.batchSize,
+      async ask(http, { from, to, cursor }, signal) {
+        const query = new URLSearchParams({ from: from.toJSON(), to: to.toJSON(), ...(cursor ? { cursor } : {}) })
+        const { text } = await http.get(`/pages?${query}`, headersOf(account), signal)
+        const next = parse(z.object({ next: z.string() }), text)?.next
+        const reports = reportsOf(account, readAnswer(text).reports, 'poll')
+        return { reports, noStatusYet: [], hasMore: next !== undefined, cursor: next }
+      },
+    },
+  }
+}
+
 export const pollsAndForgets: Provider<ForgetfulAccount> = {
   name: 'polls-and-forgets',
   accountSchema,
@@ -112,8 +169,11 @@ export const pollsAndForgets: Provider<ForgetfulAccount> = {
   messageIdRule: '"m-" and 1 to 20 digits',
   normalizeMessageId: normalizeId,
   normalizeRecipient: normalizePhoneNumber,
+  webhookAnswer: { contentType: 'text/plain', body: 'OK' },
   lookups(account) {
     if (account.query === 'off') return []
+    if (account.query === 'single') return [singleOf(account)]
+    if (account.query === 'pages') return [pagesOf(account)]
     return [
       {
         name: 'inbox',
@@ -123,10 +183,8 @@ export const pollsAndForgets: Provider<ForgetfulAccount> = {
           slackMs: 0,
           pageSize: account.batchSize,
           async ask(http, _window, signal) {
-            const authorization = `Basic ${Buffer.from(`${account.user}:${account.password}`).toString('base64')}`
-            const { text } = await http.get(`/reports?most=${account.batchSize}`, { authorization }, signal)
-            const answer = parse(answerSchema, text)
-            if (!answer) throw new ProviderError('transient', 'the provider sent no list of reports')
+            const { text } = await http.get(`/reports?most=${account.batchSize}`, headersOf(account), signal)
+            const answer = readAnswer(text)
             const reports = reportsOf(account, answer.reports, 'poll')
             return { reports, noStatusYet: [], hasMore: answer.waiting > 0 && reports.length > 0 }
           },

@@ -96,7 +96,7 @@ export function describeProvider(fixture: ProviderFixture): void {
     const reports: StatusReport[] = []
     const http = answering(text)
     if (lookup.byIds) {
-      const answer = await lookup.byIds.ask(http, [messageId], NEVER)
+      const answer = await lookup.byIds.ask(http, [{ messageId, sentAt: SOME_TIME }], NEVER)
       for (const id of [...answer.missing, ...answer.reports.map((report) => report.messageId)]) {
         expect(id).toBe(messageId)
       }

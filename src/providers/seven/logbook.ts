@@ -41,7 +41,8 @@ export function sevenLogbook(account: SevenAccount): StatusLookup {
     name: 'logbook',
     byIds: {
       limits: { maxIds: 1, maxChars: MAX_ID_CHARS },
-      async ask(http, messageIds, signal) {
+      async ask(http, asked, signal) {
+        const messageIds = asked.map(({ messageId }) => messageId)
         const path = open({ id: messageIds.join(','), limit: PAGE_SIZE })
         const text = await getText(http, account, path, signal)
         return parseLogbookEntry(account.name, messageIds, text, new Date())

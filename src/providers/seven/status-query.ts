@@ -21,7 +21,8 @@ export function sevenStatusQuery(account: SevenAccount): StatusLookup {
     name: 'status',
     byIds: {
       limits: { maxIds: account.batchSize, maxChars: MAX_ID_CHARS },
-      async ask(http, messageIds, signal) {
+      async ask(http, asked, signal) {
+        const messageIds = asked.map(({ messageId }) => messageId)
         const path = `/status?msg_id=${messageIds.map(encodeURIComponent).join(',')}`
         const text = await getText(http, account, path, signal)
         return parseStatusAnswer(account.name, messageIds, text, new Date())
