@@ -45,7 +45,7 @@ export interface StatusAnswer {
 }
 
 /** A message that is asked about by its ID. */
-export interface AskedMessage {
+interface AskedMessage {
   messageId: string
   /** When it was sent, as the app says: some providers look for a message within a time. */
   sentAt: Date
@@ -74,7 +74,7 @@ export interface WindowAnswer {
 }
 
 /** The page of a window that is asked for. */
-export interface AskedPage {
+interface AskedPage {
   from: Date
   to: Date
   /** Counted from 0. */
