@@ -24,7 +24,10 @@ export async function runSandbox(
   })
   console.log(`Sandbox provider: set "baseUrl":"${sandbox.url}" and "apiKey":"${sandbox.apiKey}" in an account.`)
   console.log(`For CM.com: "baseUrl":"${sandbox.cm.url}" and "productToken":"${sandbox.cm.productToken}".`)
-  console.log(`It sends by POST ${sandbox.url}/sms, tells the truth at ${new URL('/sandbox/truth', sandbox.url)}.`)
+  const at = (path: string) => new URL(path, sandbox.url).href
+  console.log(`It sends by POST ${sandbox.url}/sms and POST ${at('/sandbox/cm/messages')} {"count":10},`)
+  console.log(`tells the truth at ${at('/sandbox/truth')} and ${at('/sandbox/cm/truth')},`)
+  console.log(`and lets faults happen by PUT ${at('/sandbox/knobs')}.`)
   await stopped
   await sandbox.close()
 }

@@ -7,9 +7,11 @@ import { formatAmsterdamTime } from './berlin-time.ts'
 import type { CmMessage, CmStatus } from './cm-messages.ts'
 import { CM_ERROR_TEXTS } from './cm-transactions.ts'
 import type { RetryPolicy } from './delivery.ts'
+import { encode } from './encodings.ts'
 import type { Knobs } from './knobs.ts'
 import type { Step } from './messages.ts'
-import { get, type OutgoingRequest, post, postForm } from './outgoing-request.ts'
+import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from './outgoing-request.ts'
+import type { Random } from './random.ts'
 import type { WebhookFormat, WebhookTarget } from './webhooks.ts'
 
 const policy: RetryPolicy = {
@@ -47,17 +49,34 @@ export function createCmFormat(knobs: () => Knobs): WebhookFormat<CmStatus, CmMe
       return cmWebhookUrl === null ? [] : [{ url: cmWebhookUrl }]
     },
     isTold: ({ status }) => CODES[status] !== null,
-    write: (message, step, { url }) => writeReceipt(message, step, url, knobs().cmWebhookForm),
-    writeNoise: ({ url }) => writeNothing(url, knobs().cmWebhookForm),
+    write(message, step, { url }, random) {
+      const { cmWebhookForm, webhookEncoding } = knobs()
+      return encode(writeReceipt(message, step, url, formOf(cmWebhookForm, random)), webhookEncoding, random)
+    },
+    writeNoise: ({ url }, random) => writeNoise(url, formOf(knobs().cmWebhookForm, random), random),
   }
 }
 
-function writeReceipt(
-  message: CmMessage,
-  step: Step<CmStatus>,
-  url: string,
-  form: Knobs['cmWebhookForm'],
-): OutgoingRequest {
+const FORMS = [
+  'json',
+  'jsonArray',
+  'xml',
+  'xmlSeveral',
+  'getUpper',
+  'getLower',
+  'formUpper',
+  'formLower',
+  'older',
+  'query',
+  'parts',
+] as const
+type Form = (typeof FORMS)[number]
+
+function formOf(form: Knobs['cmWebhookForm'], random: Random): Form {
+  return form === 'mixed' ? (FORMS[Math.floor(random() * FORMS.length)] ?? 'json') : form
+}
+
+function writeReceipt(message: CmMessage, step: Step<CmStatus>, url: string, form: Form): OutgoingRequest {
   const receipt = receiptOf(message, step)
   switch (form) {
     case 'json':
@@ -80,12 +99,27 @@ function writeReceipt(
       return postForm(url, upperCaseFields(receipt))
     case 'formLower':
       return postForm(url, lowerCaseFields(receipt))
+    case 'older':
+      return get(url, oldestFields(receipt))
+    case 'query':
+      return postQuery(url, lowerCaseFields(receipt))
+    case 'parts':
+      return postParts(url, upperCaseFields(receipt))
   }
 }
 
+/** What concerns no message of the account: nothing, fields that nobody filled in, a message without a reference. */
+function writeNoise(url: string, form: Form, random: Random): OutgoingRequest {
+  const drawn = random()
+  if (drawn < 0.5) return writeNothing(url, form)
+  if (drawn < 0.75) return get(url, { reference: '[REFERENCE]', statuscode: '[STATUS]', to: '[GSM]' })
+  const msg = { received: formatAmsterdamTime(new Date()), to: '0031612345678', reference: '', status: { code: '2' } }
+  return post(url, 'application/json', JSON.stringify({ messages: { msg } }))
+}
+
 /** The request by which the set-up screen tests a URL: it carries nothing. */
-function writeNothing(url: string, form: Knobs['cmWebhookForm']): OutgoingRequest {
-  if (form.startsWith('get')) return get(url, {})
+function writeNothing(url: string, form: Form): OutgoingRequest {
+  if (form.startsWith('get') || form === 'older') return get(url, {})
   if (form.startsWith('form')) return postForm(url, {})
   return post(url, form.startsWith('xml') ? 'application/xml' : 'application/json', '')
 }
@@ -136,6 +170,19 @@ function upperCaseFields({ received, to, reference, code, errorCode, errorDescri
     STATUSDESCRIPTION: errorCode,
     STANDARDERRORTEXT: errorDescription,
     OPERATOR: '',
+  }
+}
+
+/** The oldest words: a success has no code of its own but this one. */
+function oldestFields({ received, to, reference, code, errorDescription }: Receipt) {
+  return {
+    DATETIME_S: received,
+    ID: '',
+    STATUSISSUCCESS: code === String(CODES.Delivered) ? '1' : '0',
+    REFERENCE: reference,
+    STATUS: code,
+    GSM: to,
+    STATUSDESCRIPTION: errorDescription,
   }
 }
 

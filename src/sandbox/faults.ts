@@ -4,7 +4,7 @@ import type { Agenda } from './agenda.ts'
 import type { Knobs } from './knobs.ts'
 import type { Random } from './random.ts'
 
-const FAULTS = ['rateLimited', 'serverErrors', 'timeouts', 'malformed', 'cutOff', 'errorCode'] as const
+const FAULTS = ['rateLimited', 'serverErrors', 'httpError', 'timeouts', 'malformed', 'cutOff', 'errorCode'] as const
 type Fault = (typeof FAULTS)[number]
 
 /** An answer as it would be without the fault. */
@@ -40,12 +40,24 @@ export interface ResponderOptions {
 }
 
 export function createResponder({ knobs, random, agenda }: ResponderOptions): Responder {
+  let turned = knobs().httpError
+  let used = 0
+
+  /** Counts from when the knob was turned last. */
+  const isOneMore = () => {
+    const { httpError } = knobs()
+    if (httpError !== turned) used = 0
+    turned = httpError
+    used += 1
+    return httpError.times === null || used <= httpError.times
+  }
+
   return async (reply, counts, prepare) => {
     const { latencyMs } = knobs()
     if (latencyMs > 0) await agenda.pause(latencyMs)
     const { answer, onSent } = prepare(Date.now())
     const fault = drawFault(random, knobs())
-    if (fault) {
+    if (fault && (fault !== 'httpError' || isOneMore())) {
       counts.faults[fault] += 1
       return replyWithFault(reply, { fault, answer, knobs: knobs(), random, agenda })
     }
@@ -84,6 +96,14 @@ function replyWithFault(reply: FastifyReply, { fault, answer, knobs, random, age
     case 'serverErrors': {
       const status = SERVER_ERRORS[Math.floor(random() * SERVER_ERRORS.length)] ?? 500
       return reply.code(status).type('text/html').send(`<html><body><h1>${status}</h1></body></html>`)
+    }
+    case 'httpError': {
+      const { status, retryAfter } = knobs.httpError
+      if (retryAfter !== null) reply.header('retry-after', String(retryAfter))
+      return reply
+        .code(status)
+        .type('application/json')
+        .send(JSON.stringify({ error: `HTTP ${status}` }))
     }
     case 'timeouts':
       agenda.add(Date.now() + LONGEST_SILENCE_MS, () => reply.raw.destroy())

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
+import { WEBHOOK_ENCODINGS } from './encodings.ts'
 
 const CM_WEBHOOK_FORMS = [
   'json',
@@ -14,6 +15,24 @@ const CM_WEBHOOK_FORMS = [
   'getLower',
   'formUpper',
   'formLower',
+  'older',
+  'query',
+  'parts',
+  'mixed',
+] as const
+
+const WEBHOOK_FORMS = [
+  'JSON',
+  'GET',
+  'POST',
+  'nested',
+  'flat',
+  'list',
+  'older',
+  'query',
+  'parts',
+  'rcs',
+  'mixed',
 ] as const
 
 const share = z.number().min(0).max(1)
@@ -21,8 +40,14 @@ const share = z.number().min(0).max(1)
 const knobsSchema = z.strictObject({
   /** Where delivery receipts go; null sends none. */
   webhookUrl: z.url({ protocol: /^https?$/ }).nullable(),
-  /** How those at `webhookUrl` are written: JSON, a GET, a flat form, or a form with `data[msg_id]`. */
-  webhookForm: z.enum(['JSON', 'GET', 'POST', 'nested']),
+  /**
+   * How those at `webhookUrl` are written: JSON, a GET, a flat form, a form with `data[msg_id]`; JSON without `data`, or
+   * in a list; the older call-back by GET, which names no event; a POST with its fields in the query; a form in parts; the
+   * event of RCS; or any of them.
+   */
+  webhookForm: z.enum(WEBHOOK_FORMS),
+  /** How the bodies of both providers' webhooks are put into bytes. */
+  webhookEncoding: z.enum(WEBHOOK_ENCODINGS),
   /** The key that seven.io's webhooks are signed with; null signs none. */
   signingKey: z.string().min(1).nullable(),
   /** What stands for the URL in a signature: the complete one, or path and query alone. */
@@ -31,13 +56,16 @@ const knobsSchema = z.strictObject({
   signRetriesAnew: z.boolean(),
   /** Where CM.com's delivery receipts go; null sends none. */
   cmWebhookUrl: z.url({ protocol: /^https?$/ }).nullable(),
-  /** How CM.com's delivery receipts are written; `jsonArray` and `xmlSeveral` repeat all of the message so far. */
+  /**
+   * How CM.com's delivery receipts are written; `jsonArray` and `xmlSeveral` repeat all of the message so far, `older` is a
+   * GET in the oldest words, `query` a POST with its fields in the query, `parts` a form in parts.
+   */
   cmWebhookForm: z.enum(CM_WEBHOOK_FORMS),
   /** The share of CM.com's delivered messages that fail after all; counts when they are sent. */
   failedAfterDelivered: share,
   /** The `status` of CM.com's answer that there are no transactions, which is not known. */
   cmEmptyStatus: z.int(),
-  /** How often, beside a delivery receipt, another event or an empty body is sent. */
+  /** How often, beside a delivery receipt, something else is sent: another event, nothing, or what nobody filled in. */
   webhookNoise: share,
   /** The share of single delivery receipts that are never sent. */
   webhookLoss: share,
@@ -61,6 +89,16 @@ const knobsSchema = z.strictObject({
   rateLimited: z.strictObject({ share, retryAfter: z.union([z.int().min(0), z.literal('date')]).default(1) }),
   /** Status queries answered with 500, 502, 503 or 504. */
   serverErrors: share,
+  /**
+   * Status queries answered with a certain HTTP status, and `retryAfter` seconds where it is given; with `times` so many,
+   * counted from when the knob is turned: 1 is a single mishap, 50 a burst.
+   */
+  httpError: z.strictObject({
+    share,
+    status: z.int().min(400).max(599).default(400),
+    retryAfter: z.int().min(0).nullable().default(null),
+    times: z.int().min(1).nullable().default(null),
+  }),
   /** Status queries never answered; their connection is closed after a minute. */
   timeouts: share,
   /** Status queries answered with JSON that breaks off, in a body that is complete by its length. */
@@ -73,6 +111,10 @@ const knobsSchema = z.strictObject({
     code: z.int().default(900),
     form: z.enum(['number', 'string', 'code', 'error_code']).default('number'),
   }),
+  /** Answers to status queries are gzipped, whether that was asked for or not. */
+  gzippedAnswers: z.boolean(),
+  /** Status queries are redirected by 301: to another path of this server, or to another server. */
+  moved: z.enum(['no', 'here', 'elsewhere']),
   /** How long a status query takes, in real time. */
   latencyMs: z.number().min(0),
 })
@@ -86,6 +128,7 @@ export type KnobsPatch = z.input<typeof patchSchema>
 export const DEFAULT_KNOBS: Knobs = {
   webhookUrl: null,
   webhookForm: 'JSON',
+  webhookEncoding: 'plain',
   signingKey: null,
   signatureUrl: 'full',
   signRetriesAnew: false,
@@ -105,10 +148,13 @@ export const DEFAULT_KNOBS: Knobs = {
   statusQuery: 'on',
   rateLimited: { share: 0, retryAfter: 1 },
   serverErrors: 0,
+  httpError: { share: 0, status: 400, retryAfter: null, times: null },
   timeouts: 0,
   malformed: 0,
   cutOff: 0,
   errorCode: { share: 0, code: 900, form: 'number' },
+  gzippedAnswers: false,
+  moved: 'no',
   latencyMs: 0,
 }
 
@@ -125,6 +171,7 @@ export function turnKnobs(knobs: Knobs, patch: unknown): Knobs {
   const faults =
     turned.rateLimited.share +
     turned.serverErrors +
+    turned.httpError.share +
     turned.timeouts +
     turned.malformed +
     turned.cutOff +

@@ -11,6 +11,7 @@
  *   sandbox.truth(messageIds[0])?.finalStatus     // 'delivered'
  *   await sandbox.close()
  */
+import { gzipSync } from 'node:zlib'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { LastwordError } from '../core/errors.ts'
 import { createAgenda } from './agenda.ts'
@@ -127,6 +128,7 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
   }
 
   const app = createApp()
+  addDisguises(app, currentKnobs)
   const cmOptions = { app, seed, law, knobs: currentKnobs, agenda, productToken, firstReference: firstMessageId }
   const { cm, ...cmWebhooks } = createCm(cmOptions)
   const stats = () => ({
@@ -175,8 +177,34 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
   }
 }
 
+const MOVED = '/moved'
+
+/** Redirects and compression, as the knobs have them, on what a provider is asked about statuses. */
+function addDisguises(app: FastifyInstance, knobs: () => Knobs): void {
+  const isStatusQuery = ({ method, url }: { method: string; url: string }) =>
+    method === 'GET' && /^\/(api\/(status|journal)|cm)\b/.test(url)
+  app.addHook('onRequest', async (request, reply) => {
+    const { moved } = knobs()
+    const { originalUrl } = request
+    if (moved === 'no' || !isStatusQuery(request) || originalUrl.startsWith(`${MOVED}/`)) return
+    const place = moved === 'here' ? MOVED + originalUrl : `https://example.com${originalUrl}`
+    return reply.code(301).header('location', place).send()
+  })
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (!knobs().gzippedAnswers || !isStatusQuery(request) || typeof payload !== 'string') return payload
+    const packed = gzipSync(payload)
+    reply.header('content-encoding', 'gzip').header('content-length', packed.length)
+    return packed
+  })
+}
+
 function createApp(): FastifyInstance {
-  const app = Fastify({ forceCloseConnections: true, exposeHeadRoutes: false, bodyLimit: 8 * 1024 * 1024 })
+  const app = Fastify({
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    bodyLimit: 8 * 1024 * 1024,
+    rewriteUrl: ({ url = '/' }) => (url.startsWith(`${MOVED}/`) ? url.slice(MOVED.length) : url),
+  })
   app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => {
     done(null, Object.fromEntries(new URLSearchParams(String(body))))
   })

@@ -7,10 +7,11 @@
  */
 import { formatBerlinTime, formatBerlinTimeWithOffset } from './berlin-time.ts'
 import type { RetryPolicy } from './delivery.ts'
+import { encode } from './encodings.ts'
 import type { Knobs } from './knobs.ts'
 import type { SevenStatus, Transition } from './law.ts'
 import type { SandboxMessage } from './messages.ts'
-import { get, type OutgoingRequest, post, postForm } from './outgoing-request.ts'
+import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from './outgoing-request.ts'
 import type { Random } from './random.ts'
 import type { Hook } from './seven-hooks.ts'
 import { signRequest } from './signing.ts'
@@ -54,8 +55,9 @@ export function createSevenFormat(
         ...subscribed.map((hook) => ({ url: hook.target_url, form: formOf(hook) })),
       ]
     },
-    write: (message, step, target) => sign(writeEvent(receiptOf(message, step), target)),
-    writeNoise: (target, random) => sign(random() < 0.5 ? writeEmpty(target) : writeEvent(inboundSms(random), target)),
+    write: (message, step, target, random) =>
+      sign(encode(writeReceipt(message, step, target, random), knobs().webhookEncoding, random)),
+    writeNoise: (target, random) => sign(random() < 0.5 ? writeEmpty(target) : writeEvent(otherEvent(random), target)),
     rewrite: (request) => (knobs().signRetriesAnew ? sign(request) : request),
   }
 }
@@ -63,6 +65,29 @@ export function createSevenFormat(
 function receiptOf({ messageId, foreignId }: SandboxMessage, { status, at }: Transition): WebhookEvent {
   const data = { msg_id: messageId, status, timestamp: formatBerlinTime(at, 6) }
   return { event: 'dlr', data: foreignId === null ? data : { ...data, foreign_id: foreignId } }
+}
+
+const FORMS = ['JSON', 'GET', 'POST', 'nested', 'flat', 'list', 'older', 'query', 'parts', 'rcs'] as const
+
+function writeReceipt(
+  message: SandboxMessage,
+  step: Transition,
+  { url, form }: SevenTarget,
+  random: Random,
+): OutgoingRequest {
+  if (form !== 'mixed') return writeEvent(receiptOf(message, step), { url, form })
+  const drawn = FORMS[Math.floor(random() * FORMS.length)] ?? 'JSON'
+  return writeEvent(receiptOf(message, step), { url, form: drawn })
+}
+
+/** Events that concern no delivery. */
+function otherEvent(random: Random): WebhookEvent {
+  const drawn = random()
+  if (drawn < 0.5) return inboundSms(random)
+  const id = String(Math.floor(random() * 1e7))
+  return drawn < 0.75
+    ? { event: 'wa_mo', data: { id, from: '447700900999', text: 'Hello' } }
+    : { event: 'rcs', data: { msg_id: id, status: 'IS_TYPING' } }
 }
 
 function inboundSms(random: Random): WebhookEvent {
@@ -81,7 +106,20 @@ function writeEvent({ event, data }: WebhookEvent, { url, form }: SevenTarget): 
       return get(url, { webhook_event: event, ...data })
     case 'POST':
       return postForm(url, { webhook_event: event, ...data })
-    case 'nested': {
+    case 'flat':
+      return postJson(url, JSON.stringify({ webhook_event: event, webhook_timestamp, ...data }))
+    case 'list':
+      return postJson(url, JSON.stringify([{ data, webhook_event: event, webhook_timestamp }]))
+    case 'older':
+      return get(url, event === 'dlr' ? data : { webhook_event: event, ...data })
+    case 'query':
+      return postQuery(url, { webhook_event: event, ...data })
+    case 'parts':
+      return postParts(url, { webhook_event: event, ...data })
+    case 'rcs':
+      return postJson(url, JSON.stringify({ data, webhook_event: event === 'dlr' ? 'rcs' : event, webhook_timestamp }))
+    case 'nested':
+    case 'mixed': {
       const nested = Object.fromEntries(Object.entries(data).map(([name, value]) => [`data[${name}]`, value]))
       return postForm(url, { ...nested, webhook_event: event, webhook_timestamp })
     }
@@ -89,8 +127,8 @@ function writeEvent({ event, data }: WebhookEvent, { url, form }: SevenTarget): 
 }
 
 function writeEmpty({ url, form }: SevenTarget): OutgoingRequest {
-  if (form === 'GET') return get(url, {})
-  return form === 'JSON' ? postJson(url, '') : postForm(url, {})
+  if (form === 'GET' || form === 'older') return get(url, {})
+  return form === 'POST' || form === 'nested' ? postForm(url, {}) : postJson(url, '')
 }
 
 function postJson(url: string, body: string): OutgoingRequest {

@@ -23,7 +23,7 @@ export interface WebhookFormat<S extends string, M extends Sent<S>, T extends We
   policy: RetryPolicy
   targets(): readonly T[]
   /** The request that tells of one step of the message. */
-  write(message: M, step: Step<S>, target: T): OutgoingRequest
+  write(message: M, step: Step<S>, target: T, random: Random): OutgoingRequest
   /** False for a step that this provider keeps to itself. */
   isTold?(step: Step<S>): boolean
   /** A request that is no delivery receipt. */
@@ -99,7 +99,7 @@ export function createWebhooks<S extends string, M extends Sent<S>, T extends We
     const delivery: Delivery = {
       lagMs: drawLag(random),
       stats,
-      write: () => format.write(message, step, target),
+      write: () => format.write(message, step, target, noiseRandom),
       rewrite: format.rewrite,
       onAccepted: () => message.receipts.push({ status: step.status, acknowledgedAt: Date.now() }),
     }

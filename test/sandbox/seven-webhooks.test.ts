@@ -71,7 +71,7 @@ describe('noise', () => {
       decodeURIComponent(`${new URL(path, 'http://a').search}${text}`),
     )
     const isDlr = (text: string) => /webhook_event("?[:=]"?)dlr/.test(text)
-    const others = contents.filter((text) => /webhook_event("?[:=]"?)sms_mo/.test(text))
+    const others = contents.filter((text) => /webhook_event("?[:=]"?)(sms_mo|wa_mo|rcs)/.test(text))
     const empty = contents.filter((text) => text === '')
     const { webhooks, webhookNoise } = sandbox.stats()
     expect(contents.filter(isDlr)).toHaveLength(webhooks.accepted)

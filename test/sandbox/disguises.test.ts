@@ -1,0 +1,130 @@
+/**
+ * Everything that the sandbox can play is read by the service: each form of each provider's receipts in each encoding,
+ * noise in between, and answers to status queries in every disguise.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { WEBHOOK_ENCODINGS } from '../../src/sandbox/encodings.ts'
+import type { KnobsPatch } from '../../src/sandbox/knobs.ts'
+import type { Sandbox } from '../../src/sandbox/server.ts'
+import { type Api, startApi } from '../support/api.ts'
+import {
+  allSettled,
+  closeAll,
+  minutesAgo,
+  ONE_MINUTE,
+  openSandbox,
+  sevenAccount,
+  startService,
+  statusesOf,
+  trackOver,
+  truthsOf,
+} from '../support/service.ts'
+
+const FAST = { timeScale: 864_000, neverShare: 0 }
+const SIGNING_KEY = 'a-signing-key'
+const SEVEN_FORMS = [
+  'JSON',
+  'GET',
+  'POST',
+  'nested',
+  'flat',
+  'list',
+  'older',
+  'query',
+  'parts',
+  'rcs',
+  'mixed',
+] as const
+const CM_FORMS = [
+  ...['json', 'jsonArray', 'xml', 'xmlSeveral', 'getUpper', 'getLower', 'formUpper', 'formLower'],
+  ...['older', 'query', 'parts', 'mixed'],
+] as NonNullable<KnobsPatch['cmWebhookForm']>[]
+
+describe('receipts', () => {
+  let api: Api
+  let sandbox: Sandbox
+
+  beforeAll(async () => {
+    const accounts = [
+      { name: 'seven', provider: 'seven', apiKey: 'a-key' },
+      { name: 'signed', provider: 'seven', apiKey: 'a-key', signingKey: SIGNING_KEY },
+      { name: 'cm', provider: 'cm', productToken: 'a-token' },
+    ]
+    sandbox = await openSandbox({ seed: 11, law: FAST })
+    api = await startApi({ ACCOUNTS: JSON.stringify(accounts), PUBLIC_URL: 'http://sms.example' })
+  })
+  afterAll(async () => {
+    await closeAll()
+    await api?.close()
+  })
+
+  const finalOf = async (account: string, messageId: string) => {
+    const { body } = await api.get(`/v1/messages/${account}/${messageId}`)
+    return (body as { status: string }).status
+  }
+
+  it.each(SEVEN_FORMS)('of seven.io are read in every encoding, as %s', async (webhookForm) => {
+    for (const webhookEncoding of WEBHOOK_ENCODINGS) {
+      sandbox.set({ webhookUrl: `${api.url}/webhooks/seven`, webhookForm, webhookEncoding, webhookNoise: 0.5 })
+      const messageIds = sandbox.send(2)
+      await api.post('/v1/messages', { account: 'seven', messages: messageIds.map((messageId) => ({ messageId })) })
+      await sandbox.settled()
+      for (const messageId of messageIds) {
+        const found = await finalOf('seven', messageId)
+        expect({ webhookForm, webhookEncoding, found }).toEqual({
+          webhookForm,
+          webhookEncoding,
+          found: sandbox.truth(messageId)?.finalStatus,
+        })
+      }
+    }
+    const { webhooks, webhookNoise } = sandbox.stats()
+    expect([webhooks.refused, webhooks.exhausted, webhookNoise.refused, webhookNoise.exhausted]).toEqual([0, 0, 0, 0])
+  })
+
+  it.each(CM_FORMS)('of CM.com are read in every encoding, as %s', async (cmWebhookForm) => {
+    sandbox.set({ webhookUrl: null })
+    for (const webhookEncoding of WEBHOOK_ENCODINGS) {
+      sandbox.set({ cmWebhookUrl: `${api.url}/webhooks/cm`, cmWebhookForm, webhookEncoding, webhookNoise: 0.5 })
+      const keys = sandbox.cm.send(2)
+      const messages = keys.map(({ messageId, recipient }) => ({ messageId, recipient: `+${recipient}` }))
+      await api.post('/v1/messages', { account: 'cm', messages })
+      await sandbox.settled()
+      for (const { messageId, recipient } of keys) {
+        const found = await finalOf('cm', messageId)
+        const { finalStatuses } = sandbox.cm.truth(messageId, recipient) ?? { finalStatuses: [] }
+        expect({ cmWebhookForm, webhookEncoding, right: finalStatuses.some((status) => status === found) }).toEqual({
+          cmWebhookForm,
+          webhookEncoding,
+          right: true,
+        })
+      }
+    }
+    const { webhooks } = sandbox.stats().cm
+    expect([webhooks.refused, webhooks.exhausted]).toEqual([0, 0])
+  })
+})
+
+describe('answers', () => {
+  it.each<[string, KnobsPatch]>([
+    ['gzipped', { gzippedAnswers: true }],
+    ['moved within the server', { moved: 'here' }],
+    ['moved, and gzipped', { moved: 'here', gzippedAnswers: true }],
+    ['after one 404', { httpError: { share: 1, status: 404, times: 1 } }],
+    ['after one 503 that says how long', { httpError: { share: 1, status: 503, retryAfter: 2, times: 1 } }],
+    ['after a burst of 400', { httpError: { share: 1, status: 400, times: 8 } }],
+  ])('settle every message: %s', { timeout: 40_000 }, async (_name, knobs) => {
+    const sandbox = await openSandbox({ law: ONE_MINUTE, knobs })
+    const sentAt = minutesAgo(10)
+    const messageIds = sandbox.send(150, { sentAt })
+    const service = await startService({ accounts: [sevenAccount(sandbox, { requestsPerSecond: 50 })] })
+    await trackOver(service.url, messageIds, { sentAt })
+    await allSettled(service, 'seven', 35_000)
+    expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
+    const { faults } = sandbox.stats()
+    expect(faults.httpError).toBe(knobs.httpError?.times ?? 0)
+    const [row] = await service.sql`SELECT count(query_error)::int AS blamed FROM lastword.messages`
+    expect(row?.blamed).toBe(0)
+    await closeAll()
+  })
+})
