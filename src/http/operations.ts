@@ -211,7 +211,7 @@ const webhookOperations: Operation[] = (['get', 'post'] as const).flatMap((metho
       summary: `Deliver a receipt${method === 'get' ? ' in the query' : ''}${hasToken ? ', with a token' : ''}`,
       description: hasToken
         ? 'For accounts with a `webhookToken`. With a `signingKey` the signature is required too.'
-        : 'For the provider. With a `signingKey` the signature is required; an account with neither key nor token takes receipts on a loopback `HOST` only. 200 means that the database has the receipt; after 503 the provider tries again.',
+        : 'For the provider. JSON, XML, forms and fields in the query are read, one receipt or many, compressed or not, in any charset, whatever the content type says. With a `signingKey` the signature is required; an account with neither key nor token takes receipts on a loopback `HOST` only. 200 means that the database has the receipt; after 503 the provider tries again.',
       isPublic: true,
       parameters: hasToken ? [...webhookPath, ...webhookToken] : webhookPath,
       ...(method === 'post' ? { body: { description: 'In the provider’s own words.', content: '*/*' } } : {}),

@@ -579,3 +579,36 @@ describe('a report that is dated ahead of its arrival', () => {
     }
   })
 })
+
+it('ends in the status of all its reports, whatever they say of their time and however often they come', async () => {
+  const anyReport = fc.record({
+    status: fc.constantFrom(...STATUSES),
+    ahead: fc.constantFrom(-2 * HOUR, -HOUR, HOUR, 2 * HOUR, 1000 * HOUR),
+  })
+  const base = Date.now()
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyReport, { minLength: 1, maxLength: 6 }), fc.nat(), async (given, cut) => {
+      const id = newId()
+      await trackMessages(database.db, [message(id)])
+      const reports = given.map(({ status, ahead }) => report(id, status, 0, { occurredAt: new Date(base + ahead) }))
+      for (const one of reports) {
+        await applyReports(database.db, [one])
+        await new Promise((resolve) => setTimeout(resolve, 2))
+      }
+      const { status, final } = await rowOf(id)
+      const stored = await reportsOf(id)
+      expect([status, final]).toEqual([settle(stored)?.status, settle(stored)?.final])
+      for (const { occurredAt, receivedAt } of stored) {
+        expect(Number(occurredAt)).toBeLessThanOrEqual(Number(receivedAt) + CLOCKS_MS)
+      }
+      // Repeats, in another order, change nothing.
+      const from = cut % reports.length
+      await applyReports(database.db, [...reports.slice(from), ...reports.slice(0, from)])
+      expect(await rowOf(id)).toMatchObject({ status, final })
+    }),
+    { numRuns: 25 },
+  )
+})
+
+/** How far the clocks of this process and of Postgres may differ. */
+const CLOCKS_MS = 100
