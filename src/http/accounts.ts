@@ -17,7 +17,7 @@ export interface AccountRoutesOptions {
 export function registerAccountRoutes(server: FastifyInstance, { db, accounts, metrics }: AccountRoutesOptions): void {
   new Gauge({
     name: 'lastword_account_without_good_answer_seconds',
-    help: 'Since when the provider has given an account no good answer; 0 while it does',
+    help: 'For how long the provider has given an account no good answer; 0 while it does',
     labelNames: ['account'],
     registers: [metrics.registry],
     async collect() {

@@ -23,6 +23,23 @@ async function openEmpty() {
   return { url, client }
 }
 
+const LAST_OF_0_1_0 = '0003_slim_status_reports'
+
+/** Applies the migrations up to one of them, as an older version did. */
+async function migrateTo(client: postgres.Sql, last: string) {
+  const { entries } = JSON.parse(await readFile(`${folder}/meta/_journal.json`, 'utf8'))
+  await client.unsafe(`
+    CREATE SCHEMA IF NOT EXISTS lastword;
+    CREATE TABLE lastword.migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint)`)
+  for (const { tag, when } of entries) {
+    for (const statement of (await readFile(`${folder}/${tag}.sql`, 'utf8')).split('--> statement-breakpoint')) {
+      await client.unsafe(statement.replace('CREATE SCHEMA "lastword"', 'CREATE SCHEMA IF NOT EXISTS "lastword"'))
+    }
+    await client`INSERT INTO lastword.migrations (hash, created_at) VALUES (${tag}, ${when})`
+    if (tag === last) return
+  }
+}
+
 const migrationFiles = async () => (await readdir(folder)).filter((name) => name.endsWith('.sql'))
 
 describe('migrating', () => {
@@ -67,6 +84,20 @@ describe('migrating', () => {
     open.push(close)
     await client`DELETE FROM lastword.migrations WHERE created_at = (SELECT max(created_at) FROM lastword.migrations)`
     expect(await isMigrated(db)).toBe(false)
+  })
+
+  it('keeps what 0.1.0 had learned about accounts', async () => {
+    const { url, client } = await openEmpty()
+    await migrateTo(client, LAST_OF_0_1_0)
+    await client`
+      INSERT INTO lastword.account_states (account, lookup, trouble, trouble_since, paused_until) VALUES
+        ('moved', 'logbook', NULL, NULL, NULL), ('refused', NULL, 'the API key is wrong', now(), now())`
+    await migrateDatabase(url)
+    // What was refused is tried at once.
+    expect(await client`SELECT account, health FROM lastword.account_states ORDER BY account`).toEqual([
+      { account: 'moved', health: { lookup: 'logbook' } },
+      { account: 'refused', health: {} },
+    ])
   })
 
   it('lives beside what else is in the database', async () => {
