@@ -8,10 +8,10 @@ import type { CmMessage, CmStatus } from './cm-messages.ts'
 import { CM_ERROR_TEXTS } from './cm-transactions.ts'
 import type { RetryPolicy } from './delivery.ts'
 import { encode } from './encodings.ts'
-import type { Knobs } from './knobs.ts'
+import { CM_WEBHOOK_FORMS, type Knobs } from './knobs.ts'
 import type { Step } from './messages.ts'
 import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from './outgoing-request.ts'
-import type { Random } from './random.ts'
+import { pick, type Random } from './random.ts'
 import type { WebhookFormat, WebhookTarget } from './webhooks.ts'
 
 const policy: RetryPolicy = {
@@ -57,23 +57,10 @@ export function createCmFormat(knobs: () => Knobs): WebhookFormat<CmStatus, CmMe
   }
 }
 
-const FORMS = [
-  'json',
-  'jsonArray',
-  'xml',
-  'xmlSeveral',
-  'getUpper',
-  'getLower',
-  'formUpper',
-  'formLower',
-  'older',
-  'query',
-  'parts',
-] as const
-type Form = (typeof FORMS)[number]
+type Form = (typeof CM_WEBHOOK_FORMS)[number]
 
 function formOf(form: Knobs['cmWebhookForm'], random: Random): Form {
-  return form === 'mixed' ? (FORMS[Math.floor(random() * FORMS.length)] ?? 'json') : form
+  return form === 'mixed' ? pick(CM_WEBHOOK_FORMS, random) : form
 }
 
 function writeReceipt(message: CmMessage, step: Step<CmStatus>, url: string, form: Form): OutgoingRequest {

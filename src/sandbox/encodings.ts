@@ -4,7 +4,7 @@
  */
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import type { OutgoingRequest } from './outgoing-request.ts'
-import type { Random } from './random.ts'
+import { pick, type Random } from './random.ts'
 
 const NAMED = [
   'gzip',
@@ -32,10 +32,8 @@ export function encode(request: OutgoingRequest, encoding: WebhookEncoding, rand
   switch (encoding) {
     case 'plain':
       return request
-    case 'mixed': {
-      const drawn = NAMED[Math.floor(random() * (NAMED.length + 1))] ?? 'plain'
-      return encode(request, drawn, random)
-    }
+    case 'mixed':
+      return encode(request, pick(['plain', ...NAMED], random), random)
     case 'gzip':
       return { ...request, headers: { ...headers, 'content-encoding': 'gzip' }, body: gzipSync(body) }
     case 'deflate':

@@ -2,7 +2,7 @@
 import type { FastifyReply } from 'fastify'
 import type { Agenda } from './agenda.ts'
 import type { Knobs } from './knobs.ts'
-import type { Random } from './random.ts'
+import { pick, type Random } from './random.ts'
 
 const FAULTS = ['rateLimited', 'serverErrors', 'httpError', 'timeouts', 'malformed', 'cutOff', 'errorCode'] as const
 type Fault = (typeof FAULTS)[number]
@@ -94,7 +94,7 @@ function replyWithFault(reply: FastifyReply, { fault, answer, knobs, random, age
     case 'rateLimited':
       return reply.code(429).header('retry-after', retryAfter(knobs)).type('text/plain').send('Too Many Requests')
     case 'serverErrors': {
-      const status = SERVER_ERRORS[Math.floor(random() * SERVER_ERRORS.length)] ?? 500
+      const status = pick(SERVER_ERRORS, random)
       return reply.code(status).type('text/html').send(`<html><body><h1>${status}</h1></body></html>`)
     }
     case 'httpError': {

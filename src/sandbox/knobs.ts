@@ -6,7 +6,8 @@ import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import { WEBHOOK_ENCODINGS } from './encodings.ts'
 
-const CM_WEBHOOK_FORMS = [
+/** The forms of CM.com's receipts; the knob takes `mixed` too. */
+export const CM_WEBHOOK_FORMS = [
   'json',
   'jsonArray',
   'xml',
@@ -18,10 +19,10 @@ const CM_WEBHOOK_FORMS = [
   'older',
   'query',
   'parts',
-  'mixed',
 ] as const
 
-const WEBHOOK_FORMS = [
+/** The forms of seven.io's receipts; the knob takes `mixed` too. */
+export const SEVEN_WEBHOOK_FORMS = [
   'JSON',
   'GET',
   'POST',
@@ -32,7 +33,6 @@ const WEBHOOK_FORMS = [
   'query',
   'parts',
   'rcs',
-  'mixed',
 ] as const
 
 const share = z.number().min(0).max(1)
@@ -45,7 +45,7 @@ const knobsSchema = z.strictObject({
    * in a list; the older call-back by GET, which names no event; a POST with its fields in the query; a form in parts; the
    * event of RCS; or any of them.
    */
-  webhookForm: z.enum(WEBHOOK_FORMS),
+  webhookForm: z.enum([...SEVEN_WEBHOOK_FORMS, 'mixed']),
   /** How the bodies of both providers' webhooks are put into bytes. */
   webhookEncoding: z.enum(WEBHOOK_ENCODINGS),
   /** The key that seven.io's webhooks are signed with; null signs none. */
@@ -60,7 +60,7 @@ const knobsSchema = z.strictObject({
    * How CM.com's delivery receipts are written; `jsonArray` and `xmlSeveral` repeat all of the message so far, `older` is a
    * GET in the oldest words, `query` a POST with its fields in the query, `parts` a form in parts.
    */
-  cmWebhookForm: z.enum(CM_WEBHOOK_FORMS),
+  cmWebhookForm: z.enum([...CM_WEBHOOK_FORMS, 'mixed']),
   /** The share of CM.com's delivered messages that fail after all; counts when they are sent. */
   failedAfterDelivered: share,
   /** The `status` of CM.com's answer that there are no transactions, which is not known. */

@@ -28,6 +28,11 @@ export function createRandom(seed: number, stream = 0): Random {
   return next
 }
 
+/** One of these, each as likely. */
+export function pick<T>(items: readonly [T, ...T[]], random: Random): T {
+  return items[Math.floor(random() * items.length)] ?? items[0]
+}
+
 /** A lognormal number; `sigma` is the standard deviation of its logarithm, 0 gives the median. */
 export function drawLognormal(random: Random, median: number, sigma: number): number {
   return median * Math.exp(sigma * drawNormal(random))

@@ -8,11 +8,11 @@
 import { formatBerlinTime, formatBerlinTimeWithOffset } from './berlin-time.ts'
 import type { RetryPolicy } from './delivery.ts'
 import { encode } from './encodings.ts'
-import type { Knobs } from './knobs.ts'
+import { type Knobs, SEVEN_WEBHOOK_FORMS } from './knobs.ts'
 import type { SevenStatus, Transition } from './law.ts'
 import type { SandboxMessage } from './messages.ts'
 import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from './outgoing-request.ts'
-import type { Random } from './random.ts'
+import { pick, type Random } from './random.ts'
 import type { Hook } from './seven-hooks.ts'
 import { signRequest } from './signing.ts'
 import type { WebhookFormat, WebhookTarget } from './webhooks.ts'
@@ -67,16 +67,13 @@ function receiptOf({ messageId, foreignId }: SandboxMessage, { status, at }: Tra
   return { event: 'dlr', data: foreignId === null ? data : { ...data, foreign_id: foreignId } }
 }
 
-const FORMS = ['JSON', 'GET', 'POST', 'nested', 'flat', 'list', 'older', 'query', 'parts', 'rcs'] as const
-
 function writeReceipt(
   message: SandboxMessage,
   step: Transition,
   { url, form }: SevenTarget,
   random: Random,
 ): OutgoingRequest {
-  if (form !== 'mixed') return writeEvent(receiptOf(message, step), { url, form })
-  const drawn = FORMS[Math.floor(random() * FORMS.length)] ?? 'JSON'
+  const drawn = form === 'mixed' ? pick(SEVEN_WEBHOOK_FORMS, random) : form
   return writeEvent(receiptOf(message, step), { url, form: drawn })
 }
 

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WEBHOOK_ENCODINGS } from '../../src/sandbox/encodings.ts'
-import type { KnobsPatch } from '../../src/sandbox/knobs.ts'
+import { CM_WEBHOOK_FORMS, type KnobsPatch, SEVEN_WEBHOOK_FORMS } from '../../src/sandbox/knobs.ts'
 import type { Sandbox } from '../../src/sandbox/server.ts'
 import { type Api, startApi } from '../support/api.ts'
 import {
@@ -22,24 +22,6 @@ import {
 
 const FAST = { timeScale: 864_000, neverShare: 0 }
 const SIGNING_KEY = 'a-signing-key'
-const SEVEN_FORMS = [
-  'JSON',
-  'GET',
-  'POST',
-  'nested',
-  'flat',
-  'list',
-  'older',
-  'query',
-  'parts',
-  'rcs',
-  'mixed',
-] as const
-const CM_FORMS = [
-  ...['json', 'jsonArray', 'xml', 'xmlSeveral', 'getUpper', 'getLower', 'formUpper', 'formLower'],
-  ...['older', 'query', 'parts', 'mixed'],
-] as NonNullable<KnobsPatch['cmWebhookForm']>[]
-
 describe('receipts', () => {
   let api: Api
   let sandbox: Sandbox
@@ -63,46 +45,53 @@ describe('receipts', () => {
     return (body as { status: string }).status
   }
 
-  it.each(SEVEN_FORMS)('of seven.io are read in every encoding, as %s', async (webhookForm) => {
-    for (const webhookEncoding of WEBHOOK_ENCODINGS) {
-      sandbox.set({ webhookUrl: `${api.url}/webhooks/seven`, webhookForm, webhookEncoding, webhookNoise: 0.5 })
-      const messageIds = sandbox.send(2)
-      await api.post('/v1/messages', { account: 'seven', messages: messageIds.map((messageId) => ({ messageId })) })
-      await sandbox.settled()
-      for (const messageId of messageIds) {
-        const found = await finalOf('seven', messageId)
-        expect({ webhookForm, webhookEncoding, found }).toEqual({
-          webhookForm,
-          webhookEncoding,
-          found: sandbox.truth(messageId)?.finalStatus,
-        })
+  it.each([...SEVEN_WEBHOOK_FORMS, 'mixed'] as const)(
+    'of seven.io are read in every encoding, as %s',
+    async (webhookForm) => {
+      for (const webhookEncoding of WEBHOOK_ENCODINGS) {
+        for (const account of ['seven', 'signed']) {
+          const signing = { signingKey: account === 'signed' ? SIGNING_KEY : null, signatureUrl: 'path' } as const
+          const webhookUrl = `${api.url}/webhooks/${account}`
+          sandbox.set({ webhookUrl, webhookForm, webhookEncoding, webhookNoise: 0.5, ...signing })
+          const [messageId = ''] = sandbox.send(1)
+          await api.post('/v1/messages', { account, messages: [{ messageId }] })
+          await sandbox.settled()
+          expect([account, webhookEncoding, await finalOf(account, messageId)]).toEqual([
+            account,
+            webhookEncoding,
+            sandbox.truth(messageId)?.finalStatus,
+          ])
+        }
       }
-    }
-    const { webhooks, webhookNoise } = sandbox.stats()
-    expect([webhooks.refused, webhooks.exhausted, webhookNoise.refused, webhookNoise.exhausted]).toEqual([0, 0, 0, 0])
-  })
+      const { webhooks, webhookNoise } = sandbox.stats()
+      expect([webhooks.refused, webhooks.exhausted, webhookNoise.refused, webhookNoise.exhausted]).toEqual([0, 0, 0, 0])
+    },
+  )
 
-  it.each(CM_FORMS)('of CM.com are read in every encoding, as %s', async (cmWebhookForm) => {
-    sandbox.set({ webhookUrl: null })
-    for (const webhookEncoding of WEBHOOK_ENCODINGS) {
-      sandbox.set({ cmWebhookUrl: `${api.url}/webhooks/cm`, cmWebhookForm, webhookEncoding, webhookNoise: 0.5 })
-      const keys = sandbox.cm.send(2)
-      const messages = keys.map(({ messageId, recipient }) => ({ messageId, recipient: `+${recipient}` }))
-      await api.post('/v1/messages', { account: 'cm', messages })
-      await sandbox.settled()
-      for (const { messageId, recipient } of keys) {
-        const found = await finalOf('cm', messageId)
-        const { finalStatuses } = sandbox.cm.truth(messageId, recipient) ?? { finalStatuses: [] }
-        expect({ cmWebhookForm, webhookEncoding, right: finalStatuses.some((status) => status === found) }).toEqual({
-          cmWebhookForm,
-          webhookEncoding,
-          right: true,
-        })
+  it.each([...CM_WEBHOOK_FORMS, 'mixed'] as const)(
+    'of CM.com are read in every encoding, as %s',
+    async (cmWebhookForm) => {
+      sandbox.set({ webhookUrl: null })
+      for (const webhookEncoding of WEBHOOK_ENCODINGS) {
+        sandbox.set({ cmWebhookUrl: `${api.url}/webhooks/cm`, cmWebhookForm, webhookEncoding, webhookNoise: 0.5 })
+        const keys = sandbox.cm.send(2)
+        const messages = keys.map(({ messageId, recipient }) => ({ messageId, recipient: `+${recipient}` }))
+        await api.post('/v1/messages', { account: 'cm', messages })
+        await sandbox.settled()
+        for (const { messageId, recipient } of keys) {
+          const found = await finalOf('cm', messageId)
+          const { finalStatuses } = sandbox.cm.truth(messageId, recipient) ?? { finalStatuses: [] }
+          expect({ cmWebhookForm, webhookEncoding, right: finalStatuses.some((status) => status === found) }).toEqual({
+            cmWebhookForm,
+            webhookEncoding,
+            right: true,
+          })
+        }
       }
-    }
-    const { webhooks } = sandbox.stats().cm
-    expect([webhooks.refused, webhooks.exhausted]).toEqual([0, 0])
-  })
+      const { webhooks } = sandbox.stats().cm
+      expect([webhooks.refused, webhooks.exhausted]).toEqual([0, 0])
+    },
+  )
 })
 
 describe('answers', () => {
