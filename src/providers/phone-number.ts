@@ -41,7 +41,8 @@ export function normalizePhoneNumber(number: string, country?: Country): string 
   const clean = cleanPhoneNumber(number)
   const digits = clean.replace(/\D/g, '').replace(/^0+/, '')
   const known = isNationalNumber(number) ? undefined : validNumber(`+${digits}`)
-  return known ?? (country && validNumber(clean, country)) ?? digits
+  // The digits alone, too, so that what comes of a number comes of it again.
+  return known ?? (country && (validNumber(clean, country) ?? validNumber(digits, country))) ?? digits
 }
 
 /** True for a number of this country, with its country code or without. */

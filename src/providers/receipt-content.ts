@@ -41,7 +41,13 @@ export function readQuery(path: string): ReceiptContent {
 
 type Read = { value?: unknown; mistake?: string }
 
+/** A form may begin with what looks like something else: where that cannot be read, its fields are looked through. */
 function readText(text: string, contentType: string, depth: number): Read {
+  const read = readShape(text, contentType, depth)
+  return read.mistake !== undefined && text.includes('=') ? { ...read, value: readForm(text, contentType) } : read
+}
+
+function readShape(text: string, contentType: string, depth: number): Read {
   const first = text.charAt(0)
   if (first === '' || depth > 3) return {}
   if (first === '<') {

@@ -72,6 +72,8 @@ describe('a receipt of seven.io', () => {
     ['that was read', { type: JSON_TYPE, body: sevenJson({ status: 'READ' }) }, 'read'],
     ['of an unknown fate', { type: JSON_TYPE, body: sevenJson({ status: 'UNKNOWN' }) }, 'unknown'],
     ['in parts', { type: 'multipart/form-data; boundary=x', body: multipart(PARTS) }, 'delivered'],
+    ['as a form behind broken JSON', { body: `%7B%22a%22:%22b&${FIELDS}` }, 'delivered'],
+    ['as a form behind broken XML', { body: `<a b&${FIELDS}` }, 'delivered'],
     ['as a form that is called text', { type: 'text/plain', body: FIELDS }, 'delivered'],
     ['as a form that is called bytes', { type: 'application/octet-stream', body: FIELDS }, 'delivered'],
     ['in a list', { type: JSON_TYPE, body: `[${sevenJson()},${sevenJson({ msg_id: '1' })}]` }, 'delivered'],
