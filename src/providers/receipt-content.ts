@@ -64,10 +64,13 @@ function readShape(text: string, contentType: string, depth: number): Read {
   return { mistake: `text that is neither JSON, XML nor a form` }
 }
 
-/** One JSON value, or one on each line. */
+/** One JSON value, whatever but the beginning of another stands behind its end, or one on each line. */
 function readJsonText(text: string): Read {
   const json = readJson(text)
   if (json.ok) return { value: json.value }
+  const end = Math.max(text.lastIndexOf('}'), text.lastIndexOf(']')) + 1
+  const document = /^[^[{]+$/.test(text.slice(end)) ? readJson(text.slice(0, end)) : json
+  if (document.ok) return { value: document.value }
   const lines = text.split('\n').map((line) => line.trim())
   const values = lines.filter((line) => line !== '').map(readJson)
   if (values.length > 1 && values.every(({ ok }) => ok)) {

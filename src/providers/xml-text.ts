@@ -31,8 +31,23 @@ const OUTSIDE_MARKUP = /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)/g
 const AMPERSAND =
   /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)|&(?!(?:#\d{1,7}|#x[\dA-Fa-f]{1,6}|[A-Za-z][A-Za-z\d]{0,31});)/g
 
-/** Reads XML; a mistake names its place, never the text that stands there. */
+/** Reads XML, whatever but another document stands behind its end; a mistake names its place, never the text that stands there. */
 export function readXml(text: string): XmlReading {
+  const whole = readDocument(text)
+  const end = whole.ok ? text.length : endOfDocument(text)
+  if (end === text.length) return whole
+  const document = readDocument(text.slice(0, end))
+  return document.ok ? document : whole
+}
+
+/** Behind the last end of the outermost element; the end of the text where it is not closed, or where more begins. */
+function endOfDocument(text: string): number {
+  const closing = `</${/<([\p{L}_][\w:.-]*)/u.exec(text)?.[1]}>`
+  const end = text.lastIndexOf(closing) + closing.length
+  return end < closing.length || text.includes('<', end) ? text.length : end
+}
+
+function readDocument(text: string): XmlReading {
   const position = text.replace(OUTSIDE_MARKUP, (piece) => ' '.repeat(piece.length)).search(/<![A-Za-z[]/)
   if (position >= 0) return mistakeAt(text, position, 'a document type or another declaration, which is not accepted')
   const xml = text.replace(AMPERSAND, (piece) => (piece === '&' ? '&amp;' : piece))

@@ -72,6 +72,7 @@ describe('a receipt of seven.io', () => {
     ['that was read', { type: JSON_TYPE, body: sevenJson({ status: 'READ' }) }, 'read'],
     ['of an unknown fate', { type: JSON_TYPE, body: sevenJson({ status: 'UNKNOWN' }) }, 'unknown'],
     ['in parts', { type: 'multipart/form-data; boundary=x', body: multipart(PARTS) }, 'delivered'],
+    ['before the rest of another', { type: JSON_TYPE, body: `${sevenJson()}ta"` }, 'delivered'],
     ['as a form behind broken JSON', { body: `%7B%22a%22:%22b&${FIELDS}` }, 'delivered'],
     ['as a form behind broken XML', { body: `<a b&${FIELDS}` }, 'delivered'],
     ['as a form that is called text', { type: 'text/plain', body: FIELDS }, 'delivered'],
@@ -143,6 +144,7 @@ describe('a receipt of CM.com', () => {
       'failed',
       'Empfänger',
     ],
+    ['with the rest of another behind it', { type: 'text/xml', body: `${cmXml()}AGES>` }, 'delivered', undefined],
     ['with a bare ampersand', { type: 'text/xml', body: described('AT&T blocked') }, 'failed', 'AT&T blocked'],
     ['with an entity of HTML', { type: 'text/xml', body: described('caf&eacute;') }, 'failed', 'café'],
     [
