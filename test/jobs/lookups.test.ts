@@ -63,7 +63,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
   it('stops asking for a refused account, says so, tries again with one job, and loses nothing', async () => {
     const sandbox = await openSandbox({ law: ONE_MINUTE, knobs: { errorCode: { share: 1, code: 900 } } })
     const sentAt = minutesAgo(10)
-    const messageIds = sandbox.send(1_000, { sentAt })
+    const messageIds = sandbox.send(600, { sentAt })
     const account = sevenAccount(sandbox, { requestsPerSecond: 1, timeout: '2s' })
     const service = await startService({ backend, accounts: [account] })
     await trackOver(service.url, messageIds, { sentAt })

@@ -13,6 +13,7 @@ import {
   minutesAgo,
   ONE_MINUTE,
   openSandbox,
+  type Service,
   sevenAccount,
   startService,
   statusesOf,
@@ -94,26 +95,36 @@ describe('receipts', () => {
   )
 })
 
-describe('answers', () => {
-  it.each<[string, KnobsPatch]>([
-    ['gzipped', { gzippedAnswers: true }],
-    ['moved within the server', { moved: 'here' }],
-    ['moved, and gzipped', { moved: 'here', gzippedAnswers: true }],
-    ['after one 404', { httpError: { share: 1, status: 404, times: 1 } }],
-    ['after one 503 that says how long', { httpError: { share: 1, status: 503, retryAfter: 2, times: 1 } }],
-    ['after a burst of 400', { httpError: { share: 1, status: 400, times: 8 } }],
-  ])('settle every message: %s', { timeout: 40_000 }, async (_name, knobs) => {
-    const sandbox = await openSandbox({ law: ONE_MINUTE, knobs })
+const ANSWERS: Record<string, KnobsPatch> = {
+  gzipped: { gzippedAnswers: true },
+  moved: { moved: 'here' },
+  'moved-and-gzipped': { moved: 'here', gzippedAnswers: true },
+  'after-one-404': { httpError: { share: 1, status: 404, times: 1 } },
+  'after-a-503-that-says-how-long': { httpError: { share: 1, status: 503, retryAfter: 2, times: 1 } },
+  'after-a-burst-of-400': { httpError: { share: 1, status: 400, times: 8 } },
+}
+
+describe.concurrent('answers', () => {
+  const sandboxes = new Map<string, Sandbox>()
+  let service: Service
+  beforeAll(async () => {
+    for (const [name, knobs] of Object.entries(ANSWERS)) {
+      sandboxes.set(name, await openSandbox({ law: ONE_MINUTE, knobs }))
+    }
+    const accounts = [...sandboxes].map(([name, sandbox]) => sevenAccount(sandbox, { name, requestsPerSecond: 50 }))
+    service = await startService({ accounts })
+  })
+  afterAll(closeAll)
+
+  it.each(Object.entries(ANSWERS))('settle every message: %s', { timeout: 40_000 }, async (account, knobs) => {
+    const sandbox = sandboxes.get(account) ?? expect.fail('no sandbox')
     const sentAt = minutesAgo(10)
-    const messageIds = sandbox.send(150, { sentAt })
-    const service = await startService({ accounts: [sevenAccount(sandbox, { requestsPerSecond: 50 })] })
-    await trackOver(service.url, messageIds, { sentAt })
-    await allSettled(service, 'seven', 35_000)
-    expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
-    const { faults } = sandbox.stats()
-    expect(faults.httpError).toBe(knobs.httpError?.times ?? 0)
-    const [row] = await service.sql`SELECT count(query_error)::int AS blamed FROM lastword.messages`
+    await trackOver(service.url, sandbox.send(150, { sentAt }), { account, sentAt })
+    await allSettled(service, account, 35_000)
+    expect(await statusesOf(service, account)).toEqual(truthsOf(sandbox))
+    expect(sandbox.stats().faults.httpError).toBe(knobs.httpError?.times ?? 0)
+    const [row] = await service.sql`
+      SELECT count(query_error)::int AS blamed FROM lastword.messages WHERE account = ${account}`
     expect(row?.blamed).toBe(0)
-    await closeAll()
   })
 })
