@@ -8,16 +8,17 @@
  *        v                                                  │
  *       ok ──┬─ refused (the credentials) ───────────────┬─ in trouble ── probe: one message, after growing pauses
  *            ├─ 3 bad answers in a row, over 60 s ───────┤       ^  │
- *            ├─ more refusals in a row than are allowed ─┤       └──┘ bad again
+ *            ├─ as many refusals in a row as are allowed ┤       └──┘ bad again
  *            ├─ the last look-up has ended ──────────────┘
  *            │
  *            ├─ throttled ── paused for as long as the provider asks ── ok
  *            └─ gone ── paused for 10 s ── probe ──┬─ answered ── ok
  *                                                  └─ gone again ── the next look-up; the first is tried once a day
  *
- * Refused requests: those whose content the provider blames. A message is at fault only if others were answered since
- * it was first refused (`mayBlame`); until then it is a suspect. Where the provider refuses one batch after the other it is the account's trouble;
- * when a probe then shows that it was the messages' fault, more refusals are allowed before the next time.
+ * Refused requests are those whose content the provider blames. A message is at fault only if others were answered
+ * since it was first refused (`mayBlame`); until then it is a suspect. Where the provider refuses one batch after the
+ * other it is the account's trouble; when a probe then shows that it was the messages' fault, more refusals are allowed
+ * the next time.
  *
  * New credentials forget all of it; a person who asks now ends any pause (`endPause`).
  */
@@ -69,13 +70,11 @@ export interface Outcome {
   reason: string
   /** How long the provider asks to be left alone. */
   retryAfterMs?: number | undefined
-  /** The job was the one that tries whether things are better. */
-  isProbe?: boolean | undefined
   /** The message, where it was asked about alone. */
   messageId?: string | undefined
   /** The job asked the first look-up, once a day, while another is in use. */
   isTrial?: boolean | undefined
-  /** The request was a batch as it was cut, not a part of a refused one. */
+  /** The request was a batch as it was cut: no part of a refused one, no probe and no trial. */
   isWhole?: boolean | undefined
 }
 
@@ -167,10 +166,10 @@ function afterAnswer(health: AccountHealth, outcome: Outcome, now: number): Step
   }
 }
 
-function refusalsAllowedAfter({ refusalsAllowed, trouble, bad }: AccountHealth, { isProbe, isWhole }: Outcome) {
+function refusalsAllowedAfter({ refusalsAllowed, trouble, bad }: AccountHealth, { isWhole }: Outcome) {
   const { atFirst, factor, most } = REFUSALS_ALLOWED
   if (trouble && bad && bad.refusals > 0) return Math.min((refusalsAllowed ?? atFirst) * factor, most)
-  return isWhole && !isProbe ? undefined : refusalsAllowed
+  return isWhole ? undefined : refusalsAllowed
 }
 
 function afterTrial(health: AccountHealth, outcome: Outcome, now: number, first: string): Step {

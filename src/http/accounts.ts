@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { Gauge } from 'prom-client'
 import { type AccountHealth, isPaused, needsProbe } from '../core/account-health.ts'
 import { findHealths } from '../db/accounts.ts'
-import type { Db } from '../db/client.ts'
+import { type Db, isDatabaseUnavailable } from '../db/client.ts'
 import type { Metrics } from '../metrics.ts'
 import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
@@ -21,10 +21,16 @@ export function registerAccountRoutes(server: FastifyInstance, { db, accounts, m
     labelNames: ['account'],
     registers: [metrics.registry],
     async collect() {
-      const { healths, now } = await findHealths(db)
-      for (const account of accounts.keys()) {
-        const since = healths.get(account)?.bad?.since
-        this.set({ account }, since === undefined ? 0 : Math.max(0, (now - since) / 1000))
+      this.reset()
+      try {
+        const { healths, now } = await findHealths(db)
+        for (const account of accounts.keys()) {
+          const since = healths.get(account)?.bad?.since
+          this.set({ account }, since === undefined ? 0 : Math.max(0, (now - since) / 1000))
+        }
+      } catch (error) {
+        // Without the database nobody knows, and the other metrics are wanted all the more.
+        if (!isDatabaseUnavailable(error)) throw error
       }
     },
   })

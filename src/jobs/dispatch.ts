@@ -79,9 +79,8 @@ interface Dispatched {
  * more, once a day, for a first look-up that has been given up.
  */
 async function claimingsOf({ db, queues, leaseMs, account, health, now }: Dispatched): Promise<Claiming[]> {
-  const lookups = providerOf(account).lookups(account)
+  const [first] = providerOf(account).lookups(account)
   const lookup = lookupInUse(account, health.lookup)
-  const [first] = lookups
   if (!lookup || !first) return []
   const queue = queues.statusQuery(account.name)
   if (await queue.isPaused()) return []

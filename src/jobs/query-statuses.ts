@@ -127,15 +127,14 @@ async function noteOutcome(
   claimed: Claimed,
   found: Pick<Outcome, 'result' | 'reason' | 'retryAfterMs'>,
 ) {
-  const { lookup, probe: isProbe, trial: isTrial, refusedAt } = claimed
+  const { lookup, probe, trial: isTrial, refusedAt } = claimed
   const messageId = 'messageIds' in claimed && claimed.messageIds.length === 1 ? claimed.messageIds[0] : undefined
   const outcome: Outcome = {
     ...found,
     messageId,
     lookup,
-    isProbe,
     isTrial,
-    isWhole: !isProbe && !isTrial && refusedAt === undefined,
+    isWhole: !probe && !isTrial && refusedAt === undefined,
   }
   const names = lookups.map(({ name }) => name)
   const step = await moveHealth(db, account.name, (health, now) => nextHealth(health, outcome, now, names))

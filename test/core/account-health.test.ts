@@ -33,7 +33,7 @@ function healthAfter(...outcomes: Told[]): { health: AccountHealth; events: Heal
   return { health, events }
 }
 
-const refused = (at: number): Told => ({ at, result: 'account', isProbe: true })
+const refused = (at: number): Told => ({ at, result: 'account' })
 const bad = (at: number, result: Outcome['result'] = 'transient'): Told => ({ at, result })
 
 describe('trouble', () => {
@@ -91,7 +91,7 @@ describe('trouble', () => {
   })
 
   it('ends with the first good answer, and its pause with it', () => {
-    const { health, events } = healthAfter(refused(0), { at: 11 * MINUTE, isProbe: true })
+    const { health, events } = healthAfter(refused(0), { at: 11 * MINUTE })
     expect(health).toEqual({ lastGoodAt: 11 * MINUTE })
     expect(events.at(-1)).toEqual({ event: 'recovered' })
     expect(needsProbe(health)).toBe(false)
@@ -105,7 +105,7 @@ describe('trouble', () => {
       false,
       true,
     ])
-    const outcome = { lookup: 'status', result: 'account', reason: 'still', isProbe: true } as const
+    const outcome = { lookup: 'status', result: 'account', reason: 'still' } as const
     expect(nextHealth(asked, outcome, 31 * MINUTE, LOOKUPS).health.pausedUntil).toBe(41 * MINUTE)
   })
 })
@@ -155,7 +155,7 @@ describe('blame', () => {
   it('is searched for longer after a probe has shown that the account is well, and until whole batches are answered', () => {
     const refusals = (from: number, count: number) =>
       Array.from({ length: count }, (_, index) => bad(from + index, 'request'))
-    const shown = [...refusals(0, 5), { at: MINUTE, isProbe: true }]
+    const shown = [...refusals(0, 5), { at: MINUTE }]
     expect(healthAfter(...shown, ...refusals(2 * MINUTE, 19)).health.trouble).toBeUndefined()
     expect(healthAfter(...shown, ...refusals(2 * MINUTE, 20)).health.trouble).toBe('failing')
     const whole = { at: 2 * MINUTE, isWhole: true }
@@ -203,7 +203,6 @@ const outcomes = fc.array(
     lookup: fc.constantFrom(...LOOKUPS),
     result: fc.constantFrom('answered' as const, ...PROVIDER_ERROR_KINDS),
     retryAfterMs: fc.option(fc.integer({ min: 0, max: DAY }), { nil: undefined }),
-    isProbe: fc.boolean(),
     isTrial: fc.boolean(),
     isWhole: fc.boolean(),
   }),

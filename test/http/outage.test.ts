@@ -78,6 +78,23 @@ function expectUnavailable({ status, headers, body, ms }: Awaited<ReturnType<typ
 const isBack = () => vi.waitFor(async () => expect((await ask('/health/ready')).status).toBe(200), { timeout: 10_000 })
 
 describe('while the database is away', () => {
+  it('the metrics that need none are there', async () => {
+    const scrape = async () => {
+      const response = await fetch(`${runtime.url}/metrics`)
+      return [response.status, await response.text()] as const
+    }
+    const gauge = 'lastword_account_without_good_answer_seconds{account="seven"} 0'
+    await vi.waitFor(async () => expect((await scrape())[1]).toContain(gauge))
+    await withoutDatabase(async () => {
+      const [status, text] = await scrape()
+      expect(status).toBe(200)
+      expect(text).toContain('lastword_webhooks_total')
+      expect(text).not.toContain(gauge)
+    })
+    await isBack()
+    expect((await scrape())[1]).toContain(gauge)
+  })
+
   it('a webhook and a tracking order are refused in time; both are taken when they come again', async () => {
     await withoutDatabase(async () => {
       for (const answer of await Promise.all([receive(id), track(id)])) expectUnavailable(answer)
