@@ -155,7 +155,7 @@ function schedule(
     recipient,
     sentAt: new Date(sentAt),
     windowEndsAt: new Date(windowEndsAt),
-    nextPollAt: new Date(due),
+    dueAt: new Date(due),
     metadata: message.metadata,
     callbackUrl: message.callbackUrl,
     mayBeginAnew: provider.idsMayRecur && message.sentAt !== undefined,

@@ -198,7 +198,7 @@ describe('track', () => {
   it('gives an account that is never polled no poll before its window ends', async () => {
     await track(sql, { account: 'silent', messages: [{ messageId: '1' }] })
     const [row] = await sql
-      .unsafe("SELECT next_poll_at = window_ends_at, window_ends_at - sent_at = '2d' FROM lastword.messages")
+      .unsafe("SELECT due_at = window_ends_at, window_ends_at - sent_at = '2d' FROM lastword.messages")
       .values()
     expect(row).toEqual([true, true])
   })

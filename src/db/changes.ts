@@ -1,9 +1,11 @@
 /**
  * The feed of changes: every change of a tracked message's status, in the order of the commits that made them.
  *
- * A trigger (drizzle/0002_add_changes_and_callbacks.sql) records the changes of a transaction while it commits, under a
- * lock, so positions become visible in their order: whoever reads up to a position has missed nothing below it, also
- * when transactions commit in another order than they began. Changes are told of by NOTIFY on `lastword_changes`.
+ * The statement that makes changes records them (reports.ts), under a lock that is held until the commit, so positions
+ * become visible in their order: whoever reads up to a position has missed nothing below it, also when transactions
+ * commit in another order than they began. A message that reports told of before it was tracked changes when it is
+ * tracked, maybe in a long transaction of the sending app: a trigger records that while the transaction commits
+ * (drizzle/0008_move_the_schedule_out_of_the_messages.sql). Changes are told of by NOTIFY on `lastword_changes`.
  */
 import { sql } from 'drizzle-orm'
 import { isFinal, type Source, type Status } from '../core/status.ts'
@@ -11,6 +13,9 @@ import { type Db, textArray } from './client.ts'
 import { changes, feedReaders, messages } from './schema.ts'
 
 export const CHANGES_CHANNEL = 'lastword_changes'
+
+/** The advisory lock under which positions are drawn: 'last' in ASCII, and 1 for changes. */
+export const CHANGES_LOCK = '1818325876, 1'
 
 export interface Change {
   position: number

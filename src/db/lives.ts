@@ -5,7 +5,7 @@ import type { Source, Status, StatusReport } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText } from './client.ts'
 import type { NewMessage } from './new-message.ts'
 import { applyReports } from './reports.ts'
-import { messages, statusReports } from './schema.ts'
+import { batches, due, messages, statusReports } from './schema.ts'
 
 /** A message that had its final status before it was tracked again. Times are milliseconds since 1970. */
 interface Ended {
@@ -46,7 +46,7 @@ export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promis
       }),
     ),
   )
-  await applyReports(db, known, [], { keepUntracked: false, areRecorded: true })
+  await applyReports(db, known, { keepUntracked: false, areRecorded: true })
   return begun.length
 }
 
@@ -81,24 +81,33 @@ function msOf(column: string) {
   return sql.raw(`extract(epoch FROM ${column}) * 1000`)
 }
 
-/** Back to the beginning, without a status: the reports that count are applied afterwards. */
+/** Back to the beginning, without a status: the reports that count are applied afterwards. No batch asks any more. */
 async function reset(db: Db, begun: readonly { id: number; message: NewMessage; life: { since: Date } }[]) {
   const column = (type: string, pick: (message: NewMessage) => unknown) =>
     arrayColumn(begun, type, ({ message }) => pick(message))
   await db.execute(sql`
-    UPDATE ${messages} m SET
-      status = NULL, final = false, status_at = NULL, status_rank = -1, read_at = NULL, settled_by = NULL,
-      polls = 0, claim = NULL, query_error = NULL,
-      life_since = ${instantOf('n.since_ms')}, sent_at = ${instantOf('n.sent_ms')},
-      window_ends_at = ${instantOf('n.window_ms')}, next_poll_at = ${instantOf('n.next_poll_ms')},
-      recipient = n.recipient, metadata = n.metadata, callback_url = n.callback_url
-    FROM unnest(
-      ${arrayColumn(begun, 'bigint', ({ id }) => id)}, ${arrayColumn(begun, 'float8', ({ life }) => life.since.getTime())},
-      ${column('float8', ({ sentAt }) => sentAt.getTime())},
-      ${column('float8', ({ windowEndsAt }) => windowEndsAt.getTime())},
-      ${column('float8', ({ nextPollAt }) => nextPollAt.getTime())},
-      ${column('text', ({ recipient }) => recipient)},
-      ${column('jsonb', ({ metadata }) => jsonText(metadata))}, ${column('text', ({ callbackUrl }) => callbackUrl)}
-    ) AS n (id, since_ms, sent_ms, window_ms, next_poll_ms, recipient, metadata, callback_url)
-    WHERE m.id = n.id`)
+    WITH n AS (
+      SELECT * FROM unnest(
+        ${arrayColumn(begun, 'bigint', ({ id }) => id)},
+        ${arrayColumn(begun, 'float8', ({ life }) => life.since.getTime())},
+        ${column('float8', ({ sentAt }) => sentAt.getTime())},
+        ${column('float8', ({ windowEndsAt }) => windowEndsAt.getTime())},
+        ${column('float8', ({ dueAt }) => dueAt.getTime())},
+        ${column('text', ({ recipient }) => recipient)},
+        ${column('jsonb', ({ metadata }) => jsonText(metadata))}, ${column('text', ({ callbackUrl }) => callbackUrl)}
+      ) AS n (id, since_ms, sent_ms, window_ms, due_ms, recipient, metadata, callback_url)
+    ), begun AS (
+      UPDATE ${messages} m SET
+        status = NULL, final = false, status_at = NULL, status_rank = -1, read_at = NULL, settled_by = NULL,
+        polls = 0, asked_at = NULL, query_error = NULL, changed_at = now(),
+        life_since = ${instantOf('n.since_ms')}, sent_at = ${instantOf('n.sent_ms')},
+        window_ends_at = ${instantOf('n.window_ms')}, due_at = ${instantOf('n.due_ms')},
+        recipient = n.recipient, metadata = n.metadata, callback_url = n.callback_url
+      FROM n WHERE m.id = n.id
+      RETURNING m.account, m.due_at, m.id
+    ), left_out AS (
+      UPDATE ${batches} b SET messages = ARRAY(SELECT unnest(b.messages) EXCEPT SELECT id FROM n)
+      WHERE b.messages && ARRAY(SELECT id FROM n)
+    )
+    INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM begun ON CONFLICT DO NOTHING`)
 }

@@ -1,11 +1,11 @@
-/** The messages: tracking them and finding them. `schedule.ts` has the steps of polling. */
+/** The messages: tracking them and finding them. schedule.ts has the steps of polling. */
 import { and, desc, eq, isNotNull, lt, sql } from 'drizzle-orm'
 import type { Status } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces } from './client.ts'
 import { beginLives } from './lives.ts'
 import type { NewMessage } from './new-message.ts'
 import { findRecipients, withBoundRecipients } from './recipients.ts'
-import { messages, statusReports } from './schema.ts'
+import { due, messages, statusReports } from './schema.ts'
 
 export type MessageRow = typeof messages.$inferSelect
 export type ReportRow = typeof statusReports.$inferSelect
@@ -51,7 +51,7 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
       column('text', ({ recipient }) => recipient),
       column('float8', ({ sentAt }) => sentAt.getTime()),
       column('float8', ({ windowEndsAt }) => windowEndsAt.getTime()),
-      column('float8', ({ nextPollAt }) => nextPollAt.getTime()),
+      column('float8', ({ dueAt }) => dueAt.getTime()),
       column('jsonb', ({ metadata }) => jsonText(metadata)),
       column('text', ({ callbackUrl }) => callbackUrl),
     ],
@@ -61,13 +61,13 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
   const [row] = await db.execute(sql`
     WITH tracked AS (
       INSERT INTO ${messages} AS m (
-        account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url,
+        account, message_id, recipient_key, recipient, sent_at, window_ends_at, due_at, metadata, callback_url,
         tracked_at
       )
       SELECT account, message_id, recipient_key, recipient, ${instantOf('sent_at')}, ${instantOf('window_ends_at')},
-        ${instantOf('next_poll_at')}, metadata, callback_url, now()
+        ${instantOf('due_at')}, metadata, callback_url, now()
       FROM unnest(${columns}) AS n (
-        account, message_id, recipient_key, recipient, sent_at, window_ends_at, next_poll_at, metadata, callback_url
+        account, message_id, recipient_key, recipient, sent_at, window_ends_at, due_at, metadata, callback_url
       )
       ORDER BY account, message_id, recipient_key
       ON CONFLICT (account, message_id, recipient_key) DO UPDATE SET
@@ -77,9 +77,13 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
         metadata = excluded.metadata,
         callback_url = excluded.callback_url,
         tracked_at = excluded.tracked_at,
-        next_poll_at = CASE WHEN m.final THEN NULL ELSE excluded.next_poll_at END
+        due_at = CASE WHEN m.final THEN NULL ELSE excluded.due_at END
       WHERE m.tracked_at IS NULL
-      RETURNING 1
+      RETURNING m.account, m.due_at, m.id
+    ), scheduled AS (
+      INSERT INTO ${due} (account, due_at, message)
+      SELECT account, due_at, id FROM tracked WHERE due_at IS NOT NULL
+      ON CONFLICT DO NOTHING
     )
     SELECT count(*) FROM tracked`)
   // By position, because the client of a sending app may rename columns.

@@ -5,7 +5,7 @@ export interface NewMessage extends MessageKey {
   recipient: string | null
   sentAt: Date
   windowEndsAt: Date
-  nextPollAt: Date
+  dueAt: Date
   metadata: unknown
   callbackUrl?: string | undefined
   /** The ID may have been used before, by a message that has ended: then another life begins. */

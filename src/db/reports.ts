@@ -2,21 +2,28 @@
  * The one write path: whoever found a status, webhook, poll or closing window, it is written here and nowhere else.
  *
  * One statement locks the rows concerned, merges each report by the two maxima of the law of order (core/settle.ts),
- * records the reports, and, for polls, moves the schedule on. A report whose message is not tracked yet creates the
- * message's row, untracked; the unique key makes that safe against the app tracking it at the same moment.
+ * records the reports and the changes they made, and, for an answered batch, moves the schedule on (schedule.ts). A report
+ * whose message is not tracked yet creates the message's row, untracked; the unique key makes that safe against the app
+ * tracking it at the same moment.
+ *
+ * The changes come last, when no row is waited for any more: their lock (changes.ts) is held until the commit.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
 import { dateByArrival } from './arrival.ts'
+import { CHANGES_CHANNEL, CHANGES_LOCK } from './changes.ts'
 import { arrayColumn, type Db, executePrepared, instantOf, jsonText, retryLostRaces } from './client.ts'
 import { type MessageKey, withBoundRecipients } from './recipients.ts'
-import { messages, statusReports } from './schema.ts'
+import { batches, changes, due, messages, statusReports } from './schema.ts'
 
-/** One message of an answered batch: its claim ends, and unless it is final it comes due again at `nextPollAt`. */
-export interface PolledMessage extends MessageKey {
-  claim: string
-  nextPollAt: Date
+/** What an answer says of a batch, beside the reports. */
+export interface Answered {
+  batch: string
+  /** The messages it answers for: unless a report makes them final, they come due again then. */
+  messages: readonly { id: number; dueAt: Date }[]
+  /** Further answers about the batch will come. */
+  goesOn?: boolean | undefined
 }
 
 /** What one report did to its message. */
@@ -30,8 +37,7 @@ export interface AppliedReport {
 }
 
 interface Incoming extends MessageKey {
-  report?: StatusReport
-  polled?: PolledMessage
+  report: StatusReport
 }
 
 interface ResultRow {
@@ -41,53 +47,57 @@ interface ResultRow {
   unmatched: boolean
 }
 
+interface ApplyOptions {
+  answered?: Answered | undefined
+  /** False: reports of messages nobody knows are passed over. */
+  keepUntracked?: boolean
+  /**
+   * The reports stand in the table already and are only applied; within a transaction of the app, so the changes are
+   * recorded at its commit.
+   */
+  areRecorded?: boolean
+}
+
 /**
- * Writes reports, and what a poll learned about the schedule, and returns what each report did, in their order. With
- * `keepUntracked: false` reports of messages nobody knows are passed over, with `areRecorded` they are only applied: they
- * stand in the table already. When it resolves, everything is committed (or
- * part of the caller's transaction); when it rejects, nothing is.
+ * Writes reports, and what an answer says of the schedule, and returns what each report did, in their order. When it
+ * resolves, everything is committed (or part of the caller's transaction). When it rejects, nothing is, save where several
+ * reports are of one message: each is written by a statement of its own, and some may be.
  */
 export async function applyReports(
   db: Db,
   given: readonly StatusReport[],
-  polled: readonly PolledMessage[] = [],
-  { keepUntracked = true, areRecorded = false } = {},
+  { answered, keepUntracked = true, areRecorded = false }: ApplyOptions = {},
 ): Promise<AppliedReport[]> {
   const reports = areRecorded ? given : await dateByArrival(db, given, new Date())
-  const rounds = cutRounds(reports, polled)
-  const incoming = rounds.flat()
-  const write = async (on: Db) => {
-    const applied = new Map<StatusReport, AppliedReport>()
-    for (const round of rounds) await applyRound(on, round, applied, { keepUntracked, areRecorded })
-    return reports.flatMap((report) => applied.get(report) ?? [])
+  const rounds = cutRounds(reports)
+  const applied = new Map<StatusReport, AppliedReport>()
+  for (const [index, round] of rounds.entries()) {
+    const options = { answered: index === rounds.length - 1 ? answered : undefined, keepUntracked, areRecorded }
+    const write = (on: Db) => applyRound(on, round, options)
+    const isKeyed = round.some(({ recipientKey }) => recipientKey !== '')
+    const results = await (isKeyed ? withBoundRecipients(db, round, write) : retryLostRaces(() => write(db)))
+    for (const result of results) applied.set(result.report, result)
   }
-  if (incoming.some(({ recipientKey }) => recipientKey !== '')) return withBoundRecipients(db, incoming, write)
-  return retryLostRaces(() => (rounds.length > 1 ? db.transaction(write) : write(db)))
+  return reports.flatMap((report) => applied.get(report) ?? [])
 }
 
-interface Kept {
-  keepUntracked: boolean
-  areRecorded: boolean
-}
-
-async function applyRound(
-  db: Db,
-  round: readonly Incoming[],
-  applied: Map<StatusReport, AppliedReport>,
-  kept: Kept,
-): Promise<void> {
+async function applyRound(db: Db, round: readonly Incoming[], options: ApplyOptions): Promise<AppliedReport[]> {
+  const applied: AppliedReport[] = []
   let left = round
+  let { answered } = options
   // A row that another transaction created in the meantime is seen by the next attempt.
-  while (left.length > 0) {
-    const rows = await executePrepared<ResultRow>(db, statementFor(left, kept))
+  while (left.length > 0 || answered) {
+    const rows = await executePrepared<ResultRow>(db, statementFor(left, { ...options, answered }))
     const seen = new Set<number>()
     for (const row of rows) {
       seen.add(row.ordinal)
       const report = left[row.ordinal]?.report
-      if (report) applied.set(report, toApplied(report, row))
+      if (report) applied.push(toApplied(report, row))
     }
-    left = kept.keepUntracked ? left.filter(({ report }, ordinal) => report && !seen.has(ordinal)) : []
+    left = options.keepUntracked ? left.filter((_, ordinal) => !seen.has(ordinal)) : []
+    answered = undefined
   }
+  return applied
 }
 
 function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
@@ -104,35 +114,21 @@ function rankedTime({ occurredAt }: StatusReport): number {
   return Math.min(Math.max(occurredAt.getTime(), 0), LATEST_RANKED_MS)
 }
 
-/** Rounds in which no message stands twice, because one statement can update a row only once. */
-function cutRounds(reports: readonly StatusReport[], polled: readonly PolledMessage[]): Incoming[][] {
-  const rounds: Map<string, Incoming>[] = []
-  const place = (key: string): Map<string, Incoming> => {
-    const free = rounds.find((round) => !round.has(key)) ?? new Map<string, Incoming>()
-    if (free.size === 0) rounds.push(free)
-    return free
-  }
+/** Rounds in which no message stands twice, because one statement can update a row only once; at least one round. */
+function cutRounds(reports: readonly StatusReport[]): Incoming[][] {
+  const rounds: Map<string, Incoming>[] = [new Map()]
   for (const report of reports) {
-    const incoming = {
-      account: report.account,
-      messageId: report.messageId,
-      recipientKey: report.recipient ?? '',
-      report,
-    }
+    const { account, messageId, recipient: recipientKey = '' } = report
+    const incoming = { account, messageId, recipientKey, report }
     const key = keyOf(incoming)
-    place(key).set(key, incoming)
-  }
-  for (const message of polled) {
-    const key = keyOf(message)
-    const { account, messageId, recipientKey } = message
-    const withReport = rounds[0]?.get(key)
-    if (withReport) withReport.polled = message
-    else place(key).set(key, { account, messageId, recipientKey, polled: message })
+    const free = rounds.find((round) => !round.has(key))
+    if (free) free.set(key, incoming)
+    else rounds.push(new Map([[key, incoming]]))
   }
   return rounds.map((round) => [...round.values()])
 }
 
-function statementFor(incoming: readonly Incoming[], { keepUntracked, areRecorded }: Kept): SQL {
+function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, areRecorded }: ApplyOptions): SQL {
   const column = (type: string, pick: (row: Incoming, ordinal: number) => unknown) => arrayColumn(incoming, type, pick)
   const columns = sql.join(
     [
@@ -140,33 +136,30 @@ function statementFor(incoming: readonly Incoming[], { keepUntracked, areRecorde
       column('text', ({ account }) => account),
       column('text', ({ messageId }) => messageId),
       column('text', ({ recipientKey }) => recipientKey),
-      column('lastword.status', ({ report }) => report?.status ?? null),
-      column('boolean', ({ report }) => (report ? isFinal(report.status) : null)),
-      column('bigint', ({ report }) => (report ? rankOf(report) : null)),
-      column('text', ({ report }) => report?.rawStatus ?? null),
-      column('lastword.source', ({ report }) => report?.source ?? null),
-      column('float8', ({ report }) => (report ? rankedTime(report) : null)),
-      column('jsonb', ({ report }) => jsonText(report?.error)),
-      column('jsonb', ({ report }) => jsonText(report?.details)),
-      column('uuid', ({ polled }) => polled?.claim ?? null),
-      column('float8', ({ polled }) => polled?.nextPollAt.getTime()),
+      column('lastword.status', ({ report }) => report.status),
+      column('boolean', ({ report }) => isFinal(report.status)),
+      column('bigint', ({ report }) => rankOf(report)),
+      column('text', ({ report }) => report.rawStatus),
+      column('lastword.source', ({ report }) => report.source),
+      column('float8', ({ report }) => rankedTime(report)),
+      column('jsonb', ({ report }) => jsonText(report.error)),
+      column('jsonb', ({ report }) => jsonText(report.details)),
     ],
     sql`, `,
   )
   return sql`
     WITH incoming AS (
-      SELECT i.*, ${instantOf('occurred_ms')} AS occurred_at, ${instantOf('next_poll_ms')} AS next_poll_at
+      SELECT i.*, ${instantOf('occurred_ms')} AS occurred_at
       FROM unnest(${columns}) AS i (
-        ordinal, account, message_id, recipient_key, status, final, rank, raw_status, source, occurred_ms, error,
-        details, claim, next_poll_ms
+        ordinal, account, message_id, recipient_key, status, final, rank, raw_status, source, occurred_ms, error, details
       )
-    ), matched AS (
-      SELECT i.*, m.id, m.tracked_at, m.claim = i.claim AS held,
+    ), ${answeredAs(answered)}, matched AS (
+      SELECT m.id, i.ordinal, i.status, i.final, i.rank, i.raw_status, i.source, i.occurred_at, i.error, i.details,
+        m.account, m.tracked_at, t.due_at IS NOT NULL AS answered, t.due_at,
         m.life_since IS NULL OR i.occurred_at >= m.life_since AS counts,
         m.status AS old_status, m.status_at AS old_status_at, m.final AS old_final, m.status_rank AS old_rank,
-        m.read_at AS old_read_at, m.settled_by AS old_settled_by
-      FROM incoming i
-      JOIN ${messages} m USING (account, message_id, recipient_key)
+        m.read_at AS old_read_at
+      FROM targets t LEFT JOIN incoming i USING (ordinal) JOIN ${messages} m USING (id)
       ORDER BY m.id
       FOR UPDATE OF m
     ), merged AS (
@@ -185,38 +178,48 @@ function statementFor(incoming: readonly Incoming[], { keepUntracked, areRecorde
     ), settled AS (
       SELECT *,
         (counts AND final) IS TRUE OR old_final AS new_final,
-        new_status IS DISTINCT FROM old_status AS changed
+        new_status IS DISTINCT FROM old_status AS changed,
+        CASE WHEN new_status = 'read' THEN new_read_at WHEN newer THEN occurred_at ELSE old_status_at END AS new_status_at,
+        answered AND EXISTS (SELECT FROM held) AS held
       FROM named
     ), updated AS (
       UPDATE ${messages} m SET
         status = s.new_status,
         final = s.new_final,
-        status_at = CASE WHEN s.new_status = 'read' THEN s.new_read_at WHEN s.newer THEN s.occurred_at ELSE m.status_at END,
+        status_at = s.new_status_at,
         status_rank = greatest(m.status_rank, s.rank),
         read_at = s.new_read_at,
         settled_by = CASE WHEN s.changed THEN s.source ELSE m.settled_by END,
-        polls = m.polls + (s.claim IS NOT NULL)::int,
-        next_poll_at = CASE WHEN s.new_final THEN NULL WHEN s.held THEN s.next_poll_at ELSE m.next_poll_at END,
-        claim = CASE WHEN s.new_final OR s.held THEN NULL ELSE m.claim END,
+        changed_at = CASE WHEN s.changed THEN now() ELSE m.changed_at END,
+        polls = m.polls + s.answered::int,
+        asked_at = CASE WHEN s.answered THEN now() ELSE m.asked_at END,
+        due_at = CASE WHEN s.new_final THEN NULL WHEN s.held THEN s.due_at ELSE m.due_at END,
         query_error = CASE WHEN s.held THEN NULL ELSE m.query_error END
+        ${areRecorded ? sql`, tracked_at = m.tracked_at` : sql``}
       FROM settled s
-      WHERE m.id = s.id AND (s.newer OR s.claim IS NOT NULL OR s.new_read_at IS DISTINCT FROM s.old_read_at)
+      WHERE m.id = s.id AND (s.newer OR s.answered OR s.new_read_at IS DISTINCT FROM s.old_read_at)
+      RETURNING m.id
+    ), scheduled AS (
+      INSERT INTO ${due} (account, due_at, message)
+      SELECT account, due_at, id FROM settled WHERE held AND NOT new_final
+      ON CONFLICT DO NOTHING
+      RETURNING message
     ), created AS (
       INSERT INTO ${messages} AS m (
         account, message_id, recipient_key, sent_at, window_ends_at,
-        status, final, status_at, status_rank, read_at, settled_by
+        status, final, status_at, status_rank, read_at, settled_by, changed_at
       )
       SELECT account, message_id, recipient_key, now(), now(), status, final, occurred_at, rank,
-        CASE WHEN status = 'read' THEN occurred_at END, source
+        CASE WHEN status = 'read' THEN occurred_at END, source, now()
       FROM incoming
-      WHERE status IS NOT NULL AND ${keepUntracked} AND ordinal NOT IN (SELECT ordinal FROM matched)
+      WHERE ${keepUntracked ?? true} AND ordinal NOT IN (SELECT ordinal FROM targets WHERE ordinal IS NOT NULL)
       ORDER BY account, message_id, recipient_key
       ON CONFLICT DO NOTHING
       RETURNING m.id, m.account, m.message_id, m.recipient_key
     ), written AS (
       SELECT ordinal, id, status, raw_status, source, occurred_at, error, details, old_status, new_status,
         tracked_at IS NULL AS unmatched
-      FROM settled
+      FROM settled WHERE ordinal IS NOT NULL
       UNION ALL
       SELECT i.ordinal, c.id, i.status, i.raw_status, i.source, i.occurred_at, i.error, i.details, NULL, i.status, true
       FROM created c JOIN incoming i USING (account, message_id, recipient_key)
@@ -224,7 +227,7 @@ function statementFor(incoming: readonly Incoming[], { keepUntracked, areRecorde
       INSERT INTO ${statusReports} (message, status, raw_status, source, occurred_at, error, details)
       SELECT w.id, w.status, w.raw_status, w.source, w.occurred_at, w.error, w.details
       FROM written w
-      WHERE w.status IS NOT NULL AND NOT ${areRecorded}
+      WHERE NOT ${areRecorded ?? false}
         -- A poll that repeats what a poll has said is no news, and most polls do. The limit makes Postgres look by the
         -- index, whatever it takes the size of the table for.
         AND (w.source <> 'poll' OR (
@@ -232,6 +235,45 @@ function statementFor(incoming: readonly Incoming[], { keepUntracked, areRecorde
           WHERE r.message = w.id AND r.source = 'poll' AND r.status = w.status AND r.occurred_at = w.occurred_at
           LIMIT 1
         ) IS NULL)
-    )
-    SELECT ordinal, old_status, new_status, unmatched FROM written`
+      RETURNING id
+    )${areRecorded ? sql`` : recordedChanges}
+    SELECT ordinal, old_status, new_status, unmatched ${areRecorded ? sql`` : sql`, (SELECT count(*) FROM told)`}
+    FROM written`
 }
+
+/**
+ * The batch that is answered, if it is still there, and every row that is to be locked: those of the reports, by their
+ * keys, and those answered for, by their own IDs, because a report may just have changed the key of one.
+ */
+function answeredAs(answered: Answered | undefined): SQL {
+  const reported = sql`
+    SELECT m.id, i.ordinal FROM incoming i JOIN ${messages} m USING (account, message_id, recipient_key)`
+  if (!answered)
+    return sql`held AS (SELECT WHERE false), targets AS (SELECT r.*, NULL::timestamptz AS due_at FROM (${reported}) r)`
+  const { batch, goesOn } = answered
+  const isBatch = sql`FROM ${batches} WHERE id = ${batch}`
+  const ids = arrayColumn(answered.messages, 'bigint', ({ id }) => id)
+  const times = arrayColumn(answered.messages, 'float8', ({ dueAt }) => dueAt.getTime())
+  return sql`
+    held AS (${goesOn ? sql`SELECT id ${isBatch} FOR UPDATE` : sql`DELETE ${isBatch} RETURNING id`}), targets AS (
+      SELECT id, r.ordinal, ${instantOf('a.due_ms')} AS due_at
+      FROM (${reported}) r FULL JOIN unnest(${ids}, ${times}) AS a (id, due_ms) USING (id)
+    )`
+}
+
+/** The changes of tracked messages, after everything else, and a word to those who listen for them. */
+const recordedChanges = sql`, locked AS MATERIALIZED (
+      SELECT pg_advisory_xact_lock(${sql.raw(CHANGES_LOCK)})
+      FROM (SELECT count(*) FROM updated) u, (SELECT count(*) FROM created) c,
+        (SELECT count(*) FROM recorded) r, (SELECT count(*) FROM scheduled) d
+      WHERE EXISTS (SELECT FROM settled WHERE changed AND tracked_at IS NOT NULL)
+    ), changed AS (
+      INSERT INTO ${changes} (position, message, status, previous_status, source, occurred_at, changed_at)
+      SELECT nextval('lastword.change_positions'), id, new_status, old_status, source, new_status_at, clock_timestamp()
+      FROM (
+        SELECT s.* FROM settled s CROSS JOIN locked WHERE s.changed AND s.tracked_at IS NOT NULL ORDER BY s.ordinal
+      ) s
+      RETURNING position
+    ), told AS MATERIALIZED (
+      SELECT pg_notify(${sql.raw(`'${CHANGES_CHANNEL}'`)}, '') FROM (SELECT count(*) AS n FROM changed) c WHERE n > 0
+    )`

@@ -1,9 +1,10 @@
 /**
  * What Lastword keeps, in a schema of its own so that it can live in the sending app's database.
  *
- * messages        one row per message, which is its schedule too: a row with `next_poll_at` is outstanding.
- *                 A row with `tracked_at` null holds the status of a message that reports told of before the app did;
- *                 tracking it later keeps what is known already.
+ * messages        one row per message. A row with `tracked_at` null holds the status of a message that reports told of
+ *                 before the app did; tracking it later keeps what is known already.
+ * due             the schedule: one row for each outstanding message that nobody is asking about (see schedule.ts).
+ * batches         one row for each batch that somebody is asking about, with the messages in it.
  * status_reports  every report as it came, append-only.
  * changes         every change of a tracked message's status, in the order of their commits (see changes.ts).
  * feed_readers    how far each reader inside the service has come in the changes.
@@ -63,21 +64,45 @@ export const messages = lastword.table(
     /** Who brought the status that stands. */
     settledBy: sourceEnum('settled_by'),
     polls: integer('polls').notNull().default(0),
-    /** When the message is next due, or until when its batch holds it; null when nothing is to be asked any more. */
-    nextPollAt: instant('next_poll_at'),
-    /** The claim that holds the message until `next_poll_at`; only its batch may ask. */
-    claim: uuid('claim'),
+    /** When an answer last told of it, or left it out. */
+    askedAt: instant('asked_at'),
+    /** When it is due, or was when its batch was claimed; null when nothing is to be asked any more. */
+    dueAt: instant('due_at'),
+    /** When `status` was last set to another. */
+    changedAt: instant('changed_at'),
     /** Where the app wants the changes of this message sent, instead of the account's callback URL. */
     callbackUrl: text('callback_url'),
     /** Why the provider refused to answer about this message; it is then asked about alone, and rarely. */
     queryError: text('query_error'),
   },
   (table) => [
+    // No index on anything that settling changes: an update then stays within its page, and touches no index.
     uniqueIndex('messages_key').on(table.account, table.messageId, table.recipientKey),
-    index('messages_due').on(table.account, table.nextPollAt).where(sql`${table.nextPollAt} IS NOT NULL`),
-    index('messages_claimed').on(table.claim).where(sql`${table.claim} IS NOT NULL`),
     index('messages_untracked').on(table.sentAt).where(sql`${table.trackedAt} IS NULL`),
   ],
+)
+
+export const due = lastword.table(
+  'due',
+  {
+    account: text('account').notNull(),
+    dueAt: instant('due_at').notNull(),
+    message: bigint('message', { mode: 'number' }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.account, table.dueAt, table.message] })],
+)
+
+export const batches = lastword.table(
+  'batches',
+  {
+    id: uuid('id').primaryKey(),
+    account: text('account').notNull(),
+    claimedAt: instant('claimed_at').notNull().default(sql`now()`),
+    /** Until when nobody else may ask about these messages. */
+    leaseEndsAt: instant('lease_ends_at').notNull(),
+    messages: bigint('messages', { mode: 'number' }).array().notNull(),
+  },
+  (table) => [index('batches_lease').on(table.leaseEndsAt)],
 )
 
 export const statusReports = lastword.table(

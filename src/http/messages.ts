@@ -146,7 +146,7 @@ function toMessage(row: MessageRow) {
     settledBy: row.final ? row.settledBy : null,
     sentAt: row.sentAt,
     polls: row.polls,
-    nextPollAt: row.nextPollAt,
+    nextPollAt: row.dueAt,
     windowEndsAt: row.windowEndsAt,
     metadata: row.metadata ?? null,
     ...(row.queryError === null ? {} : { queryError: row.queryError }),

@@ -1,10 +1,10 @@
-/** Asks about a batch of message IDs: those that still carry its claim, and no others. */
+/** Asks about a batch: the messages that it still holds, and no others. */
 import type { Job, Queue } from 'bullmq'
 import { nextPollAt } from '../core/polling.ts'
 import { isFinal, type StatusReport } from '../core/status.ts'
+import { type ClaimedMessage, checkBatch, endBatch } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'
-import { applyReports, type PolledMessage } from '../db/reports.ts'
-import { type ClaimedMessage, checkClaim } from '../db/schedule.ts'
+import { applyReports } from '../db/reports.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { ProviderHttp } from '../providers/http.ts'
@@ -29,17 +29,21 @@ export async function askBatch(
   options: StatusQuerierOptions,
   lookup: StatusLookup,
   job: Job,
-  batch: BatchJob,
+  { batch, messageIds }: BatchJob,
 ): Promise<StatusQueryResult> {
   const { db, account, http, leaseMs, shutdown } = options
   const { byIds } = lookup
-  const { held, settled } = await checkClaim(db, { ...batch, marginMs: account.timeoutMs, leaseMs })
+  const { held, settled } = await checkBatch(db, { batch, marginMs: account.timeoutMs, leaseMs })
   const asked = [...new Map(held.map(({ messageId, sentAt }) => [messageId, { messageId, sentAt }])).values()]
-  const givenBack = Math.max(0, batch.messageIds.length - settled - held.length)
+  const givenBack = Math.max(0, messageIds.length - settled - held.length)
   const checked = { ...NOTHING_FOUND, asked: asked.length, alreadySettled: settled, givenBack }
-  if (!byIds || (asked.length === 0 && !job.data.answer)) return checked
+  if (asked.length === 0 && !job.data.answer) {
+    await endBatch(db, batch)
+    return checked
+  }
+  if (!byIds) throw new TypeError(`The look-up "${lookup.name}" asks by no IDs.`)
   const { reports, missing } = await askKeeping(job, lookup, () => byIds.ask(http, asked, shutdown))
-  await applyAnswer(options, batch.claim, held, reports)
+  await applyAnswer(options, batch, held, reports)
   const final = reports.filter(({ status }) => isFinal(status)).length
   const noStatusYet = Math.max(0, held.length - reports.length - missing.length)
   return { ...checked, final, intermediate: reports.length - final, noStatusYet, missing: missing.length }
@@ -67,16 +71,16 @@ export async function askKeeping<A extends { reports: StatusReport[] }>(
 /** Writes what an answer said, and when the messages it answers for are due next. */
 export async function applyAnswer(
   { db, account, log, metrics }: StatusQuerierOptions,
-  claim: string,
+  batch: string,
   answered: readonly ClaimedMessage[],
   reports: readonly StatusReport[],
-  keepUntracked = true,
+  { goesOn = false, keepUntracked = true } = {},
 ): Promise<void> {
   const now = Date.now()
-  const polled = answered.map(({ messageId, recipientKey, sentAt, polls }): PolledMessage => {
+  const messages = answered.map(({ id, sentAt, polls }) => {
     const moment = { sentAt: sentAt.getTime(), now, polls: polls + 1, random: Math.random() }
-    const due = new Date(nextPollAt(account.polling, moment))
-    return { account: account.name, messageId, recipientKey, claim, nextPollAt: due }
+    return { id, dueAt: new Date(nextPollAt(account.polling, moment)) }
   })
-  metrics.observeReports(await applyReports(db, reports, polled, { keepUntracked }), log)
+  const options = { answered: { batch, messages, goesOn }, keepUntracked }
+  metrics.observeReports(await applyReports(db, reports, options), log)
 }

@@ -1,17 +1,19 @@
 /**
  * Asks for one page of a sweep: everything that was sent in a window, tracked here or not. Each page is a job of its own,
- * and each answered message leaves the claim at once, so a sweep that is interrupted goes on with the page it was at; if
- * its jobs are lost altogether, what is left of the claim comes due again.
+ * and each message that a page tells of is scheduled at once, so a sweep that is interrupted goes on with the page it was
+ * at; if its jobs are lost altogether, the messages that no page told of come due again.
  *
  * Where the provider can be asked by ID as well, a sweep whose next page would cost as much as asking for the rest
  * one by one is ended, and they are: never more than twice the requests of the better way, known only afterwards.
  */
 import type { Job } from 'bullmq'
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
-import { findClaimed, renewClaim } from '../db/schedule.ts'
+import { endBatch, splitBatch } from '../db/batches.ts'
+import { findUnmet, renewSweep } from '../db/sweeps.ts'
 import type { LookupByWindow, StatusLookup } from '../providers/provider.ts'
 import { applyAnswer, askKeeping, type StatusQuerierOptions } from './ask-batch.ts'
-import { batchJobs, NOTHING_FOUND, type StatusQueryResult, type SweepJob, sweepJob } from './queues.ts'
+import { groupById } from './cut.ts'
+import { batchJobs, NOTHING_FOUND, type Query, type StatusQueryResult, type SweepJob, sweepJob } from './queues.ts'
 
 /** How many messages are written at once when a sweep ends without having met them. */
 const CHUNK = 1_000
@@ -20,32 +22,37 @@ export async function askSweepPage(
   options: StatusQuerierOptions,
   lookup: StatusLookup,
   job: Job,
-  { v: _version, sweep, ...claim }: SweepJob,
+  { v: _version, batch, sweep, ...query }: SweepJob,
 ): Promise<StatusQueryResult> {
-  const { db, queue, leaseMs } = options
-  const left = await renewClaim(db, { ...claim, leaseMs })
-  if (!lookup.byWindow || (left === 0 && !job.data.answer))
+  const { queue, leaseMs } = options
+  const left = await renewSweep(options.db, { batch, leaseMs })
+  if (!lookup.byWindow) throw new TypeError(`The look-up "${lookup.name}" asks by no window.`)
+  if (left === 0 && !job.data.answer) {
+    await endBatch(options.db, batch)
     return { ...NOTHING_FOUND, next: 'nothing is left to be found' }
-  if (lookup.byIds && left <= sweep.page + 1) {
-    const messages = await findClaimed(db, { ...claim, limit: left })
-    await queue.addBulk(
-      batchJobs(
-        claim,
-        messages.map(({ messageId }) => [messageId]),
-        `${claim.claim}-single`,
-      ),
-    )
-    return { ...NOTHING_FOUND, next: `${left} left, asked one by one` }
   }
-  const { hasMore, cursor, ...found } = await askPage(options, lookup, lookup.byWindow, job, claim.claim, sweep)
+  if (lookup.byIds && left <= sweep.page + 1) return askOneByOne(options, batch, query, left)
+  const { hasMore, cursor, ...found } = await askPage(options, lookup, lookup.byWindow, job, batch, sweep)
   const result = { ...NOTHING_FOUND, asked: left, ...found }
   const answered = found.final + found.intermediate + found.noStatusYet
   if (hasMore && answered < left) {
-    const next = sweepJob(claim, { ...sweep, page: sweep.page + 1, cursor })
+    const next = sweepJob(query, batch, { ...sweep, page: sweep.page + 1, cursor })
     await queue.add(next.name, next.data, next.opts)
     return { ...result, next: next.name }
   }
-  return { ...result, missing: await finishSweep(options, claim.claim) }
+  return { ...result, missing: await finishSweep(options, batch) }
+}
+
+async function askOneByOne(
+  { db, queue, leaseMs }: StatusQuerierOptions,
+  batch: string,
+  query: Query,
+  left: number,
+): Promise<StatusQueryResult> {
+  const messages = await findUnmet(db, { batch })
+  const single = await splitBatch(db, { ...query, batch, leaseMs }, groupById(messages))
+  await queue.addBulk(batchJobs(query, single))
+  return { ...NOTHING_FOUND, next: `${left} left, asked one by one` }
 }
 
 async function askPage(
@@ -53,7 +60,7 @@ async function askPage(
   lookup: StatusLookup,
   byWindow: LookupByWindow,
   job: Job,
-  claim: string,
+  batch: string,
   { from, to, page, cursor }: SweepJob['sweep'],
 ) {
   const window = { from: new Date(from), to: new Date(to), page, cursor }
@@ -65,20 +72,18 @@ async function askPage(
   } = await askKeeping(job, lookup, () => byWindow.ask(options.http, window, options.shutdown))
   const rows = rowsOf(reports, noStatusYet)
   const messageIds = [...new Set([...reports.map(({ messageId }) => messageId), ...noStatusYet])]
-  const claimed = await findClaimed(options.db, { claim, messageIds, limit: MOST_MESSAGES_A_PAGE })
-  const met = claimed.flatMap((message) => {
+  const unmet = await findUnmet(options.db, { batch, messageIds })
+  const met = unmet.flatMap((message) => {
     const row = rows.get(rowKey(message.messageId, message.recipientKey))
     return row ? [{ ...message, ...row }] : []
   })
   // A page tells of everything that was sent, most of which may not be tracked here; what is handed out once is kept.
-  await applyAnswer(options, claim, met, reports, lookup.readsOnce ?? false)
+  const keepUntracked = lookup.readsOnce ?? false
+  await applyAnswer(options, batch, met, reports, { goesOn: true, keepUntracked })
   const final = met.filter(({ status }) => isFinal(status)).length
   const intermediate = met.filter(({ status }) => status !== null).length - final
   return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore, cursor: next }
 }
-
-/** Far more than any provider's page has rows. */
-const MOST_MESSAGES_A_PAGE = 100_000
 
 interface Row {
   status: Status | null
@@ -99,13 +104,15 @@ function rowsOf(reports: readonly StatusReport[], noStatusYet: readonly string[]
   return rows
 }
 
-/** The last page is over: what still carries the claim is not known to the provider (yet), and takes its next turn. */
-async function finishSweep(options: StatusQuerierOptions, claim: string): Promise<number> {
+/** The last page is over: the messages that none told of are not known to the provider (yet), and take their next turn. */
+async function finishSweep(options: StatusQuerierOptions, batch: string): Promise<number> {
   let missing = 0
   for (;;) {
-    const left = await findClaimed(options.db, { claim, limit: CHUNK })
-    if (left.length === 0) return missing
-    await applyAnswer(options, claim, left, [])
+    const left = await findUnmet(options.db, { batch, limit: CHUNK })
+    if (left.length > 0) await applyAnswer(options, batch, left, [], { goesOn: true })
     missing += left.length
+    if (left.length < CHUNK) break
   }
+  await endBatch(options.db, batch)
+  return missing
 }

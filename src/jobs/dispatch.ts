@@ -3,20 +3,22 @@
  * where the provider is asked by time window instead, it adds the first page of one sweep.
  *
  * Backpressure: an account's queue never holds more batches than its workers can run within half a lease, so that a
- * claim is still good when its turn comes. If the queue loses its jobs (a flushed Redis, a killed worker) the leases run
- * out and the messages come due again; nothing else is needed for recovery.
+ * batch is still held when its turn comes. If the queue loses its jobs (a flushed Redis, a killed worker) the leases run
+ * out and the dispatcher gives the messages back; nothing else is needed for recovery.
  */
-import { randomUUID } from 'node:crypto'
 import type { Job, JobType, Queue } from 'bullmq'
 import { type AccountHealth, isPaused, isTrialDue, needsProbe } from '../core/account-health.ts'
-import { type BatchLimits, cutBatches } from '../core/batching.ts'
+import type { BatchLimits } from '../core/batching.ts'
 import { findHealths, moveHealth } from '../db/accounts.ts'
+import { giveBackExpired, releaseBatch } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'
-import { type ClaimedMessage, claimDue, claimWindow, findDueAccounts, releaseClaim } from '../db/schedule.ts'
+import { claimDue, findDueAccounts } from '../db/schedule.ts'
+import { claimWindow } from '../db/sweeps.ts'
 import type { Account, LookupByIds, LookupByWindow, StatusLookup } from '../providers/provider.ts'
 import { lookupInUse, providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
-import { type BatchJob, batchJobs, type Queues, sweepJob } from './queues.ts'
+import { cutClaimed } from './cut.ts'
+import { batchJobs, type Query, type Queues, sweepJob } from './queues.ts'
 
 export interface DispatchOptions {
   db: Db
@@ -47,6 +49,7 @@ export function capacityOf(account: Account, leaseMs: number): number {
 export function createDispatcher({ db, queues, accounts, leaseMs }: DispatchOptions) {
   return async function dispatch(_job: Job): Promise<DispatchResult> {
     const result: DispatchResult = {}
+    await giveBackExpired(db)
     const due = await findDueAccounts(db, [...accounts.keys()])
     if (due.size === 0) return result
     const { healths, now } = await findHealths(db)
@@ -92,15 +95,15 @@ async function claimingsOf({ db, queues, leaseMs, account, health, now }: Dispat
   const capacity = probe ? 1 : capacityOf(account, leaseMs)
   const room = Math.max(0, capacity - (await queue.getJobCountByTypes(...types)))
   if (room === 0) return []
-  const claim = { account: account.name, lookup: lookup.name }
-  const claiming: Claiming = { db, queue, leaseMs, lookup, claim, room, isFull: room < capacity }
-  if (probe) return [{ ...claiming, claim: { ...claim, probe }, isSingle: true }]
+  const query = { account: account.name, lookup: lookup.name }
+  const claiming: Claiming = { db, queue, leaseMs, lookup, query, room, isFull: room < capacity }
+  if (probe) return [{ ...claiming, query: { ...query, probe }, isSingle: true }]
   if (!isTrialDue(health, first.name, now)) return [claiming]
   await moveHealth(db, account.name, (latest) => ({ health: { ...latest, firstTriedAt: now }, events: [] }))
   const trial: Claiming = {
     ...claiming,
     lookup: first,
-    claim: { ...claim, lookup: first.name, trial: true },
+    query: { ...query, lookup: first.name, trial: true },
     isSingle: true,
   }
   return [trial, claiming]
@@ -109,8 +112,7 @@ async function claimingsOf({ db, queues, leaseMs, account, health, now }: Dispat
 interface Claiming {
   db: Db
   queue: Queue
-  /** What every job of a claim carries, beside the claim's ID. */
-  claim: Omit<BatchJob, 'v' | 'claim' | 'messageIds'>
+  query: Query
   lookup: StatusLookup
   leaseMs: number
   room: number
@@ -136,57 +138,46 @@ async function addBatches(claiming: Claiming, byIds: LookupByIds): Promise<Added
   for (let hasMore = true; hasMore && added.jobs < claiming.room; ) {
     const batches = Math.min(claiming.room - added.jobs, MOST_BATCHES_A_CLAIM)
     const limit = claiming.isSingle ? 1 : batches * byIds.limits.maxIds
-    const { jobs, messages } = await addLot(claiming, byIds.limits, limit)
-    added.jobs += jobs
-    added.messages += messages
-    hasMore = messages === limit && !claiming.isSingle
+    const lot = await addLot(claiming, byIds.limits, limit)
+    added.jobs += lot.jobs
+    added.messages += lot.messages
+    hasMore = lot.hasMore && !(claiming.isSingle && added.jobs > 0)
   }
   return added
 }
 
-async function addLot(
-  { db, queue, leaseMs, ...claiming }: Claiming,
-  limits: BatchLimits,
-  limit: number,
-): Promise<Added> {
-  const claim = { ...claiming.claim, claim: randomUUID() }
-  const claimed = await claimDue(db, { ...claim, limit, leaseMs })
-  const batches = batchesOf(claimed, limits)
-  await orRelease(db, claim, async () => {
-    if (batches.length > 0) await queue.addBulk(batchJobs(claim, batches))
+async function addLot({ db, queue, leaseMs, query }: Claiming, limits: BatchLimits, limit: number) {
+  const { batches, hasMore } = await claimDue(db, { ...query, limit, leaseMs }, (claimed) =>
+    cutClaimed(claimed, limits),
+  )
+  const ids = batches.map(({ id }) => id)
+  await orRelease(db, ids, async () => {
+    if (batches.length > 0) await queue.addBulk(batchJobs(query, batches))
   })
-  return { jobs: batches.length, messages: claimed.length }
+  const messages = batches.reduce((sum, batch) => sum + batch.messages.length, 0)
+  return { jobs: batches.length, messages, hasMore }
 }
 
-/** Batches of message IDs, each ID once; those the provider has refused to answer about stand alone. */
-function batchesOf(claimed: readonly ClaimedMessage[], limits: BatchLimits): string[][] {
-  const idsOf = (messages: readonly ClaimedMessage[]) => [...new Set(messages.map(({ messageId }) => messageId))]
-  const refused = idsOf(claimed.filter((message) => message.refused))
-  const others = idsOf(claimed.filter((message) => !message.refused))
-  return [...cutBatches(others, (messageId) => messageId, limits), ...refused.map((messageId) => [messageId])]
-}
-
-async function addSweep({ db, queue, leaseMs, ...claiming }: Claiming, byWindow: LookupByWindow): Promise<Added> {
-  const claim = { ...claiming.claim, claim: randomUUID() }
+async function addSweep({ db, queue, leaseMs, query, isSingle }: Claiming, byWindow: LookupByWindow): Promise<Added> {
   const { maxSpanMs, slackMs } = byWindow
-  const limit = claiming.isSingle ? 1 : MOST_MESSAGES_A_SWEEP
-  const window = await claimWindow(db, { ...claim, limit, leaseMs, spanMs: maxSpanMs })
+  const limit = isSingle ? 1 : MOST_MESSAGES_A_SWEEP
+  const window = await claimWindow(db, { ...query, limit, leaseMs, spanMs: maxSpanMs })
   if (!window) return { jobs: 0, messages: 0 }
   const from = new Date(window.from.getTime() - slackMs).toISOString()
   const to = new Date(window.to.getTime() + slackMs).toISOString()
-  await orRelease(db, claim, async () => {
-    const { name, data, opts } = sweepJob(claim, { from, to, page: 0 })
+  await orRelease(db, [window.batch], async () => {
+    const { name, data, opts } = sweepJob(query, window.batch, { from, to, page: 0 })
     await queue.add(name, data, opts)
   })
   return { jobs: 1, messages: window.messages }
 }
 
-/** Adds jobs for a claim; when they cannot be added, its messages are due again at once. */
-async function orRelease(db: Db, claim: { account: string; claim: string }, add: () => Promise<void>): Promise<void> {
+/** Adds jobs for claimed batches; when they cannot be added, their messages are due again at once. */
+async function orRelease(db: Db, batches: readonly string[], add: () => Promise<void>): Promise<void> {
   try {
     await add()
   } catch (error) {
-    await releaseClaim(db, { ...claim, delayMs: 0 })
+    for (const batch of batches) await releaseBatch(db, { batch, delayMs: 0 })
     throw error
   }
 }

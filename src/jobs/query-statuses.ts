@@ -30,20 +30,21 @@ import {
 import { ProviderError } from '../core/errors.ts'
 import { intervalAfter } from '../core/polling.ts'
 import { findHealth, moveHealth } from '../db/accounts.ts'
+import { extendLease, refuseMessage, releaseBatch, splitBatch } from '../db/batches.ts'
 import { isDatabaseUnavailable } from '../db/client.ts'
-import { extendClaim, findClaimed, refuseMessage, releaseClaim } from '../db/schedule.ts'
+import { findUnmet } from '../db/sweeps.ts'
 import type { StatusLookup } from '../providers/provider.ts'
 import { askBatch, type StatusQuerierOptions } from './ask-batch.ts'
 import { askSweepPage } from './ask-sweep.ts'
+import { groupById } from './cut.ts'
 import {
   type BatchJob,
   batchJobs,
   NOTHING_FOUND,
-  readJob,
+  readStatusQuery,
   STATUS_QUERY_ATTEMPTS,
   type StatusQueryResult,
   type SweepJob,
-  statusQueryJobSchema,
   waitForDatabase,
 } from './queues.ts'
 
@@ -97,13 +98,14 @@ export function createStatusQuerier(options: StatusQuerierOptions) {
   }
 
   return async function queryStatuses(job: Job, token?: string): Promise<StatusQueryResult> {
-    const claimed = readJob(job, statusQueryJobSchema)
+    const claimed = readStatusQuery(job)
+    if (!claimed) return { ...NOTHING_FOUND, next: 'claimed by 0.1.0; its messages come due again when the lease ends' }
     try {
       return await run(job, claimed)
     } catch (error) {
       if (error instanceof ProviderError || error instanceof UnrecoverableError) throw error
       if (shutdown.aborted) {
-        await releaseClaim(db, { ...claimed, delayMs: 0 })
+        await releaseBatch(db, { ...claimed, delayMs: 0 })
         return { ...NOTHING_FOUND, next: 'given back at shutdown' }
       }
       if (isDatabaseUnavailable(error)) return waitForDatabase(job, token)
@@ -160,7 +162,7 @@ async function giveBack(
   now: number,
   why: string,
 ): Promise<StatusQueryResult> {
-  await releaseClaim(db, { ...claimed, delayMs: 0 })
+  await releaseBatch(db, { ...claimed, delayMs: 0 })
   const until = pausedUntil > now ? ` until ${new Date(pausedUntil).toISOString()}` : ''
   return { ...NOTHING_FOUND, next: `given back${until}: ${why}` }
 }
@@ -184,19 +186,18 @@ async function recover(
     if (!('messageIds' in claimed)) return giveUp(options, claimed, error)
     const { messageIds, refusedAt = now } = claimed
     const [messageId = '', ...others] = messageIds
-    if (others.length > 0) return cutInHalves(options, job, { ...claimed, refusedAt }, error)
+    if (others.length > 0) return cutInHalves(options, { ...claimed, refusedAt }, error)
     if (mayBlame(health, messageId, claimed.refusedAt)) return mark(options, claimed, error)
   }
   if (job.attemptsMade + 1 >= STATUS_QUERY_ATTEMPTS) return giveUp(options, claimed, error)
-  await extendClaim(options.db, { ...claimed, leaseMs: LONGEST_RETRY_MS + options.leaseMs })
+  await extendLease(options.db, claimed.batch, LONGEST_RETRY_MS + options.leaseMs)
   throw error
 }
 
 /** True for a message alone that the provider has refused to answer about before. */
 async function isMarked({ db }: StatusQuerierOptions, claimed: Claimed): Promise<boolean> {
   if (!('messageIds' in claimed) || claimed.messageIds.length > 1) return false
-  const { claim, messageIds } = claimed
-  const messages = await findClaimed(db, { claim, messageIds, limit: 1 })
+  const messages = await findUnmet(db, { batch: claimed.batch, limit: 1 })
   return messages.some(({ refused }) => refused)
 }
 
@@ -215,14 +216,14 @@ async function mark(
 /** Halving finds the ID at fault in a number of requests that grows with the logarithm of the batch. */
 async function cutInHalves(
   { db, queue, leaseMs }: StatusQuerierOptions,
-  job: Job,
-  { v: _version, messageIds, ...claim }: BatchJob,
+  { v: _version, messageIds, batch, ...query }: BatchJob,
   error: ProviderError,
 ): Promise<StatusQueryResult> {
-  const middle = Math.ceil(messageIds.length / 2)
-  const halves = [messageIds.slice(0, middle), messageIds.slice(middle)]
-  await extendClaim(db, { ...claim, messageIds, leaseMs })
-  await queue.addBulk(batchJobs(claim, halves, `${job.id}-half`))
+  const groups = groupById(await findUnmet(db, { batch }))
+  const middle = Math.ceil(groups.length / 2)
+  const parts = [groups.slice(0, middle).flat(), groups.slice(middle).flat()].filter((part) => part.length > 0)
+  const halves = await splitBatch(db, { ...query, batch, leaseMs }, parts)
+  await queue.addBulk(batchJobs(query, halves))
   return { ...NOTHING_FOUND, asked: messageIds.length, next: `asked again in halves: ${error.message}` }
 }
 
@@ -232,7 +233,7 @@ async function giveUp(
   error: ProviderError,
 ): Promise<never> {
   const pause = Math.min(intervalAfter(account.polling, 0, Math.random()), LONGEST_PAUSE_AFTER_FAILURE_MS)
-  await releaseClaim(db, { ...claimed, delayMs: pause })
+  await releaseBatch(db, { ...claimed, delayMs: pause })
   log.warn({ account: account.name, reason: error.message }, 'a status query failed')
   throw new UnrecoverableError(error.message)
 }

@@ -12,6 +12,7 @@
 import { DelayedError, type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
+import type { Batch } from '../db/batches.ts'
 import type { ClaimedCallback } from '../db/callbacks.ts'
 import { type Change, describeChange } from '../db/changes.ts'
 import type { Account } from '../providers/provider.ts'
@@ -27,14 +28,16 @@ export function statusQueryQueue(account: string): string {
 }
 
 export const JOB_VERSION = 1
+/** Since version 2 a job of `status-query.<account>` names a batch. */
+const STATUS_QUERY_VERSION = 2
 
-const claimFields = {
-  v: z.literal(JOB_VERSION),
+const queryFields = {
+  v: z.literal(STATUS_QUERY_VERSION),
   account: z.string(),
   /** The name of the look-up to ask. */
   lookup: z.string(),
-  /** Only messages that still carry this claim are asked about. */
-  claim: z.uuid(),
+  /** The batch in Postgres: only messages that it still holds are asked about. */
+  batch: z.uuid(),
   /** The account is in trouble; an answer to this job says that it is no more. */
   probe: z.boolean().optional(),
   /** Another look-up is in use; an answer to this job says that the first works again. */
@@ -43,13 +46,13 @@ const claimFields = {
   refusedAt: z.number().optional(),
 }
 
-/** A claimed batch of IDs. */
-const batchJobSchema = z.object({ ...claimFields, messageIds: z.array(z.string()).min(1) })
+/** A claimed batch; the IDs are for those who look into the queue. */
+const batchJobSchema = z.object({ ...queryFields, messageIds: z.array(z.string()).min(1) })
 export type BatchJob = z.infer<typeof batchJobSchema>
 
 /** One page of a sweep over everything that was sent in a window; the next page is a job of its own. */
 const sweepJobSchema = z.object({
-  ...claimFields,
+  ...queryFields,
   sweep: z.object({
     from: z.iso.datetime(),
     to: z.iso.datetime(),
@@ -59,7 +62,7 @@ const sweepJobSchema = z.object({
 })
 export type SweepJob = z.infer<typeof sweepJobSchema>
 
-export const statusQueryJobSchema = z.union([batchJobSchema, sweepJobSchema])
+const statusQueryJobSchema = z.union([batchJobSchema, sweepJobSchema])
 
 /** What became of a batch or of a page of a sweep, as Bull Board shows it. */
 export interface StatusQueryResult {
@@ -103,22 +106,25 @@ export const statusQueryJobOptions: JobsOptions = {
   removeOnFail: FAILED_JOBS_KEPT,
 }
 
-/** Jobs for batches of IDs, ready for `addBulk`. With `idPrefix`, adding them again after a crash adds nothing twice. */
-export function batchJobs(claim: Omit<BatchJob, 'v' | 'messageIds'>, batches: readonly string[][], idPrefix?: string) {
-  return batches.map((messageIds, index) => {
-    const data: BatchJob = { v: JOB_VERSION, ...claim, messageIds }
-    const opts = idPrefix === undefined ? {} : { jobId: `${idPrefix}-${index}` }
-    return { name: `${messageIds.length} messages`, data, opts: { ...statusQueryJobOptions, ...opts } }
+/** What every job of a claim carries, beside its batch. */
+export type Query = Pick<BatchJob, 'account' | 'lookup' | 'probe' | 'trial' | 'refusedAt'>
+
+/** Jobs for claimed batches, ready for `addBulk`. */
+export function batchJobs(query: Query, batches: readonly Batch[]) {
+  return batches.map(({ id: batch, messages }) => {
+    const messageIds = [...new Set(messages.map(({ messageId }) => messageId))]
+    const data: BatchJob = { v: STATUS_QUERY_VERSION, ...query, batch, messageIds }
+    return { name: `${messageIds.length} messages`, data, opts: statusQueryJobOptions }
   })
 }
 
 /** The job for one page of a sweep; adding it again after a crash adds nothing twice. */
-export function sweepJob(claim: Omit<SweepJob, 'v' | 'sweep'>, sweep: SweepJob['sweep']) {
-  const data: SweepJob = { v: JOB_VERSION, ...claim, sweep }
+export function sweepJob(query: Query, batch: string, sweep: SweepJob['sweep']) {
+  const data: SweepJob = { v: STATUS_QUERY_VERSION, ...query, batch, sweep }
   return {
     name: `sweep, page ${sweep.page}`,
     data,
-    opts: { ...statusQueryJobOptions, jobId: `${claim.claim}-page-${sweep.page}` },
+    opts: { ...statusQueryJobOptions, jobId: `${batch}-page-${sweep.page}` },
   }
 }
 
@@ -161,13 +167,18 @@ export const trackWorkerOptions = { removeOnComplete: SETTLED_JOBS_KEPT }
 
 export const tickJobOptions: JobsOptions = { removeOnComplete: TICKS_KEPT, removeOnFail: TICKS_KEPT }
 
+/** A job of `status-query.<account>`; undefined for one that 0.1.0 has left: its messages come due again without it. */
+export function readStatusQuery(job: Job): BatchJob | SweepJob | undefined {
+  return job.data?.v === 1 ? undefined : readJob(job, statusQueryJobSchema, STATUS_QUERY_VERSION)
+}
+
 /** A job's payload, checked. Throws what makes BullMQ fail the job at once, with the reason in view. */
-export function readJob<T>(job: Job, schema: z.ZodType<T>): T {
+export function readJob<T>(job: Job, schema: z.ZodType<T>, expected = JOB_VERSION): T {
   const version: unknown = job.data?.v
-  if (version !== JOB_VERSION) {
+  if (version !== expected) {
     const found = version === undefined ? 'no version' : `version ${JSON.stringify(version)}`
     throw new UnrecoverableError(
-      `Expected a job of version ${JOB_VERSION}, found ${found}. Retry the job on a worker that knows it.`,
+      `Expected a job of version ${expected}, found ${found}. Retry the job on a worker that knows it.`,
     )
   }
   const payload = schema.safeParse(job.data)

@@ -2,12 +2,13 @@
  * The plans of the hot statements, as EXPLAIN (ANALYZE, BUFFERS) tells them, with `counts.outstanding` messages. The
  * product's own functions run, on a connection that explains instead of answering, and everything is rolled back.
  */
-import { randomUUID } from 'node:crypto'
-import { type SQL, sql } from 'drizzle-orm'
+import type { Query, SQL } from 'drizzle-orm'
+import { PgDialect } from 'drizzle-orm/pg-core'
+import { type ClaimedMessage, checkBatch } from '../../src/db/batches.ts'
 import type { Db } from '../../src/db/client.ts'
 import { trackMessages } from '../../src/db/messages.ts'
 import { applyReports } from '../../src/db/reports.ts'
-import { checkClaim, claimDue, findClosed } from '../../src/db/schedule.ts'
+import { claimDue, findClosed } from '../../src/db/schedule.ts'
 import type { Bench } from './bench.ts'
 import { ACCOUNT, fillOutstanding, type Installation, makeDue, openInstallation } from './installation.ts'
 
@@ -27,14 +28,14 @@ export async function explainStatements({ services, counts, say }: Bench): Promi
 }
 
 async function explainAll({ database }: Installation): Promise<string> {
-  const claim = randomUUID()
-  const leased = { account: ACCOUNT, claim, leaseMs: LEASE_MS }
-  const claimed = await claimDue(database.db, { ...leased, limit: BATCH })
-  const messageIds = claimed.map(({ messageId }) => messageId)
+  const leased = { account: ACCOUNT, leaseMs: LEASE_MS }
+  const inOne = (messages: readonly ClaimedMessage[]) => [[...messages]]
+  const { batches } = await claimDue(database.db, { ...leased, limit: BATCH }, inOne)
+  const { id: batch = '', messages: claimed = [] } = batches[0] ?? {}
   const now = new Date()
   const later = new Date(now.getTime() + 3_600_000)
   const key = (messageId: string) => ({ account: ACCOUNT, messageId, recipientKey: '' })
-  const reports = messageIds.map((messageId) => ({
+  const reports = claimed.map(({ messageId }) => ({
     account: ACCOUNT,
     messageId,
     status: 'delivered' as const,
@@ -42,23 +43,23 @@ async function explainAll({ database }: Installation): Promise<string> {
     occurredAt: now,
     source: 'poll' as const,
   }))
-  const polled = messageIds.map((messageId) => ({ ...key(messageId), claim, nextPollAt: later }))
+  const answered = { batch, messages: claimed.map(({ id }) => ({ id, dueAt: later })) }
   const tracked = Array.from({ length: 1000 }, (_, index) => ({
     ...key(String(50_000_000_000 + index)),
     recipient: null,
     sentAt: now,
     windowEndsAt: later,
-    nextPollAt: later,
+    dueAt: later,
     metadata: undefined,
   }))
 
   const statements: [string, (db: Db) => Promise<unknown>][] = [
     ['track 1,000 messages', (db) => trackMessages(db, tracked)],
-    ['claim 100 of those due', (db) => claimDue(db, { ...leased, claim: randomUUID(), limit: BATCH })],
-    ['claim when nothing is due', (db) => claimDue(db, { ...leased, account: 'none', limit: BATCH })],
-    ['check a claim of 100', (db) => checkClaim(db, { ...leased, messageIds, marginMs: 10_000 })],
-    ['apply 100 polled reports', (db) => applyReports(db, reports, polled, { keepUntracked: false })],
-    ['apply one webhook', (db) => applyReports(db, reports.slice(0, 1), [], { keepUntracked: false })],
+    ['claim 100 of those due', (db) => claimDue(db, { ...leased, limit: BATCH }, inOne)],
+    ['claim when nothing is due', (db) => claimDue(db, { ...leased, account: 'none', limit: BATCH }, inOne)],
+    ['check a batch of 100', (db) => checkBatch(db, { ...leased, batch, marginMs: 10_000 })],
+    ['apply 100 polled reports', (db) => applyReports(db, reports, { answered, keepUntracked: false })],
+    ['apply one webhook', (db) => applyReports(db, reports.slice(0, 1), { keepUntracked: false })],
     ['find closed windows', (db) => findClosed(db, 1000)],
   ]
   const plans: string[] = []
@@ -68,15 +69,26 @@ async function explainAll({ database }: Installation): Promise<string> {
 
 class RolledBack extends Error {}
 
+const dialect = new PgDialect()
+
 async function explain(db: Db, run: (db: Db) => Promise<unknown>): Promise<string> {
   const plans: string[] = []
   const explained = db.transaction(async (transaction) => {
-    const execute = async (query: SQL) => {
-      const rows = await transaction.execute<{ 'QUERY PLAN': string }>(sql`EXPLAIN (ANALYZE, BUFFERS) ${query}`)
-      plans.push(rows.map((row) => row['QUERY PLAN']).join('\n'))
-      return []
+    const { session } = transaction._
+    const prepareQuery = (query: Query) => ({
+      async execute() {
+        const explaining = { ...query, sql: `EXPLAIN (ANALYZE, BUFFERS) ${query.sql}` }
+        const rows = await session.prepareQuery(explaining, undefined, undefined, false).execute()
+        plans.push((rows as { 'QUERY PLAN': string }[]).map((row) => row['QUERY PLAN']).join('\n'))
+        return []
+      },
+    })
+    const explainer = {
+      execute: (query: SQL) => prepareQuery(dialect.sqlToQuery(query)).execute(),
+      transaction: (within: (db: Db) => Promise<unknown>) => within(explainer as unknown as Db),
+      _: { session: { prepareQuery } },
     }
-    await run({ execute } as unknown as Db)
+    await run(explainer as unknown as Db)
     throw new RolledBack()
   })
   await explained.catch((error: unknown) => {

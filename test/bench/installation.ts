@@ -99,7 +99,7 @@ export async function trackDueAt(
       recipient: null,
       sentAt,
       windowEndsAt,
-      nextPollAt: dueAt,
+      dueAt,
       metadata: undefined,
     }))
     await trackMessages(database.db, messages)
@@ -123,13 +123,22 @@ export async function fillOutstanding({ sql }: Installation, total: number): Pro
   for (let done = Number(row?.last) - FIRST_FILLED_ID; done < total; ) {
     const end = Math.min(done + ROWS_A_STATEMENT, total)
     await sql`
-      INSERT INTO lastword.messages (account, message_id, sent_at, window_ends_at, next_poll_at, tracked_at)
-      SELECT ${ACCOUNT}, (${FIRST_FILLED_ID}::bigint + n)::text, now() - interval '1 day', now() + interval '29 days',
-        now() + ${FILLED_DUE_AFTER_H} * interval '1 hour' + random() * ${FILLED_DUE_WITHIN_H} * interval '1 hour', now()
-      FROM generate_series(${done + 1}::bigint, ${end}::bigint) n`
+      WITH tracked AS (
+        INSERT INTO lastword.messages (account, message_id, sent_at, window_ends_at, due_at, tracked_at)
+        SELECT ${ACCOUNT}, (${FIRST_FILLED_ID}::bigint + n)::text, now() - interval '1 day', now() + interval '29 days',
+          now() + ${FILLED_DUE_AFTER_H} * interval '1 hour' + random() * ${FILLED_DUE_WITHIN_H} * interval '1 hour', now()
+        FROM generate_series(${done + 1}::bigint, ${end}::bigint) n
+        RETURNING account, due_at, id
+      )
+      INSERT INTO lastword.due (account, due_at, message) SELECT * FROM tracked`
     done = end
   }
+  await vacuum(sql)
+}
+
+async function vacuum(sql: postgres.Sql): Promise<void> {
   await sql.unsafe('VACUUM ANALYZE lastword.messages')
+  await sql.unsafe('VACUUM ANALYZE lastword.due')
 }
 
 /** Has every n-th of the filled messages come due within so many seconds from now, in no order. */
@@ -139,24 +148,35 @@ export async function makeDue(
 ): Promise<void> {
   const every = Math.max(1, Math.floor(1 / share))
   await sql`
-    UPDATE lastword.messages SET next_poll_at = now() + random() * ${withinS} * interval '1 second'
-    WHERE id % ${every} = 0 AND message_id LIKE '60_________' AND NOT final`
-  await sql.unsafe('VACUUM ANALYZE lastword.messages')
+    WITH moved AS (
+      UPDATE lastword.messages SET due_at = now() + random() * ${withinS} * interval '1 second'
+      WHERE id % ${every} = 0 AND message_id LIKE '60_________' AND NOT final
+      RETURNING account, due_at, id
+    )
+    INSERT INTO lastword.due (account, due_at, message) SELECT * FROM moved ON CONFLICT DO NOTHING`
+  await vacuum(sql)
 }
 
 /** Puts everything that is due, or held, some hours away again. */
 export async function makeNothingDue({ sql }: Installation): Promise<void> {
+  await sql`DELETE FROM lastword.batches`
+  await sql`DELETE FROM lastword.due WHERE due_at < now() + interval '1 hour'`
   await sql`
-    UPDATE lastword.messages SET next_poll_at = now() + ${FILLED_DUE_AFTER_H} * interval '1 hour', claim = NULL
-    WHERE next_poll_at < now() + interval '1 hour' OR claim IS NOT NULL`
-  await sql.unsafe('VACUUM ANALYZE lastword.messages')
+    WITH moved AS (
+      UPDATE lastword.messages SET due_at = now() + ${FILLED_DUE_AFTER_H} * interval '1 hour'
+      WHERE due_at < now() + interval '1 hour'
+      RETURNING account, due_at, id
+    )
+    INSERT INTO lastword.due (account, due_at, message) SELECT * FROM moved`
+  await vacuum(sql)
 }
 
-/** True when no message but the filled ones is outstanding: theirs is hours away, a claimed one's a minute. */
+/** True when no message but the filled ones is outstanding: theirs are hours away, and nobody asks about them. */
 export async function isSettled({ sql }: Installation): Promise<boolean> {
   const rows = await sql`
-    SELECT FROM lastword.messages
-    WHERE account = ${ACCOUNT} AND next_poll_at < now() + interval '1 hour' LIMIT 1`
+    SELECT FROM lastword.due d JOIN lastword.messages m ON m.id = d.message AND m.due_at = d.due_at
+    WHERE d.account = ${ACCOUNT} AND d.due_at < now() + interval '1 hour'
+    UNION ALL SELECT FROM lastword.batches LIMIT 1`
   return rows.length === 0
 }
 

@@ -13,7 +13,7 @@ import {
   readChanges,
 } from '../../src/db/changes.ts'
 import { type Database, type Db, openDatabase } from '../../src/db/client.ts'
-import { trackMessages } from '../../src/db/messages.ts'
+import { trackMessages, trackMessagesWithin } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { openTables, type Tables } from '../support/api.ts'
@@ -41,12 +41,16 @@ function report(messageId: string, status: Status, ms: number, more: Partial<Sta
   return { account: 'seven', messageId, status, rawStatus, occurredAt: at(ms), source: 'webhook', ...more }
 }
 
+function newMessage(messageId: string, more: Partial<NewMessage> = {}): NewMessage {
+  const schedule = { sentAt: new Date(), windowEndsAt: new Date(Date.now() + HOUR), dueAt: new Date() }
+  const rest = { account: 'seven', recipientKey: '', recipient: null, metadata: undefined, ...schedule }
+  return { messageId, ...rest, ...more }
+}
+
 function track(on: Db, messageIds: readonly string[], more: Partial<NewMessage> = {}): Promise<number> {
-  const schedule = { sentAt: new Date(), windowEndsAt: new Date(Date.now() + HOUR), nextPollAt: new Date() }
-  const rest = { account: 'seven', recipientKey: '', recipient: null, metadata: undefined, ...schedule, ...more }
   return trackMessages(
     on,
-    messageIds.map((messageId) => ({ messageId, ...rest })),
+    messageIds.map((messageId) => newMessage(messageId, more)),
   )
 }
 
@@ -67,12 +71,19 @@ function openGate() {
   return { open, opened }
 }
 
-/** A transaction that has changed the status of a message and commits when told to. */
-async function beginChange(messageId: string, status: Status = 'delivered') {
+/** Reports of messages that nobody tracks yet. */
+const reportAhead = (messageIds: readonly string[]) =>
+  applyReports(
+    db,
+    messageIds.map((messageId) => report(messageId, 'delivered', 1)),
+  )
+
+/** A transaction of the sending app that tracks a message which reports have told of; it commits when told to. */
+async function beginChange(messageId: string) {
   const written = openGate()
   const { open, opened } = openGate()
   const done = db.transaction(async (transaction) => {
-    await applyReports(transaction, [report(messageId, status, 1)])
+    await trackMessagesWithin(transaction, [newMessage(messageId)], false)
     written.open()
     await opened
   })
@@ -133,7 +144,7 @@ describe('transactions that commit in another order than they began', () => {
 
   it('are told in the order of their commits; a table with a serial ID loses one', async () => {
     const [first = '', second = '', third = ''] = newIds(3)
-    await track(db, [first, second, third])
+    await reportAhead([first, second, third])
     const feed = await followFeed()
     const naive = await followNaively()
 
@@ -155,7 +166,8 @@ describe('transactions that commit in another order than they began', () => {
 
   it('do not hold up each other while they are open', async () => {
     const [slow = '', quick = ''] = newIds(2)
-    await track(db, [slow, quick])
+    await reportAhead([slow])
+    await track(db, [quick])
     const open = await beginChange(slow)
     await applyReports(db, [report(quick, 'delivered', 1)])
     expect(await changesOf(quick)).toHaveLength(1)
@@ -164,38 +176,67 @@ describe('transactions that commit in another order than they began', () => {
     expect(await changesOf(slow)).toHaveLength(1)
   })
 
-  it('are all seen, in order, by one who follows while eight writers work', async () => {
+  it('are all seen, in order, by one who follows while eight writers and three apps work', async () => {
     const WRITERS = 8
-    const ROUNDS = 40
+    const ROUNDS = 60
+    const APPS = 3
     const feed = await followFeed()
-    const messageIds = newIds(WRITERS * ROUNDS)
-    await track(db, messageIds)
+    const written = newIds(WRITERS * ROUNDS)
+    await track(db, written)
+    const adopted = newIds(APPS * ROUNDS)
+    await reportAhead(adopted)
     let working = true
     const follow = async () => {
       while (working) await feed.follow()
     }
-    const write = async (own: readonly string[]) => {
-      for (const messageId of own) {
+    const shareOf = (messageIds: readonly string[], of: number, index: number) =>
+      messageIds.filter((_id, n) => n % of === index)
+    // Two reports of each message, which other writers have in hand at the same time.
+    const write = async (index: number) => {
+      for (const messageId of shareOf(written, WRITERS, index)) {
+        const both = [report(messageId, 'transmitted', 1), report(messageId, 'delivered', 2)]
+        if (Math.random() < 0.5) await applyReports(db, both)
+        else for (const one of both) await applyReports(db, [one])
+      }
+    }
+    // An app's own transactions are long, and commit after others that have begun later.
+    const app = async (index: number) => {
+      const own = shareOf(adopted, APPS, index)
+      for (let n = 0; n < own.length; n += 2) {
         await db.transaction(async (transaction) => {
-          await applyReports(transaction, [report(messageId, 'transmitted', 1)])
-          // The positions would be drawn up to here; how long it still takes to the commit is a matter of chance.
-          await transaction.execute(sql`SELECT pg_sleep(random() * 0.01)`)
-          await applyReports(transaction, [report(messageId, 'delivered', 2)])
+          await trackMessagesWithin(
+            transaction,
+            own.slice(n, n + 2).map((id) => newMessage(id)),
+            false,
+          )
+          await transaction.execute(sql`SELECT pg_sleep(random() * 0.05)`)
         })
       }
     }
     const following = follow()
-    const writers = Array.from({ length: WRITERS }, (_, index) => messageIds.filter((_id, n) => n % WRITERS === index))
-    await Promise.all(writers.map(write)).finally(() => {
+    const writers = Array.from({ length: WRITERS }, (_, index) => write(index))
+    const apps = Array.from({ length: APPS }, (_, index) => app(index))
+    await Promise.all([...writers, ...apps]).finally(() => {
       working = false
     })
     await following
     await feed.follow()
 
     expect(feed.positions).toEqual([...new Set(feed.positions)].sort((a, b) => a - b))
-    expect([...feed.seen].sort()).toEqual([...messageIds, ...messageIds].sort())
+    expect([...feed.seen].sort()).toEqual([...adopted, ...written, ...written].sort())
+    for (const messageId of [written[0], written.at(-1), adopted[0]]) {
+      const told = steps(await changesOf(messageId ?? ''))
+      const expected = [
+        [null, 'transmitted'],
+        ['transmitted', 'delivered'],
+      ]
+      expect(told).toEqual(adopted.includes(messageId ?? '') ? [[null, 'delivered']] : expected)
+    }
     // One transaction's changes stand together: nothing was committed in between.
-    for (let index = 0; index < feed.seen.length; index += 2) expect(feed.seen[index]).toBe(feed.seen[index + 1])
+    for (let n = 0; n < adopted.length; n += 2 * APPS) {
+      const places = [adopted[n], adopted[n + APPS]].map((messageId) => feed.seen.indexOf(messageId ?? ''))
+      expect(Math.abs((places[0] ?? 0) - (places[1] ?? 0))).toBe(1)
+    }
   })
 })
 
@@ -552,7 +593,7 @@ describe('the listener', () => {
   it('wakes everybody who waits when a change is committed, and not before', async () => {
     const listener = await openChangeListener(tables)
     const messageId = newId()
-    await track(db, [messageId])
+    await reportAhead([messageId])
     const open = await beginChange(messageId)
     expect(await listener.nextChange(200)).toBe(false)
     const waiting = timed(Promise.all([1, 2, 3].map(() => listener.nextChange(LONG_MS))))

@@ -133,9 +133,9 @@ describe('the schema and the migrations', () => {
     const description = await describeDatabase(migrated.client)
     expect(description).toEqual(await describeDatabase(generated.client))
     expect(description.columns).toContainEqual(
-      expect.objectContaining({ table_name: 'messages', column_name: 'next_poll_at', datetime_precision: 3 }),
+      expect.objectContaining({ table_name: 'messages', column_name: 'due_at', datetime_precision: 3 }),
     )
-    expect(description.indexes.map(({ indexname }) => indexname)).toContain('messages_due')
+    expect(description.indexes.map(({ indexname }) => indexname)).toContain('due_account_due_at_message_pk')
   })
 })
 

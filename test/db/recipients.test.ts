@@ -27,7 +27,7 @@ function message(messageId: string, recipientKey = ''): NewMessage {
     recipient: recipientKey || null,
     sentAt: new Date(now),
     windowEndsAt: new Date(now + 3_600_000),
-    nextPollAt: new Date(now + 60_000),
+    dueAt: new Date(now + 60_000),
     metadata: undefined,
   }
 }

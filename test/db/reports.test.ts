@@ -1,13 +1,15 @@
+import { randomUUID } from 'node:crypto'
 import { and, eq, like } from 'drizzle-orm'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { settle } from '../../src/core/settle.ts'
 import { SOURCES, STATUSES, type Status, type StatusReport } from '../../src/core/status.ts'
+import { releaseBatch } from '../../src/db/batches.ts'
 import { findMessages, findReports, listMessages, trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
-import { applyReports, type PolledMessage } from '../../src/db/reports.ts'
+import { type Answered, applyReports } from '../../src/db/reports.ts'
 import { claimDue } from '../../src/db/schedule.ts'
-import { messages } from '../../src/db/schema.ts'
+import { batches, due, messages } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
 
 let database: Tables
@@ -37,7 +39,7 @@ function message(messageId: string, more: Partial<NewMessage> = {}): NewMessage 
     recipient: null,
     sentAt: new Date(Date.now() - HOUR),
     windowEndsAt: new Date(Date.now() + 24 * HOUR),
-    nextPollAt: new Date(Date.now() - 1000),
+    dueAt: new Date(Date.now() - 1000),
     metadata: undefined,
     ...more,
   }
@@ -54,19 +56,30 @@ async function rowOf(messageId: string) {
 
 const reportsOf = async (messageId: string) => findReports(database.db, (await rowOf(messageId)).id)
 
-/** Tracks a message in an account of its own and claims it. */
-async function trackAndClaim(messageId: string, claim: string): Promise<void> {
-  await trackMessages(database.db, [message(messageId)])
-  const claimed = await claimDue(database.db, { account: 'seven', claim, limit: 1000, leaseMs: HOUR })
-  expect(claimed.map((one) => one.messageId)).toContain(messageId)
+/** Tracks messages and claims them, in one batch. */
+async function trackAndClaim(...messageIds: string[]): Promise<string> {
+  await trackMessages(
+    database.db,
+    messageIds.map((messageId) => message(messageId)),
+  )
+  const lease = { account: 'seven', limit: 1000, leaseMs: HOUR }
+  const claimed = await claimDue(database.db, lease, (all) => [all.filter((one) => messageIds.includes(one.messageId))])
+  expect(claimed.batches[0]?.messages).toHaveLength(messageIds.length)
+  return claimed.batches[0]?.id ?? ''
 }
 
-const CLAIM = '11111111-1111-4111-8111-111111111111'
-const OTHER_CLAIM = '22222222-2222-4222-8222-222222222222'
-
-function polled(messageId: string, more: Partial<PolledMessage> = {}): PolledMessage {
-  return { account: 'seven', messageId, recipientKey: '', claim: CLAIM, nextPollAt: soon(), ...more }
+/** An answer that tells nothing final of these messages. */
+async function answered(batch: string, messageIds: readonly string[], dueAt = soon()): Promise<{ answered: Answered }> {
+  const rows = await Promise.all(messageIds.map(rowOf))
+  return { answered: { batch, messages: rows.map(({ id }) => ({ id, dueAt })) } }
 }
+
+const duePlaces = async (messageId: string) => {
+  const { id } = await rowOf(messageId)
+  return (await database.db.select().from(due).where(eq(due.message, id))).map((place) => place.dueAt)
+}
+const isThere = async (batch: string) =>
+  (await database.db.select().from(batches).where(eq(batches.id, batch))).length > 0
 
 describe('the law of order, in the database', () => {
   const MESSAGES = 25
@@ -116,9 +129,9 @@ describe('the law of order, in the database', () => {
           .from(messages)
           .where(like(messages.messageId, `${run}-%`))
         const found = Object.fromEntries(
-          rows.map(({ messageId, status, statusAt, final, readAt, nextPollAt }) => [
+          rows.map(({ messageId, status, statusAt, final, readAt, dueAt }) => [
             messageId,
-            { status, statusAt, final, readAt, scheduled: nextPollAt !== null },
+            { status, statusAt, final, readAt, scheduled: dueAt !== null },
           ]),
         )
         const expected = Object.fromEntries(
@@ -263,7 +276,7 @@ describe('a report before its message is tracked', () => {
   it('is kept, but neither found nor listed', async () => {
     const id = newId()
     await applyReports(database.db, [report(id, 'delivered', 1)])
-    expect(await rowOf(id)).toMatchObject({ trackedAt: null, status: 'delivered', nextPollAt: null })
+    expect(await rowOf(id)).toMatchObject({ trackedAt: null, status: 'delivered', dueAt: null })
     expect(await findMessages(database.db, 'seven', id)).toEqual([])
     const listed = await listMessages(database.db, { account: 'seven', limit: 100_000 })
     expect(listed.map(({ messageId }) => messageId)).not.toContain(id)
@@ -275,7 +288,7 @@ describe('a report before its message is tracked', () => {
   ])('counts at tracking: %s, final %s', async (status, final) => {
     const id = newId()
     await applyReports(database.db, [report(id, status, 1)])
-    const tracked = message(id, { nextPollAt: soon(), metadata: { order: 1 }, recipient: '+49170' })
+    const tracked = message(id, { dueAt: soon(), metadata: { order: 1 }, recipient: '+49170' })
     expect(await trackMessages(database.db, [tracked])).toBe(1)
     const [row] = await findMessages(database.db, 'seven', id)
     expect(row).toMatchObject({
@@ -283,7 +296,7 @@ describe('a report before its message is tracked', () => {
       final,
       statusAt: at(1),
       settledBy: 'webhook',
-      nextPollAt: final ? null : tracked.nextPollAt,
+      dueAt: final ? null : tracked.dueAt,
       sentAt: tracked.sentAt,
       windowEndsAt: tracked.windowEndsAt,
       metadata: { order: 1 },
@@ -323,7 +336,7 @@ describe('a report before its message is tracked', () => {
       .where(like(messages.messageId, `${run}-%`))
     expect(rows).toHaveLength(200)
     for (const row of rows) {
-      expect(row).toMatchObject({ status: 'delivered', statusAt: at(3), final: true, nextPollAt: null })
+      expect(row).toMatchObject({ status: 'delivered', statusAt: at(3), final: true, dueAt: null })
       expect(row.trackedAt).toBeInstanceOf(Date)
     }
     const [first] = rows
@@ -332,84 +345,92 @@ describe('a report before its message is tracked', () => {
 })
 
 describe('what a poll learned about the schedule', () => {
-  it('ends the claim, counts the poll and moves on, with and without a report', async () => {
+  it('ends the batch, counts the poll and moves on, with and without a report', async () => {
     const [silent, talking] = [newId(), newId()]
-    await trackAndClaim(silent, CLAIM)
-    await trackAndClaim(talking, CLAIM)
+    const batch = await trackAndClaim(silent, talking)
     const next = soon()
     const applied = await applyReports(
       database.db,
       [report(talking, 'transmitted', 1, { source: 'poll' })],
-      [polled(silent, { nextPollAt: next }), polled(talking, { nextPollAt: next })],
+      await answered(batch, [silent, talking], next),
     )
     expect(applied).toHaveLength(1)
-    const moved = { polls: 1, claim: null, nextPollAt: next, final: false }
+    const moved = { polls: 1, dueAt: next, final: false, askedAt: expect.any(Date) }
     expect(await rowOf(silent)).toMatchObject({ ...moved, status: null, statusAt: null, settledBy: null })
     expect(await rowOf(talking)).toMatchObject({ ...moved, status: 'transmitted', statusAt: at(1), settledBy: 'poll' })
     expect(await reportsOf(silent)).toEqual([])
+    expect([await duePlaces(silent), await duePlaces(talking)]).toEqual([[next], [next]])
+    expect(await isThere(batch)).toBe(false)
   })
 
-  it('leaves the schedule to whoever holds the claim by now', async () => {
-    const id = newId()
-    await trackAndClaim(id, OTHER_CLAIM)
-    const before = await rowOf(id)
-    await applyReports(database.db, [report(id, 'buffered', 1, { source: 'poll' })], [polled(id)])
-    const { nextPollAt } = before
-    expect(await rowOf(id)).toMatchObject({ status: 'buffered', polls: 1, claim: OTHER_CLAIM, nextPollAt })
+  it('leaves the batch to further answers that will come', async () => {
+    const [met, unmet] = [newId(), newId()]
+    const batch = await trackAndClaim(met, unmet)
+    const next = soon()
+    const page = await answered(batch, [met], next)
+    await applyReports(database.db, [], { answered: { ...page.answered, goesOn: true } })
+    expect([await duePlaces(met), await duePlaces(unmet)]).toEqual([[next], []])
+    expect(await isThere(batch)).toBe(true)
   })
 
-  it('leaves a message alone that nobody holds', async () => {
+  it('leaves the schedule to whoever gave the batch back', async () => {
     const id = newId()
-    const due = soon()
-    await trackMessages(database.db, [message(id, { nextPollAt: due })])
-    await applyReports(database.db, [], [polled(id, { nextPollAt: new Date(Date.now() + 9 * HOUR) })])
-    expect(await rowOf(id)).toMatchObject({ polls: 1, claim: null, nextPollAt: due })
+    const batch = await trackAndClaim(id)
+    await releaseBatch(database.db, { batch, delayMs: HOUR })
+    const { dueAt } = await rowOf(id)
+    const late = await answered(batch, [id], new Date(Date.now() + 9 * HOUR))
+    await applyReports(database.db, [report(id, 'buffered', 1, { source: 'poll' })], late)
+    expect(await rowOf(id)).toMatchObject({ status: 'buffered', polls: 1, dueAt })
+    expect(await duePlaces(id)).toEqual([dueAt])
   })
 
   it('makes no message out of a poll alone', async () => {
-    const id = newId()
-    expect(await applyReports(database.db, [], [polled(id)])).toEqual([])
-    await expect(rowOf(id)).rejects.toThrow(`no row of ${id}`)
+    const nobody = { batch: randomUUID(), messages: [{ id: 9_999_999, dueAt: soon() }] }
+    const before = await database.db.select().from(due)
+    expect(await applyReports(database.db, [], { answered: nobody })).toEqual([])
+    expect(await database.db.select().from(due)).toEqual(before)
   })
 
   it('schedules nothing any more when the poll says final', async () => {
     const id = newId()
-    await trackAndClaim(id, CLAIM)
-    await applyReports(database.db, [report(id, 'expired', 1, { source: 'poll' })], [polled(id)])
-    const row = await rowOf(id)
-    expect(row).toMatchObject({
-      status: 'expired',
-      final: true,
-      settledBy: 'poll',
-      polls: 1,
-      claim: null,
-      nextPollAt: null,
-    })
+    const batch = await trackAndClaim(id)
+    await applyReports(database.db, [report(id, 'expired', 1, { source: 'poll' })], await answered(batch, [id]))
+    const final = { status: 'expired', final: true, settledBy: 'poll', polls: 1, dueAt: null }
+    expect(await rowOf(id)).toMatchObject(final)
+    expect(await duePlaces(id)).toEqual([])
+    expect(await isThere(batch)).toBe(false)
   })
 
   it('schedules nothing any more when a webhook was faster than the poll', async () => {
     const id = newId()
-    await trackAndClaim(id, CLAIM)
+    const batch = await trackAndClaim(id)
     await applyReports(database.db, [report(id, 'delivered', 2)])
-    expect(await rowOf(id)).toMatchObject({ claim: null, nextPollAt: null, settledBy: 'webhook' })
-    await applyReports(database.db, [report(id, 'transmitted', 1, { source: 'poll' })], [polled(id)])
-    const row = await rowOf(id)
-    expect(row).toMatchObject({
-      final: true,
-      status: 'delivered',
-      polls: 1,
-      claim: null,
-      nextPollAt: null,
-      settledBy: 'webhook',
-    })
+    expect(await rowOf(id)).toMatchObject({ dueAt: null, settledBy: 'webhook' })
+    const late = await answered(batch, [id])
+    await applyReports(database.db, [report(id, 'transmitted', 1, { source: 'poll' })], late)
+    const settled = { final: true, status: 'delivered', polls: 1, dueAt: null, settledBy: 'webhook' }
+    expect(await rowOf(id)).toMatchObject(settled)
+    expect(await duePlaces(id)).toEqual([])
   })
 
   it('leaves the schedule as it is when a webhook brings an intermediate status', async () => {
     const id = newId()
-    await trackAndClaim(id, CLAIM)
-    const { nextPollAt } = await rowOf(id)
+    const batch = await trackAndClaim(id)
+    const { dueAt } = await rowOf(id)
     await applyReports(database.db, [report(id, 'transmitted', 1)])
-    expect(await rowOf(id)).toMatchObject({ status: 'transmitted', polls: 0, claim: CLAIM, nextPollAt })
+    expect(await rowOf(id)).toMatchObject({ status: 'transmitted', polls: 0, dueAt })
+    expect([await duePlaces(id), await isThere(batch)]).toEqual([[], true])
+  })
+
+  it('says when the status changed last', async () => {
+    const id = newId()
+    await trackMessages(database.db, [message(id)])
+    expect((await rowOf(id)).changedAt).toBeNull()
+    await applyReports(database.db, [report(id, 'transmitted', 1)])
+    const { changedAt } = await rowOf(id)
+    expect(Math.abs((changedAt?.getTime() ?? 0) - Date.now())).toBeLessThan(HOUR)
+    await applyReports(database.db, [report(id, 'transmitted', 1)])
+    expect((await rowOf(id)).changedAt).toEqual(changedAt)
   })
 
   it('records a poll that repeats a poll once, and every webhook', async () => {

@@ -43,7 +43,7 @@ function report(messageId: string, status: Status, ms = 1): StatusReport {
 
 async function track(db: Db, messageIds: readonly string[], more: { recipient?: string; metadata?: unknown } = {}) {
   const windowEndsAt = new Date(Date.now() + HOUR)
-  const schedule = { sentAt: new Date(), windowEndsAt, nextPollAt: windowEndsAt }
+  const schedule = { sentAt: new Date(), windowEndsAt, dueAt: windowEndsAt }
   const rest = { account: 'seven', recipientKey: '', recipient: null, metadata: undefined, ...schedule, ...more }
   await trackMessages(
     db,

@@ -42,7 +42,7 @@ it('asks one last time, says unknown when the window closes, and believes a late
     expect(askedAt.length).toBeLessThanOrEqual(LEFT_MS / minimumInterval(POLICY))
   }
   for (const state of await messageStates({ sql })) {
-    expect(state).toMatchObject({ final: true, settledBy: 'window', nextPollAt: null, claim: null })
+    expect(state).toMatchObject({ final: true, settledBy: 'window', dueAt: null, batch: null })
   }
   // The job completes a little after what it writes can be seen.
   await until(async () => {

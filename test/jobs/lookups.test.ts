@@ -1,5 +1,6 @@
 /** The look-ups: a bad ID found by halving, an account that is refused, a status query switched off, sweeps by window. */
 import { afterEach, describe, expect, it } from 'vitest'
+import { makeDue } from '../support/schedule.ts'
 import {
   allSettled,
   BACKENDS,
@@ -37,7 +38,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     await until(async () => {
       const states = await messageStates(service)
       expect(states.filter(({ final }) => final)).toHaveLength(99)
-      expect(states.find(({ messageId }) => messageId === bad)).toMatchObject({ polls: 1, claim: null, final: false })
+      expect(states.find(({ messageId }) => messageId === bad)).toMatchObject({ polls: 1, batch: null, final: false })
     })
     // One for the whole, then two for each halving, of which seven lead from 100 to 1.
     expect(sandbox.stats().requests).toBeLessThanOrEqual(1 + 2 * 7)
@@ -45,7 +46,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     expect(await answer.json()).toMatchObject({ status: null, queryError: expect.stringContaining('600') })
 
     const others = sandbox.send(50, { sentAt })
-    await service.sql`UPDATE lastword.messages SET next_poll_at = now() WHERE message_id = ${bad}`
+    await makeDue(service.sql, [bad])
     await trackOver(service.url, others, { sentAt })
     await until(async () => {
       const states = await messageStates(service)
@@ -55,7 +56,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     expect(sandbox.stats().idsPerRequest).toMatchObject({ 50: expect.any(Number) })
 
     sandbox.set({ poisonIds: [] })
-    await service.sql`UPDATE lastword.messages SET next_poll_at = now() WHERE message_id = ${bad}`
+    await makeDue(service.sql, [bad])
     await allSettled(service)
     expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
   })
@@ -133,7 +134,7 @@ it('finds many IDs at fault beside each other, and settles all the others', { ti
     expect(row).toEqual({ final: 360, blamed: 40 })
   }, 50_000)
   sandbox.set({ poisonIds: [] })
-  await service.sql`UPDATE lastword.messages SET next_poll_at = now() WHERE NOT final`
+  await makeDue(service.sql)
   await allSettled(service)
   expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
 })

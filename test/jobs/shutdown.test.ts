@@ -96,8 +96,8 @@ it('gives back what the provider does not answer', { timeout: 60_000 }, async ()
       .map(({ messageId }) => messageId),
   )
   expect(states.map(({ messageId }) => messageId)).toEqual(messageIds)
-  for (const { messageId, status, claim, nextPollAt } of states.filter((state) => asked.has(state.messageId))) {
-    const isDue = nextPollAt !== null && nextPollAt.getTime() <= Date.now()
-    expect({ messageId, status, claim, isDue }).toEqual({ messageId, status: null, claim: null, isDue: true })
+  for (const { messageId, status, batch, dueAt } of states.filter((state) => asked.has(state.messageId))) {
+    const isDue = dueAt !== null && dueAt.getTime() <= Date.now()
+    expect({ messageId, status, batch, isDue }).toEqual({ messageId, status: null, batch: null, isDue: true })
   }
 })

@@ -156,7 +156,7 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     expect(failed.attemptsMade).toBe(5)
     expect(failed.data.messageIds.toSorted()).toEqual(messageIds)
     for (const state of await messageStates(stage.service, 'permanent')) {
-      expect(state).toMatchObject({ status: null, final: false, nextPollAt: expect.any(Date) })
+      expect(state).toMatchObject({ status: null, final: false, dueAt: expect.any(Date) })
     }
     const [first = 0, ...later] = [...new Set(askedTimes(sandbox))].slice(0, 5)
     const pauses = later.map((at, index) => at - (later[index - 1] ?? first))
@@ -247,7 +247,7 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     expect(states.map(({ final, status }) => ({ final, status }))).toEqual(
       messageIds.map(() => ({ final: false, status: null })),
     )
-    for (const { nextPollAt } of states) expect(nextPollAt).not.toBeNull()
+    for (const { dueAt } of states) expect(dueAt).not.toBeNull()
     expect(stage.sandbox('refused').stats().wrongKeys).toBeGreaterThan(0)
   })
 
@@ -286,13 +286,15 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
       }),
     })
     expect(answer.status).toBe(202)
-    const claim = randomUUID()
+    const batch = randomUUID()
+    await service.sql`DELETE FROM lastword.due WHERE account = 'counts'`
     await service.sql`
-      UPDATE lastword.messages SET claim = ${claim}, next_poll_at = now() + interval '1 hour' WHERE account = 'counts'`
+      INSERT INTO lastword.batches (id, account, lease_ends_at, messages)
+      SELECT ${batch}, 'counts', now() + interval '1 hour', array_agg(id) FROM lastword.messages WHERE account = 'counts'`
     expect(await sendReceipt(service.url, String(settled[0]), 'DELIVERED', 'counts')).toBe(200)
 
     const queue = service.queue(statusQueryQueue('counts'))
-    const data = { v: 1, account: 'counts', lookup: 'status', claim, messageIds }
+    const data = { v: 2, account: 'counts', lookup: 'status', batch, messageIds }
     const { id = '' } = await queue.add('by hand', data, statusQueryJobOptions)
     const job = await until(async () => {
       const found = await queue.getJob(id)
@@ -308,12 +310,12 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
       alreadySettled: 1,
       givenBack: 0,
     })
-    // The same batch once more: its claim has ended, so nothing is asked.
+    // The same batch once more: it has ended, so nothing is asked.
     const before = sandbox.stats().requests
     const again = await queue.add('once more', data, statusQueryJobOptions)
     await until(async () => {
       const found = await queue.getJob(again.id ?? '')
-      expect(found?.returnvalue).toMatchObject({ asked: 0, alreadySettled: 4, givenBack: 4 })
+      expect(found?.returnvalue).toMatchObject({ asked: 0, alreadySettled: 0, givenBack: 8 })
     })
     expect(sandbox.stats().requests).toBe(before)
     for (const account of Object.keys(CASES)) {
@@ -327,8 +329,8 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     const stage = stageOf()
     const messageIds = await until(async () => {
       const [job] = await finishedJobs(stage, 'servererrors')
-      expect(Object.keys(job?.data ?? {}).sort()).toEqual(['account', 'claim', 'lookup', 'messageIds', 'v'])
-      expect(job?.data).toMatchObject({ v: 1, account: 'servererrors', lookup: 'status', claim: expect.any(String) })
+      expect(Object.keys(job?.data ?? {}).sort()).toEqual(['account', 'batch', 'lookup', 'messageIds', 'v'])
+      expect(job?.data).toMatchObject({ v: 2, account: 'servererrors', lookup: 'status', batch: expect.any(String) })
       return job?.data.messageIds as string[]
     })
     expect(messageIds.toSorted()).toEqual(
@@ -342,18 +344,25 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
   it('refuses a batch of a version it does not know, and leaves it where it can be retried', async () => {
     const { service, sandbox } = stageOf()
     const queue = service.queue(statusQueryQueue('version'))
-    const data = { v: 2, account: 'version', somethingNew: [] }
+    const data = { v: 3, account: 'version', somethingNew: [] }
     const { id = '' } = await queue.add('from the future', data, statusQueryJobOptions)
     const job = await until(async () => {
       const found = await queue.getJob(id)
       return found?.failedReason ? found : expect.fail('not refused')
     })
     expect(job.failedReason).toBe(
-      'Expected a job of version 1, found version 2. Retry the job on a worker that knows it.',
+      'Expected a job of version 2, found version 3. Retry the job on a worker that knows it.',
     )
     expect(job.attemptsMade).toBe(1)
     expect(await job.getState()).toBe('failed')
     expect(job.data).toEqual(data)
+
+    // Of 0.1.0: its messages are in the schedule already.
+    const old = { v: 1, account: 'version', lookup: 'status', claim: randomUUID(), messageIds: ['1'] }
+    const { id: oldId = '' } = await queue.add('from 0.1.0', old, statusQueryJobOptions)
+    await until(async () => {
+      expect((await queue.getJob(oldId))?.returnvalue).toMatchObject({ asked: 0, next: expect.stringContaining('0.1.0') })
+    })
     expect(sandbox('version').stats().requests).toBe(0)
   })
 
@@ -377,13 +386,13 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
 
     const [webhooked = ''] = await trackDelivered(stage, 'paused', 1)
     expect(await sendReceipt(service.url, webhooked, 'DELIVERED', 'paused')).toBe(200)
-    // The leases of the batches in the queue run out, and nobody takes their messages.
+    // The leases of the batches in the queue run out; their messages are due again, and nobody takes them.
     await until(async () => {
       const [row] = await service.sql`
-        SELECT count(*)::int AS claimed, count(*) FILTER (WHERE next_poll_at < now())::int AS over
-        FROM lastword.messages WHERE account = 'paused' AND claim IS NOT NULL`
-      expect(row?.claimed).toBeGreaterThan(0)
-      expect(row?.over).toBe(row?.claimed)
+        SELECT count(*)::int AS due, (SELECT count(*)::int FROM lastword.batches WHERE account = 'paused') AS batches
+        FROM lastword.due WHERE account = 'paused' AND due_at < now()`
+      expect(row?.due).toBeGreaterThan(0)
+      expect(row?.batches).toBe(0)
     }, 2 * LEASE_MS)
     const dispatched = await service.queue('dispatch').getCompleted(0, 0)
     await until(async () => {
@@ -420,7 +429,7 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     expect(Math.max(...seen)).toBeLessThanOrEqual(capacity)
     expect(Math.max(...seen)).toBeGreaterThan(capacity / 2)
     const [row] = await service.sql`
-      SELECT count(*)::int AS claimed FROM lastword.messages WHERE account = 'pressure' AND claim IS NOT NULL`
+      SELECT coalesce(sum(cardinality(messages)), 0)::int AS claimed FROM lastword.batches WHERE account = 'pressure'`
     expect(row?.claimed).toBeLessThanOrEqual(capacity * 10)
     await queue.pause()
   })

@@ -175,15 +175,17 @@ interface MessageState {
   final: boolean
   settledBy: string | null
   polls: number
-  claim: string | null
-  nextPollAt: Date | null
+  /** The batch that holds it. */
+  batch: string | null
+  dueAt: Date | null
 }
 
 /** The rows of an account's messages, in the order of their IDs. */
 export function messageStates({ sql }: Pick<Installation, 'sql'>, account = 'seven'): Promise<MessageState[]> {
   return sql<MessageState[]>`
-    SELECT message_id AS "messageId", status, final, settled_by AS "settledBy", polls, claim, next_poll_at AS "nextPollAt"
-    FROM lastword.messages WHERE account = ${account} ORDER BY message_id`
+    SELECT message_id AS "messageId", status, final, settled_by AS "settledBy", polls, due_at AS "dueAt",
+      (SELECT id FROM lastword.batches b WHERE m.id = ANY(b.messages)) AS batch
+    FROM lastword.messages m WHERE account = ${account} ORDER BY message_id`
 }
 
 /** Resolves when no message is outstanding any more. */

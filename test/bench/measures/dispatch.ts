@@ -3,7 +3,6 @@
  * two databases take turns, so that what else the machine does touches both alike; the medians are compared. The rows
  * that are due lie scattered over the whole table.
  */
-import { randomUUID } from 'node:crypto'
 import { claimDue } from '../../../src/db/schedule.ts'
 import { type Bench, median, type Row, timed } from '../bench.ts'
 import {
@@ -60,8 +59,9 @@ export async function timeOfClaims(installation: Installation, outstanding: numb
 async function claimOnce({ database }: Installation): Promise<number> {
   let claimed = 0
   const seconds = await timed(async () => {
-    const batch = { account: ACCOUNT, claim: randomUUID(), limit: BATCH, leaseMs: LEASE_MS }
-    claimed = (await claimDue(database.db, batch)).length
+    const lot = { account: ACCOUNT, limit: BATCH, leaseMs: LEASE_MS }
+    const { batches } = await claimDue(database.db, lot, (messages) => [[...messages]])
+    claimed = batches[0]?.messages.length ?? 0
   })
   if (claimed < BATCH) throw new Error(`Only ${claimed} of ${BATCH} rows were due.`)
   return seconds * 1000

@@ -110,9 +110,13 @@ async function rateOfInsert({ sql }: Installation, messages: number): Promise<nu
     return { ids, sentAt: ids.map(() => sentAt), windowEndsAt: ids.map(() => windowEndsAt), dueAt: ids.map(due) }
   })
   const insert = ({ ids, sentAt, windowEndsAt, dueAt }: (typeof bodies)[number]) => sql`
-    INSERT INTO lastword.messages (account, message_id, sent_at, window_ends_at, next_poll_at, tracked_at)
-    SELECT ${ACCOUNT}, n.*, now()
-    FROM unnest(${ids}::text[], ${sentAt}::timestamptz[], ${windowEndsAt}::timestamptz[], ${dueAt}::timestamptz[]) AS n`
+    WITH tracked AS (
+      INSERT INTO lastword.messages (account, message_id, sent_at, window_ends_at, due_at, tracked_at)
+      SELECT ${ACCOUNT}, n.*, now()
+      FROM unnest(${ids}::text[], ${sentAt}::timestamptz[], ${windowEndsAt}::timestamptz[], ${dueAt}::timestamptz[]) AS n
+      RETURNING account, due_at, id
+    )
+    INSERT INTO lastword.due (account, due_at, message) SELECT * FROM tracked`
   return messages / (await timed(() => runAll(bodies, AT_ONCE, insert)))
 }
 
