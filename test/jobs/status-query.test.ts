@@ -361,7 +361,10 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     const old = { v: 1, account: 'version', lookup: 'status', claim: randomUUID(), messageIds: ['1'] }
     const { id: oldId = '' } = await queue.add('from 0.1.0', old, statusQueryJobOptions)
     await until(async () => {
-      expect((await queue.getJob(oldId))?.returnvalue).toMatchObject({ asked: 0, next: expect.stringContaining('0.1.0') })
+      expect((await queue.getJob(oldId))?.returnvalue).toMatchObject({
+        asked: 0,
+        next: expect.stringContaining('0.1.0'),
+      })
     })
     expect(sandbox('version').stats().requests).toBe(0)
   })
