@@ -149,17 +149,17 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
   )
   return sql`
     WITH incoming AS (
-      SELECT i.*, ${instantOf('occurred_ms')} AS occurred_at
+      SELECT i.*, ${instantOf('occurred_ms')} AS occurred_at, NULL::timestamptz AS due_at
       FROM unnest(${columns}) AS i (
         ordinal, account, message_id, recipient_key, status, final, rank, raw_status, source, occurred_ms, error, details
       )
-    ), ${answeredAs(answered)}, matched AS (
+    ), ${targetsOf(answered)}, matched AS (
       SELECT m.id, i.ordinal, i.status, i.final, i.rank, i.raw_status, i.source, i.occurred_at, i.error, i.details,
-        m.account, m.tracked_at, t.due_at IS NOT NULL AS answered, t.due_at,
+        m.account, m.tracked_at, i.due_at IS NOT NULL AS answered, i.due_at,
         m.life_since IS NULL OR i.occurred_at >= m.life_since AS counts,
         m.status AS old_status, m.status_at AS old_status_at, m.final AS old_final, m.status_rank AS old_rank,
         m.read_at AS old_read_at
-      FROM targets t LEFT JOIN incoming i USING (ordinal) JOIN ${messages} m USING (id)
+      FROM ${answered ? sql`targets i JOIN ${messages} m USING (id)` : sql`incoming i JOIN ${messages} m USING (${KEY})`}
       ORDER BY m.id
       FOR UPDATE OF m
     ), merged AS (
@@ -212,7 +212,7 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
       SELECT account, message_id, recipient_key, now(), now(), status, final, occurred_at, rank,
         CASE WHEN status = 'read' THEN occurred_at END, source, now()
       FROM incoming
-      WHERE ${keepUntracked ?? true} AND ordinal NOT IN (SELECT ordinal FROM targets WHERE ordinal IS NOT NULL)
+      WHERE ${keepUntracked ?? true} AND ordinal NOT IN (SELECT ordinal FROM matched WHERE ordinal IS NOT NULL)
       ORDER BY account, message_id, recipient_key
       ON CONFLICT DO NOTHING
       RETURNING m.id, m.account, m.message_id, m.recipient_key
@@ -241,23 +241,24 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
     FROM written`
 }
 
+const KEY = sql.raw('account, message_id, recipient_key')
+
 /**
- * The batch that is answered, if it is still there, and every row that is to be locked: those of the reports, by their
- * keys, and those answered for, by their own IDs, because a report may just have changed the key of one.
+ * The batch that is answered, if it is still there, and the rows to be locked: those of the reports, by their keys, and
+ * those answered for, by their own IDs, because a report may just have changed the key of one.
  */
-function answeredAs(answered: Answered | undefined): SQL {
-  const reported = sql`
-    SELECT m.id, i.ordinal FROM incoming i JOIN ${messages} m USING (account, message_id, recipient_key)`
-  if (!answered)
-    return sql`held AS (SELECT WHERE false), targets AS (SELECT r.*, NULL::timestamptz AS due_at FROM (${reported}) r)`
+function targetsOf(answered: Answered | undefined): SQL {
+  if (!answered) return sql`held AS (SELECT WHERE false)`
   const { batch, goesOn } = answered
   const isBatch = sql`FROM ${batches} WHERE id = ${batch}`
   const ids = arrayColumn(answered.messages, 'bigint', ({ id }) => id)
   const times = arrayColumn(answered.messages, 'float8', ({ dueAt }) => dueAt.getTime())
   return sql`
     held AS (${goesOn ? sql`SELECT id ${isBatch} FOR UPDATE` : sql`DELETE ${isBatch} RETURNING id`}), targets AS (
-      SELECT id, r.ordinal, ${instantOf('a.due_ms')} AS due_at
-      FROM (${reported}) r FULL JOIN unnest(${ids}, ${times}) AS a (id, due_ms) USING (id)
+      SELECT id, r.ordinal, r.status, r.final, r.rank, r.raw_status, r.source, r.occurred_at, r.error, r.details,
+        ${instantOf('a.due_ms')} AS due_at
+      FROM (SELECT m.id, i.* FROM incoming i JOIN ${messages} m USING (${KEY})) r
+      FULL JOIN unnest(${ids}, ${times}) AS a (id, due_ms) USING (id)
     )`
 }
 
