@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { openDatabase } from '../../src/db/client.ts'
 import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
 import * as schema from '../../src/db/schema.ts'
+import { findMisplaced } from '../support/schedule.ts'
 import { createDatabase } from '../support/services.ts'
 
 const folder = fileURLToPath(new URL('../../drizzle', import.meta.url))
@@ -24,14 +25,30 @@ async function openEmpty() {
 }
 
 const LAST_OF_0_1_0 = '0003_slim_status_reports'
+const usedDatabase = fileURLToPath(new URL('used-0.1.0.sql', import.meta.url))
+
+/** Every row that 0.1.0 had written, table by table. */
+async function contentsOf(client: postgres.Sql) {
+  const [messages, reports, changes, callbacks, readers, nonces] = await Promise.all([
+    client`SELECT * FROM lastword.messages ORDER BY id`,
+    client`SELECT * FROM lastword.status_reports ORDER BY id`,
+    client`SELECT * FROM lastword.changes ORDER BY position`,
+    client`SELECT * FROM lastword.callbacks ORDER BY change`,
+    client`SELECT * FROM lastword.feed_readers ORDER BY name`,
+    client`SELECT * FROM lastword.webhook_nonces ORDER BY nonce`,
+  ])
+  return { messages: [...messages], reports, changes, callbacks, readers, nonces }
+}
 
 /** Applies the migrations up to one of them, as an older version did. */
 async function migrateTo(client: postgres.Sql, last: string) {
   const { entries } = JSON.parse(await readFile(`${folder}/meta/_journal.json`, 'utf8'))
   await client.unsafe(`
     CREATE SCHEMA IF NOT EXISTS lastword;
-    CREATE TABLE lastword.migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint)`)
+    CREATE TABLE IF NOT EXISTS lastword.migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint)`)
+  const applied = await client`SELECT created_at::float8 AS at FROM lastword.migrations`
   for (const { tag, when } of entries) {
+    if (applied.some(({ at }) => at === when)) continue
     for (const statement of (await readFile(`${folder}/${tag}.sql`, 'utf8')).split('--> statement-breakpoint')) {
       await client.unsafe(statement.replace('CREATE SCHEMA "lastword"', 'CREATE SCHEMA IF NOT EXISTS "lastword"'))
     }
@@ -98,6 +115,90 @@ describe('migrating', () => {
       { account: 'moved', health: { lookup: 'logbook' } },
       { account: 'refused', health: {} },
     ])
+  })
+
+  it('keeps everything of a used database of 0.1.0, in every state', async () => {
+    const { url, client } = await openEmpty()
+    await migrateTo(client, LAST_OF_0_1_0)
+    await client.unsafe(await readFile(usedDatabase, 'utf8'))
+    const before = await contentsOf(client)
+    expect(before.messages).toHaveLength(18)
+    await migrateDatabase(url)
+
+    const { messages, ...others } = await contentsOf(client)
+    expect(others).toEqual({ ...before, messages: undefined })
+    const expected = before.messages.map(({ next_poll_at: due_at, claim: _claim, ...row }) => ({
+      ...row,
+      due_at,
+      asked_at: null,
+      changed_at: null,
+      life_since: null,
+    }))
+    expect(messages).toEqual(expected)
+    const outstanding = messages.filter((row) => row.due_at !== null)
+    // A claim of 0.1.0 is a message that is due when its lease ends.
+    expect(await client`SELECT account, due_at, message AS id FROM lastword.due ORDER BY message`).toEqual(
+      outstanding.map(({ account, due_at, id }) => ({ account, due_at, id })),
+    )
+    expect(outstanding.map(({ message_id }) => message_id).sort()).toEqual(
+      ['claimed-1', 'claimed-2', 'closed', 'due', 'later', 'lease-over', 'polled', 'ref', 'ref-open', 'refused'].sort(),
+    )
+    expect(await findMisplaced(client)).toEqual([])
+    // Who has not been replaced yet is told so.
+    await expect(client`UPDATE lastword.messages SET next_poll_at = now()`).rejects.toMatchObject({ code: '42703' })
+  })
+
+  it('lets 0.1.0 go on until the schedule is filled', async () => {
+    const { url, client } = await openEmpty()
+    await migrateTo(client, LAST_OF_0_1_0)
+    await client.unsafe(await readFile(usedDatabase, 'utf8'))
+    await migrateTo(client, '0007_add_a_schedule_apart_from_the_messages')
+    await client`
+      INSERT INTO lastword.messages (account, message_id, sent_at, window_ends_at, next_poll_at, tracked_at)
+      VALUES ('seven', 'new', now(), now() + interval '30 days', now() + interval '1 minute', now())`
+    const claim = () => client`
+      UPDATE lastword.messages SET claim = gen_random_uuid(), next_poll_at = now() + random() * interval '1 hour'
+      WHERE next_poll_at IS NOT NULL`
+    await claim()
+    const migrated = migrateDatabase(url)
+    // As soon as nobody can, the last one has.
+    for (let isOld = true; isOld; )
+      isOld = await claim().then(
+        () => true,
+        () => false,
+      )
+    await migrated
+    expect(await findMisplaced(client)).toEqual([])
+    const [{ outstanding } = {}] = await client`
+      SELECT count(*)::int AS outstanding FROM lastword.messages WHERE due_at IS NOT NULL`
+    expect(outstanding).toBe(11)
+  })
+
+  it('waits for a table that others use, and holds nobody up meanwhile', { timeout: 40_000 }, async () => {
+    const { url, client } = await openEmpty()
+    await migrateTo(client, LAST_OF_0_1_0)
+    const reader = await client.reserve()
+    await reader`BEGIN`
+    await reader`SELECT FROM lastword.messages`
+    const began = Date.now()
+    let migratedAt = 0
+    const migrating = migrateDatabase(url).then(() => {
+      migratedAt = Date.now()
+    })
+    let longest = 0
+    while (Date.now() - began < 6_000) {
+      const asked = Date.now()
+      await client`
+        INSERT INTO lastword.messages (account, message_id, sent_at, window_ends_at)
+        VALUES ('seven', ${String(asked)}, now(), now()) ON CONFLICT DO NOTHING`
+      longest = Math.max(longest, Date.now() - asked)
+    }
+    expect(migratedAt).toBe(0)
+    expect(longest).toBeLessThan(7_000)
+    await reader`COMMIT`
+    reader.release()
+    await migrating
+    expect(await findMisplaced(client)).toEqual([])
   })
 
   it('lives beside what else is in the database', async () => {
