@@ -115,7 +115,7 @@ describe('a provider of another kind', () => {
     await once(provider, 'listening')
     closeLater(async () => provider.close())
     const baseUrl = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`
-    const polling = { firstAfter: '1s', factor: 3600, maxInterval: '1h' }
+    const polling = { firstAfter: '6m', factor: 10, maxInterval: '1h' }
     const accounts = [
       { ...pollsAndForgetsFixture.entry, name: 'third', baseUrl, query, polling, requestsPerSecond: 100 },
     ]
