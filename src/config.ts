@@ -28,6 +28,8 @@ export interface Config {
   leaseMs: number
   /** How long changes are kept for readers of the feed. */
   changesRetentionMs: number
+  /** How long settled messages are kept after their last change. */
+  messagesRetentionMs: number
   /** Through which proxy providers are asked and callbacks sent. */
   proxy: ProxySettings
 }
@@ -51,6 +53,7 @@ export function readConfig(environment: Environment = process.env, defaults: Env
     logLevel: readChoice(env, 'LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info'),
     leaseMs: readDuration(env, 'LEASE', '60s'),
     changesRetentionMs: readDuration(env, 'CHANGES_RETENTION', '30d'),
+    messagesRetentionMs: readDuration(env, 'MESSAGES_RETENTION', '90d'),
     proxy: readProxy(env),
   }
   checkTogether(config)
@@ -100,9 +103,14 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 
-function checkTogether({ host, apiKeys, accounts, publicUrl, leaseMs, callbackAllowPrivate }: Config): void {
+function checkTogether(config: Config): void {
+  const { host, apiKeys, accounts, publicUrl, leaseMs, callbackAllowPrivate } = config
   if (apiKeys.length === 0 && !isLoopback(host)) {
     throw invalid('API_KEYS', 'nothing', `at least one key, because HOST is ${host}; or set HOST to 127.0.0.1`)
+  }
+  if (config.messagesRetentionMs < config.changesRetentionMs) {
+    const found = `a duration shorter than CHANGES_RETENTION`
+    throw invalid('MESSAGES_RETENTION', found, 'one at least as long, because a change is told with its message')
   }
   for (const account of accounts) {
     if (account.signingKey && !publicUrl) {

@@ -67,6 +67,7 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
         listener,
         leaseMs: config.leaseMs,
         changesForMs: config.changesRetentionMs,
+        messagesForMs: config.messagesRetentionMs,
         callbackAllowPrivate: config.callbackAllowPrivate,
         proxy: config.proxy,
       })

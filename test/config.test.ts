@@ -29,6 +29,7 @@ const byDefault: Config = {
   logLevel: 'info',
   leaseMs: MINUTE,
   changesRetentionMs: 30 * DAY,
+  messagesRetentionMs: 90 * DAY,
   proxy: {},
 }
 
@@ -108,6 +109,7 @@ describe('a correct configuration', () => {
     [{ LOG_LEVEL: 'silent' }, { logLevel: 'silent' }],
     [{ LEASE: '5m' }, { leaseMs: 5 * MINUTE }],
     [{ CHANGES_RETENTION: '7d' }, { changesRetentionMs: 7 * DAY }],
+    [{ MESSAGES_RETENTION: '30d' }, { messagesRetentionMs: 30 * DAY }],
     [{ CHANGES_RETENTION: '' }, { changesRetentionMs: 30 * DAY }],
     [{ HTTPS_PROXY: 'http://u:p@proxy:3128' }, { proxy: { https: 'http://u:p@proxy:3128' } }],
     [
@@ -240,6 +242,10 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [{ LEASE: '60' }, 'LEASE: found "60", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
     [{ LEASE: '0s' }, 'LEASE: found "0s", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
     [{ CHANGES_RETENTION: '30' }, 'CHANGES_RETENTION: found "30", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
+    [
+      { MESSAGES_RETENTION: '29d' },
+      'MESSAGES_RETENTION: found a duration shorter than CHANGES_RETENTION, expected one at least as long, because a change is told with its message.',
+    ],
     [{ CHANGES_RETENTION: '0d' }, 'CHANGES_RETENTION: found "0d", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
     [
       { ACCOUNTS: accounts({ callback: { url: 'http://app.example.com/sEcReT-in-a-url', secret: CALLBACK_SECRET } }) },

@@ -142,21 +142,3 @@ export async function listMessages(db: Db, filter: ListFilter): Promise<MessageR
     .orderBy(desc(messages.id))
     .limit(filter.limit)
 }
-
-/** Deletes what reports told of but nobody tracked, with the reports, oldest first; returns how many messages that were. */
-export async function deleteUntracked(
-  db: Db,
-  { olderThan, limit }: { olderThan: Date; limit: number },
-): Promise<number> {
-  const rows = await db.execute(sql`
-    WITH deleted AS (
-      DELETE FROM ${messages} WHERE id IN (
-        SELECT id FROM ${messages} WHERE tracked_at IS NULL AND sent_at < ${olderThan.toISOString()}
-        ORDER BY sent_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
-      ) RETURNING id
-    ), reports AS (
-      DELETE FROM ${statusReports} WHERE message IN (SELECT id FROM deleted)
-    )
-    SELECT FROM deleted`)
-  return rows.length
-}

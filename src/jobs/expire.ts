@@ -1,15 +1,17 @@
 /**
  * Ends what can't be found out any more: a message whose look-up window has closed becomes `unknown`, by the same write
- * path as every other status, so that a late webhook still corrects it. Reports that nobody tracked within the longest
- * look-up window, changes older than their retention, and nonces that are no longer fresh, are deleted here too.
+ * path as every other status, so that a late webhook still corrects it.
+ *
+ * Deletes what is not kept for ever: reports that nobody tracked within the longest look-up window; changes; nonces that
+ * are no longer fresh; and settled messages, callbacks that failed for good and finished jobs after MESSAGES_RETENTION.
  */
-import type { Job } from 'bullmq'
+import type { Job, Queue } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
 import { deleteExpiredNonces } from '../db/accounts.ts'
 import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
-import { deleteUntracked } from '../db/messages.ts'
 import { applyReports } from '../db/reports.ts'
+import { deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../db/retention.ts'
 import { type ClosedMessage, findClosed } from '../db/schedule.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -23,19 +25,31 @@ export interface ExpirerOptions {
   /** How long changes are kept, longer if one of `readers` has not read them yet. */
   changesForMs: number
   readers: readonly string[]
+  /** How long settled messages are kept, failed callbacks, and finished jobs. */
+  messagesForMs: number
+  /** The queues whose finished jobs go. */
+  queues: readonly Queue[]
 }
 
 const MOST_AT_ONCE = 1000
 /** Closing takes a twentieth of the time at most. */
 const CLOSING_SHARE = 20
+/** A walk through the settled messages stops here for now, so that windows are closed in time. */
+const MOST_STEPS = 20
+const LONGEST_BETWEEN_WALKS_MS = 3_600_000
 
 export interface ExpireResult {
   expired: number
   untrackedDeleted: number
   changesDeleted: number
+  settledDeleted: number
 }
 
-export function createExpirer({ db, log, metrics, untrackedForMs, changesForMs, readers }: ExpirerOptions) {
+const ago = (ms: number) => ({ olderThan: new Date(Date.now() - ms), limit: MOST_AT_ONCE })
+
+export function createExpirer(options: ExpirerOptions) {
+  const { db, log, metrics, untrackedForMs, changesForMs, readers } = options
+  const deleteOld = createDeleter(options)
   let closeAgainAt = 0
 
   /** Reads whatever is past due, so the longer that takes, the rarer it is done. */
@@ -55,11 +69,39 @@ export function createExpirer({ db, log, metrics, untrackedForMs, changesForMs, 
 
   return async function expire(_job: Job): Promise<ExpireResult> {
     const expired = await closeWindows()
-    const ago = (ms: number) => ({ olderThan: new Date(Date.now() - ms), limit: MOST_AT_ONCE })
     const untrackedDeleted = await untilDone(() => deleteUntracked(db, ago(untrackedForMs)))
     const changesDeleted = await untilDone(() => deleteChanges(db, { ...ago(changesForMs), readers }))
     await deleteExpiredNonces(db)
-    return { expired, untrackedDeleted, changesDeleted }
+    return { expired, untrackedDeleted, changesDeleted, settledDeleted: await deleteOld() }
+  }
+}
+
+/** Walks through the settled messages from the oldest on, and begins again some time after it has come to the end. */
+function createDeleter({ db, messagesForMs, queues }: ExpirerOptions) {
+  const pauseMs = Math.min(messagesForMs / 100, LONGEST_BETWEEN_WALKS_MS)
+  let beginAt = 0
+  let after = 0
+
+  return async function deleteOld(): Promise<number> {
+    if (performance.now() < beginAt) return 0
+    let settled = 0
+    for (let step = 0; step < MOST_STEPS; step++) {
+      const { deleted, next } = await deleteSettled(db, { ...ago(messagesForMs), after })
+      settled += deleted
+      after = next ?? 0
+      if (next !== undefined) continue
+      await untilDone(() => deleteFailedCallbacks(db, ago(messagesForMs)))
+      for (const queue of queues) await cleanQueue(queue, messagesForMs)
+      beginAt = performance.now() + pauseMs
+      break
+    }
+    return settled
+  }
+}
+
+async function cleanQueue(queue: Queue, olderThanMs: number): Promise<void> {
+  for (const state of ['completed', 'failed'] as const) {
+    await untilDone(async () => (await queue.clean(olderThanMs, MOST_AT_ONCE, state)).length)
   }
 }
 

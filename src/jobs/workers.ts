@@ -41,6 +41,7 @@ export interface WorkersOptions {
   accounts: Accounts
   leaseMs: number
   changesForMs: number
+  messagesForMs: number
   callbackAllowPrivate: boolean
   proxy: ProxySettings
   listener: ChangeListener
@@ -67,7 +68,7 @@ export function countWorkers(accounts: Accounts): number {
 }
 
 export async function openWorkers(options: WorkersOptions): Promise<Workers> {
-  const { db, backend, queues, accounts, leaseMs, changesForMs, log, metrics } = options
+  const { db, backend, queues, accounts, leaseMs } = options
   const shutdown = new AbortController()
   // Every request under way listens to it; Node takes more than ten listeners for a leak.
   setMaxListeners(0, shutdown.signal)
@@ -78,14 +79,14 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
 
   const workers: Worker[] = []
   const open = (name: string, process: Processor, workerOptions?: Partial<WorkerOptions>) => {
-    const complain = createComplaint(log, `a job of ${name} failed`)
+    const complain = createComplaint(options.log, `a job of ${name} failed`)
     workers.push(
       backend.openWorker(name, withoutQueries(process), workerOptions).on('failed', (_job, error) => complain(error)),
     )
   }
 
   open(DISPATCH, createDispatcher({ db, queues, accounts, leaseMs }))
-  open(EXPIRE, createExpirer({ db, log, metrics, untrackedForMs, changesForMs, readers: readersOf(accounts) }))
+  open(EXPIRE, createExpirer({ ...options, untrackedForMs, queues: queues.all, readers: readersOf(accounts) }))
   open(TRACK, createTracker(db, accounts), trackWorkerOptions)
   const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate, proxy: options.proxy })
   const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })
@@ -103,7 +104,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     const workerOptions = { concurrency, limiter: limiterOf(account), settings }
     open(statusQueryQueue(account.name), querier, workerOptions)
   }
-  const complain = createComplaint(log, 'schedulers')
+  const complain = createComplaint(options.log, 'schedulers')
   const schedulers = setInterval(() => void addSchedulers(queues).catch(complain), SCHEDULERS_EVERY_MS)
 
   return {
@@ -113,7 +114,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
       const finished = Promise.all(workers.map((worker) => worker.close()))
       const graceful = await Promise.race([finished.then(() => true), delay(GRACE_MS, false, { ref: false })])
       if (!graceful) {
-        log.warn('requests are still under way; their messages are given back')
+        options.log.warn('requests are still under way; their messages are given back')
         shutdown.abort()
         await finished
       }

@@ -1,6 +1,6 @@
-import { eq, isNull } from 'drizzle-orm'
+import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { deleteUntracked, findMessages, findReports, listMessages, trackMessages } from '../../src/db/messages.ts'
+import { findMessages, findReports, listMessages, trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { messages, statusReports } from '../../src/db/schema.ts'
@@ -53,8 +53,6 @@ async function rowOf(messageId: string) {
   return row
 }
 
-const idsOf = (rows: readonly { messageId: string }[]) => rows.map(({ messageId }) => messageId).sort()
-
 describe('trackMessages', () => {
   it('counts those that were not tracked before, and leaves the others as they are', async () => {
     const first = message('1', { metadata: { order: 'a' }, recipient: '+49170', sentAt: fromNow(-2 * HOUR) })
@@ -96,27 +94,6 @@ describe('trackMessages', () => {
 
   it('takes 10,000 at once', async () => {
     expect(await track(...Array.from({ length: 10_000 }, (_, index) => message(String(index))))).toBe(10_000)
-  })
-})
-
-describe('deleteUntracked', () => {
-  it('deletes the oldest messages that nobody tracked, with their reports, and no others', async () => {
-    await track(message('tracked', { sentAt: fromNow(-90 * 24 * HOUR) }))
-    for (const id of ['old', 'older', 'oldest', 'new']) await settle(id)
-    const ages = { old: 5, older: 6, oldest: 7 }
-    for (const [id, hours] of Object.entries(ages)) {
-      await database.db
-        .update(messages)
-        .set({ sentAt: fromNow(-hours * HOUR) })
-        .where(eq(messages.messageId, id))
-    }
-    const olderThan = fromNow(-HOUR)
-    expect(await deleteUntracked(database.db, { olderThan, limit: 2 })).toBe(2)
-    expect(idsOf(await database.db.select().from(messages).where(isNull(messages.trackedAt)))).toEqual(['new', 'old'])
-    expect(await deleteUntracked(database.db, { olderThan, limit: 2 })).toBe(1)
-    expect(await deleteUntracked(database.db, { olderThan, limit: 2 })).toBe(0)
-    expect(idsOf(await database.db.select().from(messages))).toEqual(['new', 'tracked'])
-    expect(await database.db.select().from(statusReports)).toHaveLength(1)
   })
 })
 

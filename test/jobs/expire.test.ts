@@ -117,3 +117,22 @@ it('deletes what reports told of and nobody tracked within the longest window', 
     expect(deleted.reduce((sum, count) => sum + count, 0)).toBe(1)
   })
 })
+
+it('keeps settled messages, and what finished jobs hold of them, for MESSAGES_RETENTION', async () => {
+  const sandbox = await openSandbox({ law: NEVER })
+  const environment = { MESSAGES_RETENTION: '2s', CHANGES_RETENTION: '1s' }
+  const { url, sql, queue } = await startService({ accounts: [sevenAccount(sandbox)], environment })
+  const messages = ['2001', '2002'].map((messageId) => ({ messageId, recipient: '+49 170 1234567' }))
+  const { id = '' } = await queue('track').add('order', { v: 1, account: 'seven', messages })
+  await until(async () => expect(await messageStates({ sql })).toHaveLength(2))
+  expect(await sendReceipt(url, '2001', 'DELIVERED')).toBe(200)
+  await until(async () => {
+    expect((await messageStates({ sql })).map(({ messageId }) => messageId)).toEqual(['2002'])
+    expect(await queue('track').getJob(id)).toBeUndefined()
+  })
+  expect(await sql`SELECT FROM lastword.status_reports`).toHaveLength(0)
+  await until(async () => {
+    const deleted = (await queue('expire').getCompleted()).map(({ returnvalue }) => returnvalue?.settledDeleted ?? 0)
+    expect(deleted.reduce((sum, count) => sum + count, 0)).toBe(1)
+  })
+})

@@ -1,0 +1,78 @@
+/**
+ * What is not kept for ever. Everything is deleted in small steps, the oldest first, and no step reads further than the
+ * rows it is about, but for a few that have come back to life: messages are walked through by their IDs, which are in the
+ * order of their tracking.
+ */
+import { sql } from 'drizzle-orm'
+import type { Db } from './client.ts'
+import { callbacks, changes, messages, statusReports } from './schema.ts'
+
+/** A change is written up to this much later than its message. */
+const CHANGE_LAG = sql.raw(`interval '1 minute'`)
+
+export interface RetentionStep {
+  olderThan: Date
+  limit: number
+}
+
+export interface DeletedMessages {
+  deleted: number
+  /** Where the next step goes on; undefined when nothing that comes is old enough. */
+  next: number | undefined
+}
+
+/**
+ * Looks at the next `limit` messages with IDs above `after`, and deletes those whose status has been final and the same
+ * since `olderThan`, with their reports; never one of whose changes the feed still tells.
+ */
+export async function deleteSettled(
+  db: Db,
+  { olderThan, limit, after }: RetentionStep & { after: number },
+): Promise<DeletedMessages> {
+  const [row] = await db.execute<{ deleted: number; next: string | null }>(sql`
+    WITH page AS MATERIALIZED (
+      SELECT id, tracked_at FROM ${messages} WHERE id > ${after} ORDER BY id LIMIT ${limit}
+    ), oldest AS (
+      SELECT least(${olderThan.toISOString()}::timestamptz, (
+        SELECT changed_at - ${CHANGE_LAG} FROM ${changes} ORDER BY position LIMIT 1
+      )) AS at
+    ), deleted AS (
+      DELETE FROM ${messages} m
+      WHERE m.id = ANY(ARRAY(SELECT id FROM page)) AND m.final AND m.tracked_at IS NOT NULL
+        AND coalesce(m.changed_at, greatest(m.tracked_at, m.status_at)) < (SELECT at FROM oldest)
+      RETURNING m.id
+    ), reports AS (
+      DELETE FROM ${statusReports} WHERE message = ANY(ARRAY(SELECT id FROM deleted))
+    )
+    SELECT (SELECT count(*)::int FROM deleted) AS deleted,
+      CASE
+        WHEN count(*) = ${limit} AND coalesce(min(tracked_at) < ${olderThan.toISOString()}::timestamptz, true) THEN max(id)
+      END AS next
+    FROM page`)
+  return { deleted: row?.deleted ?? 0, next: row?.next ? Number(row.next) : undefined }
+}
+
+/** Deletes what reports told of but nobody tracked, with the reports, oldest first; returns how many messages that were. */
+export async function deleteUntracked(db: Db, { olderThan, limit }: RetentionStep): Promise<number> {
+  const rows = await db.execute(sql`
+    WITH deleted AS (
+      DELETE FROM ${messages} WHERE id IN (
+        SELECT id FROM ${messages} WHERE tracked_at IS NULL AND sent_at < ${olderThan.toISOString()}
+        ORDER BY sent_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+      ) RETURNING id
+    ), reports AS (
+      DELETE FROM ${statusReports} WHERE message IN (SELECT id FROM deleted)
+    )
+    SELECT FROM deleted`)
+  return rows.length
+}
+
+/** Deletes callbacks that failed for good and were due first before `olderThan`; returns how many. */
+export async function deleteFailedCallbacks(db: Db, { olderThan, limit }: RetentionStep): Promise<number> {
+  const rows = await db.execute(sql`
+    DELETE FROM ${callbacks} WHERE change IN (
+      SELECT change FROM ${callbacks} WHERE next_attempt_at IS NULL AND first_due_at < ${olderThan.toISOString()}
+      LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    ) RETURNING change`)
+  return rows.length
+}
