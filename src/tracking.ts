@@ -148,11 +148,13 @@ function schedule(
   const sentAt = message.sentAt === undefined ? now : Date.parse(message.sentAt)
   const windowEndsAt = windowEnd(polling, sentAt)
   const due = isPolled ? nextPollAt(polling, { sentAt, now, polls: 0, random: random() }) : windowEndsAt
+  const number = recipient === null ? null : provider.normalizeRecipient(recipient, defaultCountry)
   return {
     account,
     messageId: provider.normalizeMessageId(message.messageId) ?? '',
-    recipientKey: provider.keyedByRecipient && recipient ? provider.normalizeRecipient(recipient, defaultCountry) : '',
+    recipientKey: provider.keyedByRecipient && number ? number : '',
     recipient,
+    number: number || null,
     sentAt: new Date(sentAt),
     windowEndsAt: new Date(windowEndsAt),
     dueAt: new Date(due),

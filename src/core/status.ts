@@ -13,6 +13,9 @@ export const INTERMEDIATE_STATUSES = ['accepted', 'transmitted', 'buffered'] as 
 export const FINAL_STATUSES = ['unknown', 'rejected', 'failed', 'undelivered', 'expired', 'delivered', 'read'] as const
 export const STATUSES = [...INTERMEDIATE_STATUSES, ...FINAL_STATUSES] as const
 
+/** Final, and not delivered. */
+export const FAILURE_STATUSES = ['unknown', 'rejected', 'failed', 'undelivered', 'expired'] as const
+
 export type FinalStatus = (typeof FINAL_STATUSES)[number]
 export type Status = (typeof STATUSES)[number]
 

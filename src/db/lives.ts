@@ -3,9 +3,10 @@ import { sql } from 'drizzle-orm'
 import { nextLife } from '../core/lives.ts'
 import type { Source, Status, StatusReport } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText } from './client.ts'
+import { enteredMetadata } from './metadata-entries.ts'
 import type { NewMessage } from './new-message.ts'
 import { applyReports } from './reports.ts'
-import { batches, due, messages, statusReports } from './schema.ts'
+import { batches, due, failures, messages, statusReports } from './schema.ts'
 
 /** A message that had its final status before it was tracked again. Times are milliseconds since 1970. */
 interface Ended {
@@ -93,21 +94,23 @@ async function reset(db: Db, begun: readonly { id: number; message: NewMessage; 
         ${column('float8', ({ sentAt }) => sentAt.getTime())},
         ${column('float8', ({ windowEndsAt }) => windowEndsAt.getTime())},
         ${column('float8', ({ dueAt }) => dueAt.getTime())},
-        ${column('text', ({ recipient }) => recipient)},
+        ${column('text', ({ recipient }) => recipient)}, ${column('text', ({ number }) => number)},
         ${column('jsonb', ({ metadata }) => jsonText(metadata))}, ${column('text', ({ callbackUrl }) => callbackUrl)}
-      ) AS n (id, since_ms, sent_ms, window_ms, due_ms, recipient, metadata, callback_url)
+      ) AS n (id, since_ms, sent_ms, window_ms, due_ms, recipient, number, metadata, callback_url)
     ), begun AS (
       UPDATE ${messages} m SET
         status = NULL, final = false, status_at = NULL, status_rank = -1, read_at = NULL, settled_by = NULL,
         polls = 0, asked_at = NULL, query_error = NULL, changed_at = now(),
         life_since = ${instantOf('n.since_ms')}, sent_at = ${instantOf('n.sent_ms')},
         window_ends_at = ${instantOf('n.window_ms')}, due_at = ${instantOf('n.due_ms')},
-        recipient = n.recipient, metadata = n.metadata, callback_url = n.callback_url
+        recipient = n.recipient, number = coalesce(n.number, m.number), metadata = n.metadata, callback_url = n.callback_url
       FROM n WHERE m.id = n.id
-      RETURNING m.account, m.due_at, m.id
+      RETURNING m.id, m.account, m.due_at, m.sent_at, m.metadata
+    ), unfailed AS (
+      DELETE FROM ${failures} WHERE message IN (SELECT id FROM n)
     ), left_out AS (
       UPDATE ${batches} b SET messages = ARRAY(SELECT unnest(b.messages) EXCEPT SELECT id FROM n)
       WHERE b.messages && ARRAY(SELECT id FROM n)
-    )
+    )${enteredMetadata(sql.raw('begun'))}
     INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM begun ON CONFLICT DO NOTHING`)
 }

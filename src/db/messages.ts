@@ -1,11 +1,12 @@
 /** The messages: tracking them and finding them. schedule.ts has the steps of polling. */
 import { and, desc, eq, isNotNull, lt, sql } from 'drizzle-orm'
-import type { Status } from '../core/status.ts'
-import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces } from './client.ts'
+import { FAILURE_STATUSES, type Status } from '../core/status.ts'
+import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces, textArray } from './client.ts'
 import { beginLives } from './lives.ts'
+import { enteredMetadata } from './metadata-entries.ts'
 import type { NewMessage } from './new-message.ts'
 import { findRecipients, withBoundRecipients } from './recipients.ts'
-import { due, messages, statusReports } from './schema.ts'
+import { due, failures, messages, statusReports } from './schema.ts'
 
 export type MessageRow = typeof messages.$inferSelect
 export type ReportRow = typeof statusReports.$inferSelect
@@ -49,6 +50,7 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
       column('text', ({ messageId }) => messageId),
       column('text', ({ recipientKey }) => recipientKey),
       column('text', ({ recipient }) => recipient),
+      column('text', ({ number }) => number),
       column('float8', ({ sentAt }) => sentAt.getTime()),
       column('float8', ({ windowEndsAt }) => windowEndsAt.getTime()),
       column('float8', ({ dueAt }) => dueAt.getTime()),
@@ -61,17 +63,18 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
   const [row] = await db.execute(sql`
     WITH tracked AS (
       INSERT INTO ${messages} AS m (
-        account, message_id, recipient_key, recipient, sent_at, window_ends_at, due_at, metadata, callback_url,
+        account, message_id, recipient_key, recipient, number, sent_at, window_ends_at, due_at, metadata, callback_url,
         tracked_at
       )
-      SELECT account, message_id, recipient_key, recipient, ${instantOf('sent_at')}, ${instantOf('window_ends_at')},
-        ${instantOf('due_at')}, metadata, callback_url, now()
+      SELECT account, message_id, recipient_key, recipient, number, ${instantOf('sent_at')},
+        ${instantOf('window_ends_at')}, ${instantOf('due_at')}, metadata, callback_url, now()
       FROM unnest(${columns}) AS n (
-        account, message_id, recipient_key, recipient, sent_at, window_ends_at, due_at, metadata, callback_url
+        account, message_id, recipient_key, recipient, number, sent_at, window_ends_at, due_at, metadata, callback_url
       )
       ORDER BY account, message_id, recipient_key
       ON CONFLICT (account, message_id, recipient_key) DO UPDATE SET
         recipient = excluded.recipient,
+        number = coalesce(excluded.number, m.number),
         sent_at = excluded.sent_at,
         window_ends_at = excluded.window_ends_at,
         metadata = excluded.metadata,
@@ -79,12 +82,21 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
         tracked_at = excluded.tracked_at,
         due_at = CASE WHEN m.final THEN NULL ELSE excluded.due_at END
       WHERE m.tracked_at IS NULL
-      RETURNING m.account, m.due_at, m.id
+      RETURNING m.id, m.account, m.due_at, m.sent_at, m.status, m.metadata
     ), scheduled AS (
       INSERT INTO ${due} (account, due_at, message)
       SELECT account, due_at, id FROM tracked WHERE due_at IS NOT NULL
       ON CONFLICT DO NOTHING
-    )
+    ), failed AS (
+      -- Reports have told of these before they were tracked.
+      INSERT INTO ${failures} (message, account, status, code, sent_at)
+      SELECT id, account, status, (
+        SELECT r.error ->> 'code' FROM ${statusReports} r
+        WHERE r.message = t.id AND r.status = t.status ORDER BY r.id DESC LIMIT 1
+      ), sent_at
+      FROM tracked t WHERE status = ANY(${textArray(FAILURE_STATUSES, 'lastword.status')})
+      ON CONFLICT DO NOTHING
+    )${tracked.some(({ metadata }) => metadata) ? enteredMetadata(sql.raw('tracked')) : sql``}
     SELECT count(*) FROM tracked`)
   // By position, because the client of a sending app may rename columns.
   return Number(Object.values(row ?? {})[0])

@@ -13,11 +13,13 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import postgres from 'postgres'
 import { LastwordError } from '../core/errors.ts'
 import type { Db } from './client.ts'
+import { preparations } from './preparations.ts'
 
 const migrationsFolder = fileURLToPath(new URL('../../drizzle', import.meta.url))
 
 /** "lastword" in ASCII, cut to eight bytes: the advisory lock that lets one process migrate at a time. */
 const MIGRATION_LOCK = '465491424375'
+const LOCK_POLL_MS = 200
 const LOCK_TIMEOUT = '5s'
 const LOCK_NOT_AVAILABLE = '55P03'
 const LOCK_ATTEMPTS = 60
@@ -40,24 +42,28 @@ function readMigrations(): Migration[] {
   }))
 }
 
-/** What is done in steps before a migration, by its name. */
-const PREPARATIONS: Record<string, (client: postgres.Sql) => Promise<void>> = {
-  '0008_move_the_schedule_out_of_the_messages': fillSchedule,
-}
-
 /**
  * Applies what is missing, on a connection of its own. Throws UNAVAILABLE when a table stays locked by others for minutes.
  */
 export async function migrateDatabase(url: string): Promise<void> {
   const client = postgres(url, { max: 1, onnotice: () => {} })
   try {
+    if ((await findPending(client)).length === 0) return
+    // Not by waiting within a statement: an index that is built meanwhile would wait for that in its turn.
+    while (!(await tryLock(client))) await delay(LOCK_POLL_MS)
     for (const migration of await findPending(client)) {
-      await PREPARATIONS[migration.name]?.(client)
+      await preparations[migration.name]?.(client)
       await whenUnlocked(migration.name, () => client.begin((transaction) => apply(transaction, migration)))
     }
   } finally {
+    // The lock ends with the connection.
     await client.end({ timeout: 5 })
   }
+}
+
+async function tryLock(client: postgres.Sql): Promise<boolean> {
+  const [row] = await client`SELECT pg_try_advisory_lock(${MIGRATION_LOCK}) AS locked`
+  return row?.locked
 }
 
 /** Reads only: nothing is locked where nothing is missing. */
@@ -65,23 +71,15 @@ async function findPending(client: postgres.Sql): Promise<Migration[]> {
   const migrations = readMigrations()
   const [found] = await client`SELECT to_regclass('lastword.migrations') IS NOT NULL AS present`
   if (!found?.present) return migrations
-  const newest = await findNewest(client)
-  return migrations.filter(({ createdAt }) => createdAt > newest)
-}
-
-async function findNewest(client: postgres.Sql | postgres.TransactionSql): Promise<number> {
   const [row] = await client`SELECT coalesce(max(created_at), 0)::float8 AS newest FROM lastword.migrations`
-  return row?.newest
+  return migrations.filter(({ createdAt }) => createdAt > row?.newest)
 }
 
-/** Applies one migration, unless another process has done so in the meantime. */
 async function apply(transaction: postgres.TransactionSql, { statements, hash, createdAt }: Migration): Promise<void> {
-  await transaction`SELECT pg_advisory_xact_lock(${MIGRATION_LOCK})`
   await transaction.unsafe(`
     CREATE SCHEMA IF NOT EXISTS lastword;
     CREATE TABLE IF NOT EXISTS lastword.migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint);
     SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`)
-  if ((await findNewest(transaction)) >= createdAt) return
   for (const statement of statements) await transaction.unsafe(statement)
   await transaction`INSERT INTO lastword.migrations (hash, created_at) VALUES (${hash}, ${createdAt})`
 }
@@ -100,21 +98,6 @@ async function whenUnlocked(name: string, migrate: () => Promise<unknown>): Prom
       }
       await delay(LOCK_PAUSE_MS)
     }
-  }
-}
-
-const ROWS_A_STEP = 20_000
-
-/** Enters every outstanding message of 0.1.0 into the schedule; what 0.1.0 moves meanwhile, a trigger enters. */
-async function fillSchedule(client: postgres.Sql): Promise<void> {
-  const [row] = await client`SELECT min(id)::float8 AS first, max(id)::float8 AS last FROM lastword.messages`
-  const { first, last } = { first: Number(row?.first ?? 1), last: Number(row?.last ?? 0) }
-  for (let from = first; from <= last; from += ROWS_A_STEP) {
-    await client`
-      INSERT INTO lastword.due (account, due_at, message)
-      SELECT account, next_poll_at, id FROM lastword.messages
-      WHERE id >= ${from} AND id < ${from + ROWS_A_STEP} AND next_poll_at IS NOT NULL
-      ON CONFLICT DO NOTHING`
   }
 }
 

@@ -33,7 +33,7 @@ export function withBoundRecipients<T>(db: Db, keys: readonly MessageKey[], writ
           ORDER BY bucket
         ) buckets`)
       await transaction.execute(sql`
-        UPDATE ${messages} m SET recipient_key = k.recipient_key
+        UPDATE ${messages} m SET recipient_key = k.recipient_key, number = coalesce(m.number, k.recipient_key)
         FROM (
           SELECT DISTINCT ON (account, message_id) account, message_id, recipient_key
           FROM unnest(${account}, ${messageId}, ${recipientKey}) WITH ORDINALITY AS k (account, message_id, recipient_key, ordinal)

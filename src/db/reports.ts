@@ -10,12 +10,12 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
-import { isFinal, type Status, type StatusReport } from '../core/status.ts'
+import { FAILURE_STATUSES, isFinal, type Status, type StatusReport } from '../core/status.ts'
 import { dateByArrival } from './arrival.ts'
 import { CHANGES_CHANNEL, CHANGES_LOCK } from './changes.ts'
 import { arrayColumn, type Db, executePrepared, instantOf, jsonText, retryLostRaces } from './client.ts'
 import { type MessageKey, withBoundRecipients } from './recipients.ts'
-import { batches, changes, due, messages, statusReports } from './schema.ts'
+import { batches, changes, due, failures, messages, statusReports } from './schema.ts'
 
 /** What an answer says of a batch, beside the reports. */
 export interface Answered {
@@ -155,7 +155,7 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
       )
     ), ${targetsOf(answered)}, matched AS (
       SELECT m.id, i.ordinal, i.status, i.final, i.rank, i.raw_status, i.source, i.occurred_at, i.error, i.details,
-        m.account, m.tracked_at, i.due_at IS NOT NULL AS answered, i.due_at,
+        m.account, m.sent_at, m.tracked_at, i.due_at IS NOT NULL AS answered, i.due_at,
         m.life_since IS NULL OR i.occurred_at >= m.life_since AS counts,
         m.status AS old_status, m.status_at AS old_status_at, m.final AS old_final, m.status_rank AS old_rank,
         m.read_at AS old_read_at
@@ -204,12 +204,21 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
       SELECT account, due_at, id FROM settled WHERE held AND NOT new_final
       ON CONFLICT DO NOTHING
       RETURNING message
+    ), failed AS (
+      INSERT INTO ${failures} (message, account, status, code, sent_at)
+      SELECT id, account, new_status, error ->> 'code', sent_at
+      FROM settled WHERE newer AND tracked_at IS NOT NULL AND new_status = ANY(${FAILED})
+      ON CONFLICT (message) DO UPDATE SET status = excluded.status, code = excluded.code
+    ), corrected AS (
+      DELETE FROM ${failures} WHERE message IN (
+        SELECT id FROM settled WHERE changed AND old_status = ANY(${FAILED}) AND new_status <> ALL(${FAILED})
+      )
     ), created AS (
       INSERT INTO ${messages} AS m (
-        account, message_id, recipient_key, sent_at, window_ends_at,
+        account, message_id, recipient_key, number, sent_at, window_ends_at,
         status, final, status_at, status_rank, read_at, settled_by, changed_at
       )
-      SELECT account, message_id, recipient_key, now(), now(), status, final, occurred_at, rank,
+      SELECT account, message_id, recipient_key, nullif(recipient_key, ''), now(), now(), status, final, occurred_at, rank,
         CASE WHEN status = 'read' THEN occurred_at END, source, now()
       FROM incoming
       WHERE ${keepUntracked ?? true} AND ordinal NOT IN (SELECT ordinal FROM matched WHERE ordinal IS NOT NULL)
@@ -242,6 +251,7 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
 }
 
 const KEY = sql.raw('account, message_id, recipient_key')
+const FAILED = sql.raw(`'{${FAILURE_STATUSES.join()}}'::lastword.status[]`)
 
 /**
  * The batch that is answered, if it is still there, and the rows to be locked: those of the reports, by their keys, and

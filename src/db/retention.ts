@@ -3,9 +3,10 @@
  * rows it is about, but for a few that have come back to life: messages are walked through by their IDs, which are in the
  * order of their tracking.
  */
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
-import { callbacks, changes, messages, statusReports } from './schema.ts'
+import { metadataEntry } from './metadata-entries.ts'
+import { callbacks, changes, failures, messageMetadata, messages, statusReports } from './schema.ts'
 
 /** A change is written up to this much later than its message. */
 const CHANGE_LAG = sql.raw(`interval '1 minute'`)
@@ -40,16 +41,30 @@ export async function deleteSettled(
       DELETE FROM ${messages} m
       WHERE m.id = ANY(ARRAY(SELECT id FROM page)) AND m.final AND m.tracked_at IS NOT NULL
         AND coalesce(m.changed_at, greatest(m.tracked_at, m.status_at)) < (SELECT at FROM oldest)
-      RETURNING m.id
-    ), reports AS (
-      DELETE FROM ${statusReports} WHERE message = ANY(ARRAY(SELECT id FROM deleted))
-    )
+      RETURNING m.id, m.sent_at, m.metadata
+    ), ${besides(sql.raw('deleted'))}
     SELECT (SELECT count(*)::int FROM deleted) AS deleted,
       CASE
         WHEN count(*) = ${limit} AND coalesce(min(tracked_at) < ${olderThan.toISOString()}::timestamptz, true) THEN max(id)
       END AS next
     FROM page`)
   return { deleted: row?.deleted ?? 0, next: row?.next ? Number(row.next) : undefined }
+}
+
+/** Deletes what other tables hold of messages that are deleted: rows with `id`, `sent_at` and `metadata`. */
+export function besides(deleted: SQL): SQL {
+  return sql`
+    reports AS (
+      DELETE FROM ${statusReports} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
+    ), unfailed AS (
+      DELETE FROM ${failures} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
+    ), unentered AS (
+      DELETE FROM ${messageMetadata} e USING (
+        SELECT ${metadataEntry(sql.raw('e.key'), sql.raw("(e.value #>> '{}')"))} AS entry, d.sent_at, d.id
+        FROM ${deleted} d CROSS JOIN LATERAL jsonb_each(d.metadata) e
+      ) d
+      WHERE e.entry = d.entry AND e.sent_at = d.sent_at AND e.message = d.id
+    )`
 }
 
 /** Deletes what reports told of but nobody tracked, with the reports, oldest first; returns how many messages that were. */

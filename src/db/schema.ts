@@ -5,6 +5,8 @@
  *                 before the app did; tracking it later keeps what is known already.
  * due             the schedule: one row for each outstanding message that nobody is asking about (see schedule.ts).
  * batches         one row for each batch that somebody is asking about, with the messages in it.
+ * failures        the tracked messages whose final status is a failure, or unknown, to be found by status and by code.
+ * message_metadata  a number for each value in the metadata of a message, to be found by (see list.ts).
  * status_reports  every report as it came, append-only.
  * changes         every change of a tracked message's status, in the order of their commits (see changes.ts).
  * feed_readers    how far each reader inside the service has come in the changes.
@@ -49,6 +51,8 @@ export const messages = lastword.table(
     recipientKey: text('recipient_key').notNull().default(''),
     /** As the app gave it. */
     recipient: text('recipient'),
+    /** The recipient in the one normal form of all providers, to be found by. */
+    number: text('number'),
     sentAt: instant('sent_at').notNull(),
     windowEndsAt: instant('window_ends_at').notNull(),
     trackedAt: instant('tracked_at'),
@@ -79,7 +83,36 @@ export const messages = lastword.table(
     // No index on anything that settling changes: an update then stays within its page, and touches no index.
     uniqueIndex('messages_key').on(table.account, table.messageId, table.recipientKey),
     index('messages_untracked').on(table.sentAt).where(sql`${table.trackedAt} IS NULL`),
+    index('messages_sent').on(table.account, table.sentAt, table.id).where(sql`${table.trackedAt} IS NOT NULL`),
+    index('messages_number').on(table.number, table.sentAt, table.id).where(sql`${table.number} IS NOT NULL`),
   ],
+)
+
+export const failures = lastword.table(
+  'failures',
+  {
+    message: bigint('message', { mode: 'number' }).primaryKey(),
+    account: text('account').notNull(),
+    status: statusEnum('status').notNull(),
+    /** The provider's code of the error. */
+    code: text('code'),
+    sentAt: instant('sent_at').notNull(),
+  },
+  (table) => [
+    index('failures_status').on(table.account, table.status, table.sentAt, table.message),
+    index('failures_code').on(table.account, table.code, table.sentAt, table.message),
+  ],
+)
+
+export const messageMetadata = lastword.table(
+  'message_metadata',
+  {
+    /** The hash of a key and its value (see metadata-entry.ts). */
+    entry: bigint('entry', { mode: 'number' }).notNull(),
+    sentAt: instant('sent_at').notNull(),
+    message: bigint('message', { mode: 'number' }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.entry, table.sentAt, table.message] })],
 )
 
 export const due = lastword.table(

@@ -133,8 +133,9 @@ describe('migrating', () => {
       asked_at: null,
       changed_at: null,
       life_since: null,
+      number: null,
     }))
-    expect(messages).toEqual(expected)
+    expect(messages.map((row) => ({ ...row, number: null }))).toEqual(expected)
     const outstanding = messages.filter((row) => row.due_at !== null)
     // A claim of 0.1.0 is a message that is due when its lease ends.
     expect(await client`SELECT account, due_at, message AS id FROM lastword.due ORDER BY message`).toEqual(
@@ -144,6 +145,20 @@ describe('migrating', () => {
       ['claimed-1', 'claimed-2', 'closed', 'due', 'later', 'lease-over', 'polled', 'ref', 'ref-open', 'refused'].sort(),
     )
     expect(await findMisplaced(client)).toEqual([])
+    const numbers = messages.flatMap(({ message_id, number }) => (number ? [[message_id, number]] : []))
+    expect(numbers.sort()).toEqual([
+      ['due', '491701111101'],
+      ['ref', '31611111102'],
+      ['ref', '31611111103'],
+    ])
+    const failures = await client`
+      SELECT message_id, f.status, code FROM lastword.failures f JOIN lastword.messages m ON m.id = f.message ORDER BY 1`
+    expect(failures.map((row) => Object.values(row))).toEqual([
+      ['by-poll', 'undelivered', null],
+      ['failed', 'failed', '202'],
+      ['unknown', 'unknown', null],
+    ])
+    expect(await client`SELECT FROM lastword.message_metadata`).toHaveLength(1)
     // Who has not been replaced yet is told so.
     await expect(client`UPDATE lastword.messages SET next_poll_at = now()`).rejects.toMatchObject({ code: '42703' })
   })

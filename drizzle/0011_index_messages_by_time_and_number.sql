@@ -1,0 +1,3 @@
+-- db/migrate.ts has built these on a database that was in use, without locking the table.
+CREATE INDEX IF NOT EXISTS "messages_sent" ON "lastword"."messages" USING btree ("account","sent_at","id") WHERE "lastword"."messages"."tracked_at" IS NOT NULL;--> statement-breakpoint
+CREATE INDEX IF NOT EXISTS "messages_number" ON "lastword"."messages" USING btree ("number","sent_at","id") WHERE "lastword"."messages"."number" IS NOT NULL;
