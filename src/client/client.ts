@@ -71,9 +71,26 @@ export interface MessageWithReports extends Message {
   reports: MessageReport[]
 }
 
+/** What messages are found by. Several filters find those that match all of them. */
 export interface MessageFilter {
   account?: string | undefined
+  /** Of whatever account. */
+  messageId?: string | undefined
+  /** A phone number in any form. */
+  recipient?: string | undefined
   status?: Status | undefined
+  /** Who brought the final status. */
+  settledBy?: Source | undefined
+  /** The provider's code of the error that a message failed with. */
+  error?: string | undefined
+  /** ISO 8601; both ends of a range, the second exclusive. */
+  sentAfter?: string | undefined
+  sentBefore?: string | undefined
+  /** Up to five keys and the values they must have. */
+  metadata?: Readonly<Record<string, string | number | boolean>> | undefined
+}
+
+export interface ListFilter extends MessageFilter {
   /** True for messages without a final status, false for those with one. */
   outstanding?: boolean | undefined
 }
@@ -135,11 +152,11 @@ export interface Client {
     messageId: string,
     options?: RequestOptions & { recipient?: string | undefined },
   ): Promise<MessageWithReports>
-  /** Every message, newest first, fetched page by page while they are read. */
-  list(filter?: MessageFilter & RequestOptions): AsyncGenerator<Message, void, void>
-  /** One page of messages, newest first: for those who keep the cursor themselves. */
+  /** Every message, the latest sent first, fetched page by page while they are read. */
+  list(filter?: ListFilter & RequestOptions): AsyncGenerator<Message, void, void>
+  /** One page of messages, the latest sent first: for those who keep the cursor themselves. It may hold few, or none. */
   listPage(
-    filter?: MessageFilter & RequestOptions & { limit?: number | undefined; cursor?: string | undefined },
+    filter?: ListFilter & RequestOptions & { limit?: number | undefined; cursor?: string | undefined },
   ): Promise<MessagePage>
   /** Has the provider asked about a message now. Throws NOT_FOUND, AMBIGUOUS, or CONFLICT when nothing is asked any more. */
   poll(
@@ -147,6 +164,8 @@ export interface Client {
     messageId: string,
     options?: RequestOptions & { recipient?: string | undefined },
   ): Promise<PolledMessage>
+  /** Has the provider asked now about every outstanding message that matches. Returns how many those are. */
+  pollAll(filter?: MessageFilter & RequestOptions): Promise<number>
   /**
    * Every change of a status in the order of the commits, page by page, for ever: it waits for what comes next, and goes
    * on by itself after failures that pass. Whoever stores `cursor` when a page is handled, and begins with it the next
@@ -176,8 +195,10 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
   const address: ServiceAddress = { url, apiKey, timeoutMs }
   // The types say what the service's own tests hold it to.
   const request = async <T>(what: ServiceRequest) => (await ask(address, what)) as T
-  const listPage: Client['listPage'] = ({ signal, ...query } = {}) =>
-    request<MessagePage>({ path: '/v1/messages', query: { ...query }, signal })
+  const listPage: Client['listPage'] = ({ signal, metadata = {}, ...query } = {}) => {
+    const pairs = Object.entries(metadata).map(([key, value]) => [`metadata.${key}`, value])
+    return request<MessagePage>({ path: '/v1/messages', query: { ...query, ...Object.fromEntries(pairs) }, signal })
+  }
 
   return {
     track: (order, { signal } = {}) => request<Tracked>({ method: 'POST', path: '/v1/messages', body: order, signal }),
@@ -199,6 +220,22 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
         query: { recipient },
         signal,
       }),
+    async pollAll({ signal, ...filter } = {}) {
+      let polled = 0
+      let cursor: string | undefined
+      do {
+        const body = { ...filter, cursor }
+        const answer = await request<{ polled: number; nextCursor: string | null }>({
+          method: 'POST',
+          path: '/v1/messages/poll',
+          body,
+          signal,
+        })
+        polled += answer.polled
+        cursor = answer.nextCursor ?? undefined
+      } while (cursor !== undefined)
+      return polled
+    },
     changes: (options) => readChanges(address, options),
   }
 }

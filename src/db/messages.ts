@@ -1,6 +1,6 @@
 /** The messages: tracking them and finding them. schedule.ts has the steps of polling. */
-import { and, desc, eq, isNotNull, lt, sql } from 'drizzle-orm'
-import { FAILURE_STATUSES, type Status } from '../core/status.ts'
+import { and, eq, isNotNull, sql } from 'drizzle-orm'
+import { FAILURE_STATUSES } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces, textArray } from './client.ts'
 import { beginLives } from './lives.ts'
 import { enteredMetadata } from './metadata-entries.ts'
@@ -126,31 +126,4 @@ export async function findMessages(
 /** The reports of a message in the order of their arrival. */
 export async function findReports(db: Db, message: number): Promise<ReportRow[]> {
   return db.select().from(statusReports).where(eq(statusReports.message, message)).orderBy(statusReports.id)
-}
-
-export interface ListFilter {
-  account?: string | undefined
-  status?: Status | undefined
-  outstanding?: boolean | undefined
-  /** Messages older than this one. */
-  before?: number | undefined
-  limit: number
-}
-
-/** Tracked messages, newest first. */
-export async function listMessages(db: Db, filter: ListFilter): Promise<MessageRow[]> {
-  return db
-    .select()
-    .from(messages)
-    .where(
-      and(
-        isNotNull(messages.trackedAt),
-        filter.account === undefined ? undefined : eq(messages.account, filter.account),
-        filter.status === undefined ? undefined : eq(messages.status, filter.status),
-        filter.outstanding === undefined ? undefined : eq(messages.final, !filter.outstanding),
-        filter.before === undefined ? undefined : lt(messages.id, filter.before),
-      ),
-    )
-    .orderBy(desc(messages.id))
-    .limit(filter.limit)
 }

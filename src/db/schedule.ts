@@ -138,13 +138,13 @@ export async function findClosed(db: Db, limit: number): Promise<{ closed: Close
 }
 
 /**
- * Makes an outstanding message due now, unless a batch holds it already; with `isFirst` before all others of its account.
- * Returns false when it is not outstanding.
+ * Makes those of these messages due now that are outstanding, unless a batch holds them already; with `isFirst` before all
+ * others of their account. Returns how many are outstanding.
  */
-export async function pollNow(db: Db, id: number, { isFirst = false } = {}): Promise<boolean> {
+export async function pollNow(db: Db, ids: readonly number[], { isFirst = false } = {}): Promise<number> {
   const first = sql`(
     SELECT least(min(o.due_at), now()) - interval '1 millisecond' FROM ${due} o WHERE o.account = m.account)`
-  const isAskable = sql`m.id = ${id} AND NOT m.final AND m.sent_at <= now() AND m.window_ends_at > now()`
+  const isAskable = sql`m.id = ANY(${textArray(ids, 'bigint')}) AND NOT m.final AND m.sent_at <= now() AND m.window_ends_at > now()`
   const rows = await db.execute(sql`
     WITH taken AS (
       DELETE FROM ${due} d USING ${messages} m
@@ -158,5 +158,5 @@ export async function pollNow(db: Db, id: number, { isFirst = false } = {}): Pro
       INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM moved ON CONFLICT DO NOTHING
     )
     SELECT FROM ${messages} m WHERE ${isAskable}`)
-  return rows.length > 0
+  return rows.length
 }

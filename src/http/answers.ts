@@ -80,6 +80,14 @@ export const polledMessageSchema = messageSchema.extend({
     .describe('Only where the account was paused: this request has ended that, and the message is asked about first.'),
 })
 
+export const polledSchema = z.object({
+  polled: countSchema.describe('How many messages are due now, or are being asked about already.'),
+  nextCursor: z
+    .string()
+    .nullable()
+    .describe('The `cursor` of the request that goes on; `null` when all that match are due.'),
+})
+
 export const reportSchema = z.object({
   status: statusSchema,
   rawStatus: z.string().describe('The provider’s own code or word, as it came.'),
@@ -113,7 +121,7 @@ export const messageDetailsSchema = messageSchema.extend({
 })
 
 export const messagePageSchema = z.object({
-  messages: z.array(messageSchema).describe('The messages, newest first.'),
+  messages: z.array(messageSchema).describe('The messages, the latest sent first.'),
   nextCursor: z.string().nullable().describe('The `cursor` of the next page; `null` on the last one.'),
 })
 

@@ -1,13 +1,13 @@
 /** The messages: tracking, looking at one, listing, and asking now. */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { endPause } from '../core/account-health.ts'
 import { LastwordError } from '../core/errors.ts'
 import { outcomesOfLives } from '../core/lives.ts'
-import { STATUSES } from '../core/status.ts'
 import { findHealth, moveHealth } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
-import { findMessages, findReports, listMessages, type MessageRow, type ReportRow } from '../db/messages.ts'
+import { listMessages } from '../db/list.ts'
+import { findMessages, findReports, type MessageRow, type ReportRow } from '../db/messages.ts'
 import { pollNow } from '../db/schedule.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Metrics } from '../metrics.ts'
@@ -16,6 +16,7 @@ import { providerOf } from '../providers/registry.ts'
 import { type Accounts, track } from '../tracking.ts'
 import { readOrder } from '../tracking-order.ts'
 import { describePause } from './accounts.ts'
+import { readFilter, readListQuery, textSchema } from './list-query.ts'
 
 export interface MessageRoutesOptions {
   db: Db
@@ -27,22 +28,13 @@ export interface MessageRoutesOptions {
 /** 10,000 messages with some metadata each. */
 const TRACKING_BODY_BYTES = 16 * 1024 * 1024
 
-/** Postgres cannot even compare a text with NUL in it. */
-const textSchema = z.string().refine((text) => !text.includes('\0'), 'expected no NUL characters')
+/** One request makes about so many messages due; the next goes on where it ended. */
+const MOST_POLLED = 100_000
+const MESSAGES_A_STEP = 1_000
+
 export const messagePathSchema = z.object({ account: textSchema, messageId: textSchema })
 export const trackQuerySchema = z.strictObject({ partial: z.enum(['true', 'false']).optional() })
 export const recipientQuerySchema = z.object({ recipient: z.string().optional() })
-export const listQuerySchema = z.strictObject({
-  account: textSchema.optional(),
-  status: z.enum(STATUSES).optional(),
-  outstanding: z.enum(['true', 'false']).optional(),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  cursor: z
-    .string()
-    .regex(/^m[0-9]{1,15}$/, 'expected the nextCursor of an earlier answer')
-    .optional(),
-})
-
 export function registerMessageRoutes(
   server: FastifyInstance,
   { db, accounts, queues, metrics }: MessageRoutesOptions,
@@ -56,15 +48,29 @@ export function registerMessageRoutes(
   })
 
   server.get('/v1/messages', async (request) => {
-    const { cursor, outstanding, limit, ...filter } = parseInput(listQuerySchema, request.query, 'query')
-    const rows = await listMessages(db, {
-      ...filter,
-      outstanding: outstanding === undefined ? undefined : outstanding === 'true',
-      before: cursor === undefined ? undefined : Number(cursor.slice(1)),
-      limit: limit + 1,
-    })
-    const page = rows.slice(0, limit)
-    return { messages: page.map(toMessage), nextCursor: rows.length > limit ? `m${page.at(-1)?.id}` : null }
+    const { filter, limit, after, cursorOf } = readListQuery(accounts, request.query)
+    const { messages, next } = await listMessages(db, { ...filter, limit, after })
+    return { messages: messages.map(toMessage), nextCursor: next ? cursorOf(next) : null }
+  })
+
+  server.post('/v1/messages/poll', async (request, reply) => {
+    const { filter, after: begin, cursorOf } = readFilter(accounts, request.body)
+    const asked = new Set<string>()
+    let polled = 0
+    let after = begin
+    do {
+      const page = await listMessages(db, { ...filter, outstanding: true, limit: MESSAGES_A_STEP, after })
+      const askable = page.messages.filter(({ account }) => whyNotPolled(accounts, account) === undefined)
+      for (const { account } of askable) asked.add(account)
+      polled += await pollNow(
+        db,
+        askable.map(({ id }) => id),
+      )
+      after = page.next
+    } while (after && polled < MOST_POLLED)
+    for (const account of asked) await endPauseOf(account)
+    if (polled > 0) await wakeDispatcher(request.log)
+    return reply.code(202).send({ polled, nextCursor: after ? cursorOf(after) : null })
   })
 
   server.get('/v1/messages/:account/:messageId', async (request) => {
@@ -74,9 +80,10 @@ export function registerMessageRoutes(
 
   server.post('/v1/messages/:account/:messageId/poll', async (request, reply) => {
     const row = await findOne(request)
-    if (!row.final) requirePolling(accounts, row.account)
+    const whyNot = row.final ? undefined : whyNotPolled(accounts, row.account)
+    if (whyNot) throw new LastwordError('CONFLICT', `The message cannot be asked about: its account ${whyNot}.`)
     const paused = await pauseOf(row.account)
-    if (!(await pollNow(db, row.id, { isFirst: paused !== undefined }))) {
+    if ((await pollNow(db, [row.id], { isFirst: paused !== undefined })) === 0) {
       if (row.sentAt > new Date()) {
         throw new LastwordError(
           'CONFLICT',
@@ -86,16 +93,24 @@ export function registerMessageRoutes(
       const why = row.final ? `it is ${row.status}` : 'its look-up window has closed'
       throw new LastwordError('CONFLICT', `The message is not asked about any more: ${why}.`)
     }
-    // Whatever the account waits for, a person who asks ends it: the message is the first to be asked about.
-    if (paused) await moveHealth(db, row.account, (health) => ({ health: endPause(health), events: [] }))
+    if (paused) await endPauseOf(row.account)
+    await wakeDispatcher(request.log)
+    return reply.code(202).send({ ...toMessage(await findOne(request)), ...(paused ? { paused } : {}) })
+  })
+
+  /** Whatever an account waits for, a person who asks ends it. */
+  async function endPauseOf(account: string): Promise<void> {
+    await moveHealth(db, account, (health) => ({ health: endPause(health), events: [] }))
+  }
+
+  async function wakeDispatcher(log: FastifyBaseLogger): Promise<void> {
     await queues.dispatch
       .add('poll now', {}, { removeOnComplete: true, removeOnFail: true })
       .catch((error: unknown) => {
-        // The message is due in the database, so the next tick finds it without this job.
-        request.log.warn({ err: error }, 'the dispatcher could not be woken')
+        // What is due stands in the database, so the next tick finds it without this job.
+        log.warn({ err: error }, 'the dispatcher could not be woken')
       })
-    return reply.code(202).send({ ...toMessage(await findOne(request)), ...(paused ? { paused } : {}) })
-  })
+  }
 
   async function pauseOf(account: string) {
     const { health, now } = await findHealth(db, account)
@@ -123,11 +138,11 @@ export function registerMessageRoutes(
   }
 }
 
-function requirePolling(accounts: Accounts, name: string): void {
+/** Why nobody asks about an account's messages; undefined where somebody does. */
+function whyNotPolled(accounts: Accounts, name: string): string | undefined {
   const account = accounts.get(name)
-  if (account && providerOf(account).lookups(account).length > 0) return
-  const why = account ? 'is set to query "off"' : 'is not configured any more'
-  throw new LastwordError('CONFLICT', `The message cannot be asked about: its account "${name}" ${why}.`)
+  if (account && providerOf(account).lookups(account).length > 0) return undefined
+  return account ? `"${name}" is set to query "off"` : `"${name}" is not configured any more`
 }
 
 /** As the app gave it, else as the provider named it. */

@@ -12,6 +12,7 @@ import {
   messageDetailsSchema,
   messagePageSchema,
   polledMessageSchema,
+  polledSchema,
   readinessSchema,
   replayedSchema,
   trackedSchema,
@@ -20,7 +21,8 @@ import {
 import { callbacksQuerySchema, replaySchema } from './callbacks.ts'
 import { changesQuerySchema } from './changes.ts'
 import * as examples from './examples.ts'
-import { listQuerySchema, messagePathSchema, recipientQuerySchema, trackQuerySchema } from './messages.ts'
+import { filterSchema, listQuerySchema } from './list-query.ts'
+import { messagePathSchema, recipientQuerySchema, trackQuerySchema } from './messages.ts'
 
 export const TAGS = {
   Messages: 'Track what the provider accepted, and look at what became of it.',
@@ -104,14 +106,31 @@ const messageOperations: Operation[] = [
     path: '/v1/messages',
     tag: 'Messages',
     summary: 'List messages',
-    description: 'Tracked messages, newest first, without their reports.',
-    parameters: parametersOf('query', listQuerySchema, {
-      account: 'Only messages of this account.',
-      status: 'Only messages with this status.',
-      outstanding: '`true`: only messages without a final status. `false`: only those with one.',
-      limit: 'The most messages of a page.',
-      cursor: 'The `nextCursor` of an earlier answer.',
-    }),
+    description:
+      'Tracked messages, the latest sent first, without their reports. Filters may be combined. A page may hold fewer messages than `limit`, or none, where few match among many: go on while there is a `nextCursor`.',
+    parameters: [
+      ...parametersOf('query', listQuerySchema, {
+        account: 'Only messages of this account.',
+        messageId: 'Only messages with this ID, of whatever account.',
+        recipient: 'Only messages to this phone number, in any form.',
+        status: 'Only messages with this status.',
+        settledBy: 'Only messages whose final status came by a webhook, by a poll, or with the end of the window.',
+        error: 'Only messages that failed with this code of the provider.',
+        sentAfter: 'Only messages sent at this time or later; with `sentBefore`.',
+        sentBefore: 'Only messages sent before this time; with `sentAfter`.',
+        outstanding: '`true`: only messages without a final status. `false`: only those with one.',
+        limit: 'The most messages of a page.',
+        cursor: 'The `nextCursor` of an earlier answer to the same query.',
+      }),
+      {
+        in: 'query',
+        name: 'metadata.KEY',
+        schema: z.string(),
+        required: false,
+        description:
+          'Only messages whose metadata has this value under KEY, as in `metadata.order=4711`: a text, a number or a boolean. Up to five keys.',
+      },
+    ],
     answers: { 200: { description: 'A page of messages.', content: messagePageSchema, example: examples.messagePage } },
     problems: ['invalidQuery'],
   },
@@ -141,6 +160,23 @@ const messageOperations: Operation[] = [
     problems: ['invalidQuery', 'unknownMessage', 'notAskedAbout'],
   },
 ]
+
+const pollOperation: Operation = {
+  id: 'pollMessages',
+  method: 'post',
+  path: '/v1/messages/poll',
+  tag: 'Messages',
+  summary: 'Ask the provider now about all that match',
+  description:
+    'Makes every outstanding message due that matches, and ends the pauses of their accounts. The filters are those of the list; without any, all outstanding messages match. About 100,000 become due by one request; with a `nextCursor`, send it again with that as `cursor`.',
+  body: {
+    description: 'Which messages.',
+    content: filterSchema,
+    example: { account: 'seven', metadata: { campaign: 'spring' } },
+  },
+  answers: { 202: { description: 'They are due.', content: polledSchema, example: { polled: 412, nextCursor: null } } },
+  problems: ['invalidBody', 'notJson'],
+}
 
 const changeOperations: Operation[] = [
   {
@@ -278,6 +314,7 @@ const otherOperations: Operation[] = [
 
 export const operations: readonly Operation[] = [
   ...messageOperations,
+  pollOperation,
   ...changeOperations,
   ...webhookOperations,
   ...otherOperations,

@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { findMessages, findReports, listMessages, trackMessages } from '../../src/db/messages.ts'
+import { findMessages, findReports, trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { messages, statusReports } from '../../src/db/schema.ts'
@@ -120,31 +120,5 @@ describe('finding messages', () => {
     const reports = await findReports(database.db, id)
     expect(reports.map((report) => report.message)).toEqual([id, id])
     expect(reports[0]?.id).toBeLessThan(reports[1]?.id ?? 0)
-  })
-})
-
-describe('listMessages', () => {
-  const list = async (filter: Omit<Parameters<typeof listMessages>[1], 'limit'>, limit = 100) =>
-    (await listMessages(database.db, { ...filter, limit })).map(({ messageId }) => messageId)
-
-  it('lists tracked messages, newest first, by account, by status, by whether they are outstanding', async () => {
-    for (const id of ['1', '2', '3', '4']) await track(message(id, { account: id === '3' ? 'other' : 'seven' }))
-    await settle('2')
-    await settle('never tracked')
-    expect(await list({})).toEqual(['4', '3', '2', '1'])
-    expect(await list({ account: 'seven' })).toEqual(['4', '2', '1'])
-    expect(await list({ account: 'nobody' })).toEqual([])
-    expect(await list({ status: 'delivered' })).toEqual(['2'])
-    expect(await list({ outstanding: true })).toEqual(['4', '3', '1'])
-    expect(await list({ outstanding: false })).toEqual(['2'])
-    expect(await list({ account: 'seven', outstanding: true, status: 'delivered' })).toEqual([])
-  })
-
-  it('goes on before a message, whatever has been tracked since', async () => {
-    await track(...['1', '2', '3', '4', '5'].map((id) => message(id)))
-    const page = await listMessages(database.db, { limit: 2 })
-    expect(page.map(({ messageId }) => messageId)).toEqual(['5', '4'])
-    await track(message('6'))
-    expect(await list({ before: page[1]?.id }, 2)).toEqual(['3', '2'])
   })
 })

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
-import { listMessages, trackMessages } from '../../src/db/messages.ts'
+import { listMessages } from '../../src/db/list.ts'
+import { trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { messages } from '../../src/db/schema.ts'
@@ -40,7 +41,7 @@ const track = (...tracked: NewMessage[]) => trackMessages(database.db, tracked, 
 const apply = (...reports: StatusReport[]) => applyReports(database.db, reports)
 
 async function tracked() {
-  const rows = await listMessages(database.db, { limit: 1000 })
+  const { messages: rows } = await listMessages(database.db, { limit: 1000 })
   return rows.map(({ messageId, recipientKey, status }) => [messageId, recipientKey, status]).sort()
 }
 

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { settle } from '../../src/core/settle.ts'
 import { SOURCES, STATUSES, type Status, type StatusReport } from '../../src/core/status.ts'
 import { releaseBatch } from '../../src/db/batches.ts'
-import { findMessages, findReports, listMessages, trackMessages } from '../../src/db/messages.ts'
+import { listMessages } from '../../src/db/list.ts'
+import { findMessages, findReports, trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { type Answered, applyReports } from '../../src/db/reports.ts'
 import { claimDue } from '../../src/db/schedule.ts'
@@ -278,7 +279,7 @@ describe('a report before its message is tracked', () => {
     await applyReports(database.db, [report(id, 'delivered', 1)])
     expect(await rowOf(id)).toMatchObject({ trackedAt: null, status: 'delivered', dueAt: null })
     expect(await findMessages(database.db, 'seven', id)).toEqual([])
-    const listed = await listMessages(database.db, { account: 'seven', limit: 100_000 })
+    const { messages: listed } = await listMessages(database.db, { account: 'seven', limit: 1_000 })
     expect(listed.map(({ messageId }) => messageId)).not.toContain(id)
   })
 

@@ -384,7 +384,7 @@ describe('findClosed', () => {
 describe('pollNow', () => {
   it('makes an outstanding message due', async () => {
     await track(message('1', { dueAt: fromNow(HOUR) }))
-    expect(await pollNow(database.db, (await rowOf('1')).id)).toBe(true)
+    expect(await pollNow(database.db, [(await rowOf('1')).id])).toBe(1)
     await expect.poll(async () => (await claim()).messageIds).toEqual(['1'])
     expect(await scheduled()).toBe(0)
   })
@@ -393,14 +393,14 @@ describe('pollNow', () => {
     await track(message('1'))
     await claim()
     const before = await rowOf('1')
-    expect(await pollNow(database.db, before.id)).toBe(true)
+    expect(await pollNow(database.db, [before.id])).toBe(1)
     expect(await rowOf('1')).toEqual(before)
     expect(await findMisplaced(client)).toEqual([])
   })
 
   it('puts a message before all others that are due, where that is asked for', async () => {
     await track(message('1', { dueAt: fromNow(-HOUR) }), message('2', { dueAt: fromNow(HOUR) }))
-    expect(await pollNow(database.db, (await rowOf('2')).id, { isFirst: true })).toBe(true)
+    expect(await pollNow(database.db, [(await rowOf('2')).id], { isFirst: true })).toBe(1)
     expect((await claim(1)).messageIds).toEqual(['2'])
   })
 
@@ -409,10 +409,10 @@ describe('pollNow', () => {
     await settle('final')
     for (const id of ['final', 'closed']) {
       const before = await rowOf(id)
-      expect(await pollNow(database.db, before.id)).toBe(false)
+      expect(await pollNow(database.db, [before.id])).toBe(0)
       expect(await rowOf(id)).toEqual(before)
     }
-    expect(await pollNow(database.db, 9_999_999)).toBe(false)
+    expect(await pollNow(database.db, [9_999_999])).toBe(0)
   })
 })
 
@@ -436,7 +436,7 @@ describe('every message', () => {
         await endLeaseIn(-SECOND, batch)
       },
       () => giveBackExpired(database.db),
-      async () => pollNow(database.db, (await rowOf(any())).id),
+      async () => pollNow(database.db, [(await rowOf(any())).id]),
       () => settle(any(), Math.random() < 0.1 ? 'delivered' : 'transmitted'),
       () => findClosed(database.db, 100),
     ]

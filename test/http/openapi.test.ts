@@ -400,7 +400,7 @@ describe('a request', () => {
 
   const queries: [string, boolean, string][] = [
     ['/v1/messages', true, ''],
-    ['/v1/messages', true, 'account=seven&status=read&outstanding=false&limit=1000&cursor=m12'],
+    ['/v1/messages', true, 'account=seven&status=read&outstanding=false&limit=1000'],
     ['/v1/messages', false, 'status=lost'],
     ['/v1/messages', false, 'outstanding=yes'],
     ['/v1/messages', false, 'limit=0'],
