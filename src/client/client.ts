@@ -164,6 +164,17 @@ export interface Client {
     messageId: string,
     options?: RequestOptions & { recipient?: string | undefined },
   ): Promise<PolledMessage>
+  /**
+   * Erases one message, with everything that is known of it; reports of it that come later are dropped. Throws NOT_FOUND,
+   * or AMBIGUOUS as `get` does.
+   */
+  erase(
+    account: string,
+    messageId: string,
+    options?: RequestOptions & { recipient?: string | undefined },
+  ): Promise<void>
+  /** Erases every message to a phone number. Returns how many those were; throws NOT_FOUND when there is none. */
+  eraseRecipient(number: string, options?: RequestOptions): Promise<number>
   /** Has the provider asked now about every outstanding message that matches. Returns how many those are. */
   pollAll(filter?: MessageFilter & RequestOptions): Promise<number>
   /**
@@ -220,6 +231,13 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
         query: { recipient },
         signal,
       }),
+    async erase(account, messageId, { recipient, signal } = {}) {
+      await request({ method: 'DELETE', path: pathOf(account, messageId), query: { recipient }, signal })
+    },
+    async eraseRecipient(number, { signal } = {}) {
+      const path = `/v1/recipients/${encodeURIComponent(number)}`
+      return (await request<{ erased: number }>({ method: 'DELETE', path, signal })).erased
+    },
     async pollAll({ signal, ...filter } = {}) {
       let polled = 0
       let cursor: string | undefined

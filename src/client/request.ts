@@ -53,7 +53,7 @@ export interface ServiceAddress {
 }
 
 export interface ServiceRequest {
-  method?: 'GET' | 'POST'
+  method?: 'GET' | 'POST' | 'DELETE'
   path: string
   query?: Readonly<Record<string, string | number | boolean | undefined>>
   body?: unknown
@@ -101,7 +101,7 @@ function headersOf({ apiKey }: ServiceAddress, { body }: ServiceRequest): Record
 function readAnswer(response: Response, text: string): unknown {
   const { status, headers } = response
   const json = parseJson(text)
-  if (response.ok && json !== undefined) return json
+  if (response.ok && (json !== undefined || status === 204)) return json
   const retryAfterMs = readRetryAfter(headers.get('retry-after'))
   const problem = typeof json === 'object' && json !== null ? json : {}
   const detail = 'detail' in problem && typeof problem.detail === 'string' ? problem.detail : undefined

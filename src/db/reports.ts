@@ -4,7 +4,7 @@
  * One statement locks the rows concerned, merges each report by the two maxima of the law of order (core/settle.ts),
  * records the reports and the changes they made, and, for an answered batch, moves the schedule on (schedule.ts). A report
  * whose message is not tracked yet creates the message's row, untracked; the unique key makes that safe against the app
- * tracking it at the same moment.
+ * tracking it at the same moment. A report of a message that was erased is dropped.
  *
  * The changes come last, when no row is waited for any more: their lock (changes.ts) is held until the commit.
  */
@@ -14,8 +14,9 @@ import { FAILURE_STATUSES, isFinal, type Status, type StatusReport } from '../co
 import { dateByArrival } from './arrival.ts'
 import { CHANGES_CHANNEL, CHANGES_LOCK } from './changes.ts'
 import { arrayColumn, type Db, executePrepared, instantOf, jsonText, retryLostRaces } from './client.ts'
+import { erasedKey } from './erasure.ts'
 import { type MessageKey, withBoundRecipients } from './recipients.ts'
-import { batches, changes, due, failures, messages, statusReports } from './schema.ts'
+import { batches, changes, due, erased, failures, messages, statusReports } from './schema.ts'
 
 /** What an answer says of a batch, beside the reports. */
 export interface Answered {
@@ -213,6 +214,14 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
       DELETE FROM ${failures} WHERE message IN (
         SELECT id FROM settled WHERE changed AND old_status = ANY(${FAILED}) AND new_status <> ALL(${FAILED})
       )
+    ), dropped AS (
+      SELECT ordinal, status FROM incoming i
+      WHERE ordinal NOT IN (SELECT ordinal FROM matched WHERE ordinal IS NOT NULL) AND EXISTS (
+        SELECT FROM ${erased} WHERE key IN (
+          ${erasedKey(sql.raw('i.account'), sql.raw('i.message_id'), sql.raw('i.recipient_key'))},
+          ${erasedKey(sql.raw('i.account'), sql.raw('i.message_id'), sql.raw("''"))}
+        )
+      )
     ), created AS (
       INSERT INTO ${messages} AS m (
         account, message_id, recipient_key, number, sent_at, window_ends_at,
@@ -222,6 +231,7 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
         CASE WHEN status = 'read' THEN occurred_at END, source, now()
       FROM incoming
       WHERE ${keepUntracked ?? true} AND ordinal NOT IN (SELECT ordinal FROM matched WHERE ordinal IS NOT NULL)
+        AND ordinal NOT IN (SELECT ordinal FROM dropped)
       ORDER BY account, message_id, recipient_key
       ON CONFLICT DO NOTHING
       RETURNING m.id, m.account, m.message_id, m.recipient_key
@@ -247,7 +257,8 @@ function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, 
       RETURNING id
     )${areRecorded ? sql`` : recordedChanges}
     SELECT ordinal, old_status, new_status, unmatched ${areRecorded ? sql`` : sql`, (SELECT count(*) FROM told)`}
-    FROM written`
+    FROM written
+    UNION ALL SELECT ordinal, NULL, status, true ${areRecorded ? sql`` : sql`, 0`} FROM dropped`
 }
 
 const KEY = sql.raw('account, message_id, recipient_key')

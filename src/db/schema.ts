@@ -11,6 +11,7 @@
  * changes         every change of a tracked message's status, in the order of their commits (see changes.ts).
  * feed_readers    how far each reader inside the service has come in the changes.
  * callbacks       one row for each change that is to be sent to a URL and has not been taken yet.
+ * erased          which messages were erased, for as long as reports of them may come: those are dropped.
  * account_states  what was learned about accounts by asking (core/account-health.ts); and what tracking must know of
  *                 them where their configuration is not at hand.
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
@@ -155,6 +156,12 @@ export const statusReports = lastword.table(
   // By message first, so that one index serves the key and the search.
   (table) => [primaryKey({ columns: [table.message, table.id] })],
 )
+
+export const erased = lastword.table('erased', {
+  /** The hash of the message's key, or of its account and ID (see erasure.ts). */
+  key: bigint('key', { mode: 'number' }).primaryKey(),
+  until: instant('until').notNull(),
+})
 
 export const accountStates = lastword.table('account_states', {
   account: text('account').primaryKey(),

@@ -80,6 +80,8 @@ export const polledMessageSchema = messageSchema.extend({
     .describe('Only where the account was paused: this request has ended that, and the message is asked about first.'),
 })
 
+export const erasedSchema = z.object({ erased: countSchema.describe('How many messages that were.') })
+
 export const polledSchema = z.object({
   polled: countSchema.describe('How many messages are due now, or are being asked about already.'),
   nextCursor: z

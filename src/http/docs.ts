@@ -131,7 +131,7 @@ function renderBody(type: string, { schema, example }: MediaType, schemas: Recor
 
 function renderResponse(status: string, { description, headers, content }: OpenApiResponse): string {
   const isSuccess = status.startsWith('2')
-  const bodies = Object.entries(content).map(([type, { schema, example, examples }]) => {
+  const bodies = Object.entries(content ?? {}).map(([type, { schema, example, examples }]) => {
     const values = example === undefined ? Object.values(examples ?? {}).map(({ value }) => value) : [example]
     const what = schema ? renderType(schema) : ''
     return `<p>${[what, `<code>${escapeHtml(type)}</code>`].filter(Boolean).join(', ')}</p>${values.map(renderExample).join('')}`

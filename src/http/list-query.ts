@@ -16,6 +16,7 @@ const MOST_PAIRS = 5
 /** Postgres cannot even compare a text with NUL in it. */
 export const textSchema = z.string().refine((text) => !text.includes('\0'), 'expected no NUL characters')
 const shortText = textSchema.max(LONGEST_VALUE)
+export const recipientSchema = shortText.refine((text) => /\d/.test(text.normalize('NFKC')), 'expected a phone number')
 const timeSchema = z.iso.datetime({ offset: true, error: 'expected a time like 2026-01-31T10:00:00Z' })
 
 const cursorSchema = z
@@ -25,7 +26,7 @@ const cursorSchema = z
 const criteria = {
   account: shortText.optional(),
   messageId: shortText.optional(),
-  recipient: shortText.refine((text) => /\d/.test(text.normalize('NFKC')), 'expected a phone number').optional(),
+  recipient: recipientSchema.optional(),
   status: z.enum(STATUSES).optional(),
   settledBy: z.enum(SOURCES).optional(),
   error: shortText.optional(),

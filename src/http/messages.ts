@@ -6,6 +6,7 @@ import { LastwordError } from '../core/errors.ts'
 import { outcomesOfLives } from '../core/lives.ts'
 import { findHealth, moveHealth } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
+import { eraseMessages, findByNumber } from '../db/erasure.ts'
 import { listMessages } from '../db/list.ts'
 import { findMessages, findReports, type MessageRow, type ReportRow } from '../db/messages.ts'
 import { pollNow } from '../db/schedule.ts'
@@ -16,7 +17,7 @@ import { providerOf } from '../providers/registry.ts'
 import { type Accounts, track } from '../tracking.ts'
 import { readOrder } from '../tracking-order.ts'
 import { describePause } from './accounts.ts'
-import { readFilter, readListQuery, textSchema } from './list-query.ts'
+import { numbersOf, readFilter, readListQuery, recipientSchema, textSchema } from './list-query.ts'
 
 export interface MessageRoutesOptions {
   db: Db
@@ -33,6 +34,7 @@ const MOST_POLLED = 100_000
 const MESSAGES_A_STEP = 1_000
 
 export const messagePathSchema = z.object({ account: textSchema, messageId: textSchema })
+export const numberPathSchema = z.object({ number: recipientSchema })
 export const trackQuerySchema = z.strictObject({ partial: z.enum(['true', 'false']).optional() })
 export const recipientQuerySchema = z.object({ recipient: z.string().optional() })
 export function registerMessageRoutes(
@@ -77,6 +79,31 @@ export function registerMessageRoutes(
     const row = await findOne(request)
     return { ...toMessage(row), reports: toReports(await findReports(db, row.id), row.lifeSince) }
   })
+
+  server.delete('/v1/messages/:account/:messageId', async (request, reply) => {
+    const row = await findOne(request)
+    await erase([row.id])
+    return reply.code(204).send()
+  })
+
+  server.delete('/v1/recipients/:number', async (request) => {
+    const { number } = parseInput(numberPathSchema, request.params, 'path')
+    const numbers = numbersOf(accounts, number)
+    let erased = 0
+    for (let last = MESSAGES_A_STEP; last === MESSAGES_A_STEP; erased += last) {
+      last = await erase(await findByNumber(db, numbers, MESSAGES_A_STEP), numbers)
+    }
+    if (erased > 0) return { erased }
+    throw new LastwordError('NOT_FOUND', 'No message to this number is known; check that it has its country code.')
+  })
+
+  async function erase(ids: readonly number[], numbers: readonly string[] = []): Promise<number> {
+    if (ids.length === 0) return 0
+    const messages = await eraseMessages(db, ids)
+    const isErasedNumber = (recipient: string) => numbersOf(accounts, recipient).some((form) => numbers.includes(form))
+    await queues.forget({ messages, isErasedNumber: numbers.length > 0 ? isErasedNumber : () => false })
+    return messages.length
+  }
 
   server.post('/v1/messages/:account/:messageId/poll', async (request, reply) => {
     const row = await findOne(request)

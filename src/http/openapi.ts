@@ -5,7 +5,8 @@ import { z } from 'zod'
 import { trackingOrderSchema } from '../tracking-order.ts'
 import * as answers from './answers.ts'
 import { problems } from './examples.ts'
-import { type Answer, type Operation, operations, TAGS } from './operations.ts'
+import { type Answer, type Operation, TAGS } from './operation.ts'
+import { operations } from './operations.ts'
 
 export type Schema = z.core.JSONSchema.BaseSchema
 
@@ -18,7 +19,7 @@ export interface MediaType {
 export interface OpenApiResponse {
   description: string
   headers?: Record<string, { description: string; schema: Schema }>
-  content: Record<string, MediaType>
+  content?: Record<string, MediaType>
 }
 
 export interface OpenApiOperation {
@@ -173,12 +174,15 @@ function describeAnswers(answers: Operation['answers']): Record<string, OpenApiR
   return Object.fromEntries(
     Object.entries(answers).map(([status, { description, content, example }]) => [
       status,
-      { description, content: mediaType(content, { example }) },
+      content === undefined ? { description } : { description, content: mediaType(content, { example }) },
     ]),
   )
 }
 
-function mediaType(content: Answer['content'], { example }: { example?: unknown }): Record<string, MediaType> {
+function mediaType(
+  content: NonNullable<Answer['content']>,
+  { example }: { example?: unknown },
+): Record<string, MediaType> {
   if (typeof content === 'string') return { [content]: {} }
   return { 'application/json': { schema: schemaOf(content), ...(example === undefined ? {} : { example }) } }
 }
@@ -197,7 +201,7 @@ function describeProblems(operation: Operation, hasApiKeys: boolean): Record<str
   for (const kind of kinds) {
     const { when, example } = problems[kind]
     const known = responses[example.status]
-    const others = known?.content[PROBLEM]?.examples
+    const others = known?.content?.[PROBLEM]?.examples
     responses[example.status] = {
       description: known ? `${known.description} ${when}` : when,
       ...(example.status === 503 ? { headers: RETRY_AFTER } : {}),

@@ -10,6 +10,7 @@ import type { StatusReport } from '../core/status.ts'
 import { deleteExpiredNonces } from '../db/accounts.ts'
 import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
+import { forgetErased } from '../db/erasure.ts'
 import { applyReports } from '../db/reports.ts'
 import { deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../db/retention.ts'
 import { type ClosedMessage, findClosed } from '../db/schedule.ts'
@@ -72,6 +73,7 @@ export function createExpirer(options: ExpirerOptions) {
     const untrackedDeleted = await untilDone(() => deleteUntracked(db, ago(untrackedForMs)))
     const changesDeleted = await untilDone(() => deleteChanges(db, { ...ago(changesForMs), readers }))
     await deleteExpiredNonces(db)
+    await forgetErased(db)
     return { expired, untrackedDeleted, changesDeleted, settledDeleted: await deleteOld() }
   }
 }

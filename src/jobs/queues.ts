@@ -17,6 +17,7 @@ import type { ClaimedCallback } from '../db/callbacks.ts'
 import { type Change, describeChange } from '../db/changes.ts'
 import type { Account } from '../providers/provider.ts'
 import type { QueueBackend } from './backend.ts'
+import { type Erased, forgetInJobs } from './forget.ts'
 
 export const TRACK = 'track'
 export const DISPATCH = 'dispatch'
@@ -206,6 +207,8 @@ export interface Queues {
   changes(name: string): Queue
   /** Throws NOT_FOUND for an account that is not configured. */
   statusQuery(account: string): Queue
+  /** Removes erased messages from every job. */
+  forget(erased: Erased): Promise<void>
 }
 
 export function openQueues(backend: QueueBackend, accounts: Iterable<Account>): Queues {
@@ -219,8 +222,9 @@ export function openQueues(backend: QueueBackend, accounts: Iterable<Account>): 
     statusQueries.set(name, backend.openQueue(statusQueryQueue(name)))
     if (changesQueue && !changes.has(changesQueue)) changes.set(changesQueue, backend.openQueue(changesQueue))
   }
+  const all = [track, dispatch, ...statusQueries.values(), expire, callbacks, ...changes.values()]
   return {
-    all: [track, dispatch, ...statusQueries.values(), expire, callbacks, ...changes.values()],
+    all,
     track,
     dispatch,
     expire,
@@ -235,5 +239,6 @@ export function openQueues(backend: QueueBackend, accounts: Iterable<Account>): 
       if (!queue) throw new LastwordError('NOT_FOUND', `No account named "${account}" is configured.`)
       return queue
     },
+    forget: (erased) => forgetInJobs([track, ...statusQueries.values(), ...changes.values()], erased),
   }
 }

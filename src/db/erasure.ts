@@ -1,0 +1,63 @@
+/**
+ * Erasure: messages leave with everything that any table holds of them. Reports of them that come later are dropped: for
+ * as long as the provider may send some, a hash of the message's key remains.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import { type Db, retryLostRaces, textArray } from './client.ts'
+import { besides } from './retention.ts'
+import { batches, callbacks, changes, due, erased, feedReaders, messages } from './schema.ts'
+
+/** What queues may hold of an erased message. */
+export interface ErasedMessage {
+  account: string
+  messageId: string
+}
+
+/** The hash under which a message is remembered; without a recipient it stands for all of one ID. */
+export function erasedKey(account: SQL, messageId: SQL, recipientKey: SQL): SQL {
+  return sql`hashtextextended(${account} || E'\\n' || ${messageId} || E'\\n' || ${recipientKey}, 0)`
+}
+
+const REMEMBERED = sql.raw(`interval '30 days'`)
+
+/** Erases these messages and returns them. Waits until no reader of the changes has one of them in hand. */
+export async function eraseMessages(db: Db, ids: readonly number[]): Promise<ErasedMessage[]> {
+  return retryLostRaces(() =>
+    db.transaction(async (transaction) => {
+      await transaction.execute(sql`SELECT FROM ${feedReaders} ORDER BY name FOR UPDATE`)
+      const rows = await transaction.execute<{ account: string; message_id: string }>(sql`
+      WITH gone AS (
+        DELETE FROM ${messages} WHERE id = ANY(${textArray(ids, 'bigint')})
+        RETURNING id, account, message_id, recipient_key, sent_at, window_ends_at, due_at, metadata
+      ), ${besides(sql.raw('gone'))}, undue AS (
+        DELETE FROM ${due} d USING gone WHERE d.account = gone.account AND d.due_at = gone.due_at AND d.message = gone.id
+      ), unbatched AS (
+        UPDATE ${batches} SET messages = ARRAY(SELECT unnest(messages) EXCEPT SELECT id FROM gone)
+        WHERE messages && ARRAY(SELECT id FROM gone)
+      ), untold AS (
+        DELETE FROM ${changes} WHERE message IN (SELECT id FROM gone)
+      ), uncalled AS (
+        DELETE FROM ${callbacks} WHERE message IN (SELECT id FROM gone)
+      ), remembered AS (
+        INSERT INTO ${erased} AS e (key, until)
+        SELECT ${erasedKey(sql.raw('account'), sql.raw('message_id'), sql.raw('recipient_key'))},
+          max(greatest(window_ends_at, now()) + ${REMEMBERED})
+        FROM gone GROUP BY 1
+        ON CONFLICT (key) DO UPDATE SET until = greatest(e.until, excluded.until)
+      )
+      SELECT account, message_id FROM gone`)
+      return rows.map((row) => ({ account: row.account, messageId: row.message_id }))
+    }),
+  )
+}
+
+/** Up to `limit` messages with one of these numbers, tracked or not. */
+export async function findByNumber(db: Db, numbers: readonly string[], limit: number): Promise<number[]> {
+  const rows = await db.execute<{ id: string }>(sql`
+    SELECT id FROM ${messages} WHERE number = ANY(${textArray(numbers)}) LIMIT ${limit}`)
+  return rows.map(({ id }) => Number(id))
+}
+
+export async function forgetErased(db: Db): Promise<void> {
+  await db.execute(sql`DELETE FROM ${erased} WHERE until < now()`)
+}

@@ -1,0 +1,92 @@
+/**
+ * What jobs hold of erased messages: orders to track them, their IDs in batches, answers that are kept with a job, and
+ * changes for the sending app. Jobs that hold something of others too go on without them.
+ *
+ * A job goes from waiting to finished while others are looked at, so the states are gone through in that order.
+ */
+import type { Job, JobType, Queue } from 'bullmq'
+import type { ErasedMessage } from '../db/erasure.ts'
+
+export interface Erased {
+  messages: readonly ErasedMessage[]
+  /** True for a recipient whose messages are erased, as an app or a provider may write the number. */
+  isErasedNumber(recipient: string): boolean
+}
+
+const STATES: JobType[] = ['waiting', 'prioritized', 'delayed', 'active', 'completed', 'failed']
+const JOBS_A_PAGE = 500
+
+/** Removes erased messages from every job of these queues. */
+export async function forgetInJobs(queues: readonly Queue[], erased: Erased): Promise<void> {
+  const ids = new Set(erased.messages.map(({ account, messageId }) => JSON.stringify([account, messageId])))
+  const isErased = (account: unknown, messageId: unknown, recipient?: unknown) =>
+    ids.has(JSON.stringify([account, String(messageId).trim()])) ||
+    (typeof recipient === 'string' && erased.isErasedNumber(recipient))
+  for (const queue of queues) {
+    for (const state of STATES) await forEachJob(queue, state, (job) => forgetInJob(job, isErased))
+  }
+}
+
+async function forEachJob(queue: Queue, state: JobType, visit: (job: Job) => Promise<boolean>): Promise<void> {
+  for (let start = 0; ; ) {
+    const jobs = await queue.getJobs(state, start, start + JOBS_A_PAGE - 1)
+    let removed = 0
+    for (const job of jobs) if (job && (await visit(job))) removed++
+    if (jobs.length < JOBS_A_PAGE) return
+    start += jobs.length - removed
+  }
+}
+
+type IsErased = (account: unknown, messageId: unknown, recipient?: unknown) => boolean
+
+/** Returns true when the job has been removed. */
+async function forgetInJob(job: Job, isErased: IsErased): Promise<boolean> {
+  const left = without(job.data ?? {}, isErased)
+  if (left === job.data) return false
+  // What a finished job says of itself may name the message, too.
+  if (left === undefined || job.finishedOn !== undefined) {
+    const isRemoved = await job.remove().then(
+      () => true,
+      () => false,
+    )
+    if (isRemoved) return true
+  }
+  await job.updateData(left ?? { v: job.data.v })
+  return false
+}
+
+interface JobData {
+  v?: unknown
+  account?: unknown
+  messageId?: unknown
+  recipient?: unknown
+  messages?: unknown
+  messageIds?: unknown
+  answer?: { reports?: { messageId: unknown; recipient?: unknown }[]; missing?: unknown[] }
+}
+
+/** A job's data without erased messages: the same object where there are none, undefined where nothing else is left. */
+function without(data: JobData, isErased: IsErased): JobData | undefined {
+  const { account } = data
+  if (data.messageId !== undefined) {
+    return isErased(account, data.messageId, data.recipient) ? undefined : data
+  }
+  const left = { ...data }
+  if (Array.isArray(data.messages)) {
+    left.messages = data.messages.filter((one) => !isErased(account, one?.messageId, one?.recipient))
+  }
+  if (Array.isArray(data.messageIds)) left.messageIds = data.messageIds.filter((id) => !isErased(account, id))
+  if (data.answer?.reports) {
+    const reports = data.answer.reports.filter((one) => !isErased(account, one.messageId, one.recipient))
+    left.answer = { ...data.answer, reports }
+  }
+  if (sizeOf(left) === sizeOf(data)) return data
+  return sizeOf(left) === 0 ? undefined : left
+}
+
+function sizeOf({ messages, messageIds, answer }: JobData): number {
+  return [messages, messageIds, answer?.reports].reduce<number>(
+    (sum, list) => sum + (Array.isArray(list) ? list.length : 0),
+    0,
+  )
+}

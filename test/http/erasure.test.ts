@@ -1,0 +1,115 @@
+/** Erasing one message, or everything of a number, from every table and every queue. */
+import { afterEach, describe, expect, it } from 'vitest'
+import { createClient } from '../../src/client/client.ts'
+import {
+  closeAll,
+  messageStates,
+  minutesAgo,
+  openSandbox,
+  type Service,
+  sendReceipt,
+  sevenAccount,
+  startService,
+  trackOver,
+  until,
+} from '../support/service.ts'
+
+afterEach(closeAll)
+
+const NUMBER = '+49 170 5550101'
+const DIGITS = '491705550101'
+const CALLBACK = { url: 'http://127.0.0.1:9/taken-by-nobody', secret: `whsec_${'A'.repeat(32)}` }
+
+/** Every row of every table, as text: ours and, where the queues are in Postgres, theirs. */
+async function everythingIn({ sql }: Pick<Service, 'sql'>): Promise<string> {
+  const tables = await sql`
+    SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) AS name FROM information_schema.tables
+    WHERE table_schema IN ('lastword', 'bullmq') AND table_type = 'BASE TABLE'`
+  const rows = await Promise.all(
+    tables.map(({ name }) => sql.unsafe(`SELECT row_to_json(t)::text AS row FROM ${name} t`)),
+  )
+  return rows
+    .flat()
+    .map(({ row }) => row)
+    .join('\n')
+}
+
+async function everythingQueued(service: Service, names: readonly string[]): Promise<string> {
+  const all = await Promise.all(
+    names.map((name) => service.queue(name).getJobs(['waiting', 'active', 'delayed', 'completed', 'failed'])),
+  )
+  return JSON.stringify(all.flat().map((job) => [job?.data, job?.returnvalue, job?.failedReason]))
+}
+
+describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend) => {
+  it('erases everything of a number: tables, jobs, and what the app has not read yet', {
+    timeout: 60_000,
+  }, async () => {
+    const sandbox = await openSandbox()
+    const account = sevenAccount(sandbox, { callback: CALLBACK, changesQueue: 'status-changes', query: 'off' })
+    const service = await startService({
+      backend,
+      accounts: [account],
+      environment: { CALLBACK_ALLOW_PRIVATE: 'true' },
+    })
+    const { url } = service
+    const recipients = { '1': NUMBER, '2': '0049-170-5550101', '3': '+49 170 5550199' }
+    const messages = Object.entries(recipients).map(([messageId, recipient]) => ({ messageId, recipient }))
+    await service.queue('track').add('order', { v: 1, account: 'seven', messages: messages.slice(1) })
+    await service
+      .queue('track')
+      .add('wrong', { v: 1, account: 'nobody', messages: [{ messageId: 'x', recipient: NUMBER }] })
+    const client = createClient({ url })
+    await client.track({ account: 'seven', messages: [{ ...messages[0], messageId: '1', metadata: { order: 'first-of-all' } }] })
+    await until(async () => expect(await messageStates(service)).toHaveLength(3))
+    for (const messageId of ['1', '2', '3']) expect(await sendReceipt(url, messageId, 'NOTDELIVERED')).toBe(200)
+    await until(async () => expect(await service.queue('status-changes').getWaitingCount()).toBe(3))
+    await until(async () => expect(await service.sql`SELECT FROM lastword.callbacks`).toHaveLength(3))
+    const queues = ['track', 'status-changes', 'callbacks']
+    expect(await everythingQueued(service, queues)).toContain('5550101')
+
+    expect(await client.eraseRecipient('0170 5550101').catch((error) => error.code)).toBe('NOT_FOUND')
+    expect(await client.eraseRecipient(NUMBER)).toBe(2)
+    const left = `${await everythingIn(service)}${await everythingQueued(service, queues)}`
+    expect(left).not.toMatch(/5550101|first-of-all/)
+    expect(left).toContain('5550199')
+    expect((await messageStates(service)).map(({ messageId }) => messageId)).toEqual(['3'])
+    const { changes } = (await client.changes({ follow: false }).next()).value ?? { changes: [] }
+    expect(changes.map(({ messageId }) => messageId)).toEqual(['3'])
+    for (const table of ['status_reports', 'changes', 'callbacks', 'failures']) {
+      expect(await service.sql.unsafe(`SELECT FROM lastword.${table}`), table).toHaveLength(1)
+    }
+    expect(await service.sql`SELECT FROM lastword.message_metadata`).toHaveLength(0)
+    await expect(client.eraseRecipient(NUMBER)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+
+    // A receipt that comes later does not bring it back, and tracking it anew begins anew.
+    expect(await sendReceipt(url, '1', 'DELIVERED')).toBe(200)
+    expect(await everythingIn(service)).not.toContain(DIGITS)
+    expect((await messageStates(service)).map(({ messageId }) => messageId)).toEqual(['3'])
+    await trackOver(url, ['1'])
+    expect(await sendReceipt(url, '1', 'DELIVERED')).toBe(200)
+    expect(await client.get('seven', '1')).toMatchObject({ status: 'delivered', reports: [{ status: 'delivered' }] })
+  })
+
+  it('drops the answer about a message that was erased while a batch was asking', { timeout: 60_000 }, async () => {
+    const sandbox = await openSandbox({ knobs: { latencyMs: 2_000 } })
+    const service = await startService({ backend, accounts: [sevenAccount(sandbox)] })
+    const messageIds = sandbox.send(3, { sentAt: minutesAgo(600) })
+    await trackOver(service.url, messageIds, { sentAt: minutesAgo(600) })
+    await until(() => expect(sandbox.stats().requests).toBe(1))
+    const client = createClient({ url: service.url })
+    const [erased = '', ...others] = messageIds
+    await client.erase('seven', erased)
+    await expect(client.get('seven', erased)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await until(async () => {
+      const states = await messageStates(service)
+      expect(states.map(({ messageId }) => messageId)).toEqual(others)
+      for (const { status } of states) expect(status).not.toBeNull()
+    })
+    const queued = await everythingQueued(service, ['status-query.seven', 'track'])
+    expect(queued).toContain(others[0])
+    expect(queued).not.toContain(erased)
+    expect(await everythingIn(service)).not.toContain(erased)
+    await expect(client.erase('seven', erased)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+})
