@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parse } from 'csv-parse/sync'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { readServiceLocation } from '../src/config.ts'
 import { applyReports } from '../src/db/reports.ts'
@@ -349,5 +350,116 @@ describe('where the service is', () => {
     [{ apiKey: '' }, {}, /^--api-key: found a key/],
   ])('is refused in %j and %j', (flags, environment, message) => {
     expect(() => readServiceLocation(flags, environment)).toThrow(message)
+  })
+})
+
+async function post(order: object): Promise<void> {
+  const headers = { authorization: `Bearer ${KEY}` }
+  expect((await api.post('/v1/messages', order, { headers })).status).toBe(202)
+}
+
+describe('lastword list', () => {
+  const sentAt = '2026-11-20T10:00:00.000Z'
+
+  async function trackThree() {
+    await post({
+      account: 'seven',
+      messages: [
+        {
+          messageId: '101',
+          recipient: '+49 170 1234567',
+          metadata: { note: 'said "no", then\nleft' },
+          sentAt: recently(3),
+        },
+        { messageId: '102', metadata: { order: 7 }, sentAt: recently(2) },
+        { messageId: '103', sentAt: recently(1) },
+      ],
+    })
+    await applyReports(api.db, [
+      {
+        account: 'seven',
+        messageId: '102',
+        status: 'failed',
+        rawStatus: 'FAILED',
+        occurredAt: new Date(sentAt),
+        source: 'poll',
+        error: { code: '202' },
+      },
+    ])
+  }
+  const recently = (hours: number) => new Date(Date.now() - hours * 3_600_000).toISOString()
+
+  it('prints a table for people, and says when there is more', async () => {
+    await trackThree()
+    const { code, stdout, stderr } = await run(['list', '--limit', '2'])
+    expect([code, stderr]).toEqual([0, 'There are more than 2: see them by --limit, --csv or --json.\n'])
+    const [header, ...lines] = stdout.trimEnd().split('\n')
+    expect(header).toMatch(/^SENT +ACCOUNT +MESSAGE +RECIPIENT +STATUS +SETTLED BY +SINCE$/)
+    expect(lines.map((line) => line.split(/ +/)[2])).toEqual(['103', '102'])
+    expect((await run(['list', '--status', 'read'])).stdout).toBe('No message matches.\n')
+  })
+
+  it('takes every filter', async () => {
+    await trackThree()
+    const found = async (...flags: string[]) => {
+      const { code, stdout, stderr } = await run(['list', '--json', ...flags])
+      expect([code, stderr]).toEqual([0, ''])
+      return stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line).messageId]))
+    }
+    expect(await found()).toEqual(['103', '102', '101'])
+    expect(await found('--recipient', '0049 170 1234567', '--account', 'seven', '--outstanding')).toEqual(['101'])
+    expect(await found('--status', 'failed', '--settled-by', 'poll', '--error', '202')).toEqual(['102'])
+    expect(await found('--metadata', 'order=7')).toEqual(['102'])
+    expect(await found('--message-id', '103')).toEqual(['103'])
+    expect(await found('--sent-after', recently(2.5), '--sent-before', recently(1.5))).toEqual(['102'])
+  })
+
+  it('prints CSV as spreadsheets read it', async () => {
+    await trackThree()
+    const { code, stdout } = await run(['list', '--csv'])
+    expect(code).toBe(0)
+    const rows = parse(stdout, { columns: true }) as Record<string, string>[]
+    expect(
+      rows.map(({ messageId, status, final, settledBy, metadata }) => [messageId, status, final, settledBy, metadata]),
+    ).toEqual([
+      ['103', '', 'false', '', ''],
+      ['102', 'failed', 'true', 'poll', '{"order":7}'],
+      ['101', '', 'false', '', JSON.stringify({ note: 'said "no", then\nleft' })],
+    ])
+    expect(rows[2]).toMatchObject({ account: 'seven', recipient: '+49 170 1234567', polls: '0', queryError: '' })
+  })
+
+  it.each([
+    [['--metadata', 'order'], /Expected a key and a value/],
+    [['--limit', '0'], /Expected a whole number from 1 up/],
+    [['--csv', '--json'], /cannot be used with/],
+    [['--sent-after', '2026-01-31T10:00:00Z'], /sentBefore: expected a time, because sentAfter is given/],
+  ])('refuses %j', async (flags, expected) => {
+    const { code, stderr } = await run(['list', ...flags])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(expected)
+  })
+})
+
+describe('lastword erase', () => {
+  it('erases one message, or everything of a number', async () => {
+    await post({
+      account: 'seven',
+      messages: ['1', '2', '3'].map((messageId) => ({ messageId, recipient: '+49 170 1234567' })),
+    })
+    expect(await run(['erase', 'seven', '1'])).toMatchObject({ code: 0, stdout: 'Erased.\n' })
+    expect((await run(['erase', 'seven', '1'])).code).toBe(3)
+    expect(await run(['erase', '--recipient', '0049 170 1234567'])).toMatchObject({
+      code: 0,
+      stdout: 'Erased 2 messages.\n',
+    })
+    expect((await run(['erase', '--recipient', '0049 170 1234567'])).code).toBe(3)
+    expect(await api.db.select().from(messages)).toEqual([])
+  })
+
+  it.each([[[]], [['seven']], [['seven', '--recipient', '49170']]])('refuses %j', async (args) => {
+    const { code, stderr } = await run(['erase', ...args])
+    expect(code).toBe(2)
+    expect(stderr).toContain('Expected an account and a message ID, or --recipient alone.')
   })
 })

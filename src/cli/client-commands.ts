@@ -1,7 +1,10 @@
-/** The commands that speak to a running service: `track`, `status`, `changes`, `poll` and `callbacks`. */
+/** The commands that speak to a running service: `track`, `list`, `status`, `changes`, `poll`, `callbacks` and `erase`. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { SOURCES, STATUSES } from '../core/status.ts'
 import { type CallbacksFlags, runCallbacks } from './callbacks.ts'
 import { type ChangesFlags, runChanges } from './changes.ts'
+import { runErase } from './erase.ts'
+import { runList } from './list.ts'
 import { type MessageFlags, runPoll, runStatus } from './messages.ts'
 import { runTrack, type TrackFlags } from './track.ts'
 
@@ -18,6 +21,18 @@ They are sent 1,000 at a time. Lines that cannot be tracked are named by their n
 others are tracked; repeating the whole input is harmless.
 
 Exit codes: 0 everything is tracked, 1 failed, or refused in part, 2 wrong usage or configuration, 3 no such account.`
+
+const LIST_HELP = `
+Filters may be combined. Without --csv and --json a table of the first 100 is printed; with them all are, as they
+come.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`
+
+const ERASE_HELP = `
+One message by account and ID, or with --recipient alone everything of that phone number: reports, changes,
+callbacks, and what queues hold. Reports that come later are dropped.
+
+Exit codes: 0 erased, 1 failed, 2 wrong usage or configuration, 3 there is no such message.`
 
 const STATUS_HELP = `
 Exit codes: 0 final, 1 failed, 2 wrong usage or configuration, 3 not tracked, 4 still outstanding.`
@@ -45,6 +60,23 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .action(async (messageIds: string[], flags: TrackFlags) => {
       if (!(await runTrack(messageIds, flags))) process.exitCode = 1
     })
+
+  withService(program.command('list'))
+    .description('find messages, the latest sent first')
+    .option('--account <name>', 'of this account')
+    .option('--message-id <id>', 'with this ID, of whatever account')
+    .option('--recipient <number>', 'to this phone number, in any form')
+    .addOption(new Option('--status <status>', 'with this status').choices(STATUSES))
+    .option('--outstanding', 'without a final status')
+    .addOption(new Option('--settled-by <source>', 'whose final status came that way').choices(SOURCES))
+    .option('--error <code>', 'that failed with this code of the provider')
+    .option('--metadata <key=value>', 'whose metadata has this value; may be repeated', keyAndValue, {})
+    .option('--sent-after <time>', 'sent at this time or later, as in 2026-01-31T10:00:00Z; with --sent-before')
+    .option('--sent-before <time>', 'sent before this time')
+    .option('--limit <number>', 'no more than so many', atLeastOne)
+    .addOption(new Option('--csv', 'print CSV with a header').conflicts('json').default(false))
+    .addHelpText('after', LIST_HELP)
+    .action(runList)
 
   withService(program.command('status'))
     .description('show what is known of a message')
@@ -80,6 +112,26 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .argument('[changes...]', 'the changes they tell of; by default all', wholeNumbers)
     .option('--replay', 'make them due again, for another three days', false)
     .action((changes: number[] | undefined, flags: CallbacksFlags) => runCallbacks(changes ?? [], flags))
+
+  withService(program.command('erase'))
+    .description('erase a message, or everything of a phone number')
+    .argument('[account]')
+    .argument('[id]', 'the message ID')
+    .option('--recipient <number>', 'the phone number, or which one, where the ID covers several')
+    .addHelpText('after', ERASE_HELP)
+    .action(runErase)
+}
+
+function keyAndValue(text: string, before: Record<string, string>): Record<string, string> {
+  const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? []
+  if (key === undefined || value === undefined)
+    throw new InvalidArgumentError('Expected a key and a value, as in order=4711.')
+  return { ...before, [key]: value }
+}
+
+function atLeastOne(text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('Expected a whole number from 1 up.')
+  return Number(text)
 }
 
 function wholeNumbers(text: string, before: number[] | undefined): number[] {

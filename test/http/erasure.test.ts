@@ -60,7 +60,10 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
       .queue('track')
       .add('wrong', { v: 1, account: 'nobody', messages: [{ messageId: 'x', recipient: NUMBER }] })
     const client = createClient({ url })
-    await client.track({ account: 'seven', messages: [{ ...messages[0], messageId: '1', metadata: { order: 'first-of-all' } }] })
+    await client.track({
+      account: 'seven',
+      messages: [{ ...messages[0], messageId: '1', metadata: { order: 'first-of-all' } }],
+    })
     await until(async () => expect(await messageStates(service)).toHaveLength(3))
     for (const messageId of ['1', '2', '3']) expect(await sendReceipt(url, messageId, 'NOTDELIVERED')).toBe(200)
     await until(async () => expect(await service.queue('status-changes').getWaitingCount()).toBe(3))
