@@ -1,31 +1,15 @@
 /**
  * The one write path: whoever found a status, webhook, poll or closing window, it is written here and nowhere else.
  *
- * One statement locks the rows concerned, merges each report by the two maxima of the law of order (core/settle.ts),
- * records the reports and the changes they made, and, for an answered batch, moves the schedule on (schedule.ts). A report
- * whose message is not tracked yet creates the message's row, untracked; the unique key makes that safe against the app
- * tracking it at the same moment. A report of a message that was erased is dropped.
- *
- * The changes come last, when no row is waited for any more: their lock (changes.ts) is held until the commit.
+ * One statement (report-statement.ts) does it all: status, reports, changes, and, for an answered batch, the schedule. A
+ * report whose message is not tracked yet creates the message's row, untracked; the unique key makes that safe against the
+ * app tracking it at the same moment. A report of a message that was erased is dropped.
  */
-import { type SQL, sql } from 'drizzle-orm'
-import { rankOf } from '../core/settle.ts'
-import { FAILURE_STATUSES, isFinal, type Status, type StatusReport } from '../core/status.ts'
+import type { Status, StatusReport } from '../core/status.ts'
 import { dateByArrival } from './arrival.ts'
-import { CHANGES_CHANNEL, CHANGES_LOCK } from './changes.ts'
-import { arrayColumn, type Db, executePrepared, instantOf, jsonText, retryLostRaces } from './client.ts'
-import { erasedKey } from './erasure.ts'
+import { type Db, executePrepared, retryLostRaces } from './client.ts'
 import { type MessageKey, withBoundRecipients } from './recipients.ts'
-import { batches, changes, due, erased, failures, messages, statusReports } from './schema.ts'
-
-/** What an answer says of a batch, beside the reports. */
-export interface Answered {
-  batch: string
-  /** The messages it answers for: unless a report makes them final, they come due again then. */
-  messages: readonly { id: number; dueAt: Date }[]
-  /** Further answers about the batch will come. */
-  goesOn?: boolean | undefined
-}
+import { type Answered, type Incoming, type ResultRow, statementFor } from './report-statement.ts'
 
 /** What one report did to its message. */
 export interface AppliedReport {
@@ -34,17 +18,6 @@ export interface AppliedReport {
   status: Status
   changed: boolean
   /** The message is not tracked (yet): the report is kept, and counts once it is. */
-  unmatched: boolean
-}
-
-interface Incoming extends MessageKey {
-  report: StatusReport
-}
-
-interface ResultRow {
-  ordinal: number
-  old_status: Status | null
-  new_status: Status
   unmatched: boolean
 }
 
@@ -108,13 +81,6 @@ function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
 
 const keyOf = (row: MessageKey) => JSON.stringify([row.account, row.messageId, row.recipientKey])
 
-const LATEST_RANKED_MS = 2 ** 46 - 1
-
-/** The time as the rank knows it: beyond 1970 to 4199 equal ranks would mean different times, and Postgres refuses some. */
-function rankedTime({ occurredAt }: StatusReport): number {
-  return Math.min(Math.max(occurredAt.getTime(), 0), LATEST_RANKED_MS)
-}
-
 /** Rounds in which no message stands twice, because one statement can update a row only once; at least one round. */
 function cutRounds(reports: readonly StatusReport[]): Incoming[][] {
   const rounds: Map<string, Incoming>[] = [new Map()]
@@ -128,174 +94,3 @@ function cutRounds(reports: readonly StatusReport[]): Incoming[][] {
   }
   return rounds.map((round) => [...round.values()])
 }
-
-function statementFor(incoming: readonly Incoming[], { answered, keepUntracked, areRecorded }: ApplyOptions): SQL {
-  const column = (type: string, pick: (row: Incoming, ordinal: number) => unknown) => arrayColumn(incoming, type, pick)
-  const columns = sql.join(
-    [
-      column('int', (_row, ordinal) => ordinal),
-      column('text', ({ account }) => account),
-      column('text', ({ messageId }) => messageId),
-      column('text', ({ recipientKey }) => recipientKey),
-      column('lastword.status', ({ report }) => report.status),
-      column('boolean', ({ report }) => isFinal(report.status)),
-      column('bigint', ({ report }) => rankOf(report)),
-      column('text', ({ report }) => report.rawStatus),
-      column('lastword.source', ({ report }) => report.source),
-      column('float8', ({ report }) => rankedTime(report)),
-      column('jsonb', ({ report }) => jsonText(report.error)),
-      column('jsonb', ({ report }) => jsonText(report.details)),
-    ],
-    sql`, `,
-  )
-  return sql`
-    WITH incoming AS (
-      SELECT i.*, ${instantOf('occurred_ms')} AS occurred_at, NULL::timestamptz AS due_at
-      FROM unnest(${columns}) AS i (
-        ordinal, account, message_id, recipient_key, status, final, rank, raw_status, source, occurred_ms, error, details
-      )
-    ), ${targetsOf(answered)}, matched AS (
-      SELECT m.id, i.ordinal, i.status, i.final, i.rank, i.raw_status, i.source, i.occurred_at, i.error, i.details,
-        m.account, m.sent_at, m.tracked_at, i.due_at IS NOT NULL AS answered, i.due_at,
-        m.life_since IS NULL OR i.occurred_at >= m.life_since AS counts,
-        m.status AS old_status, m.status_at AS old_status_at, m.final AS old_final, m.status_rank AS old_rank,
-        m.read_at AS old_read_at
-      FROM ${answered ? sql`targets i JOIN ${messages} m USING (id)` : sql`incoming i JOIN ${messages} m USING (${KEY})`}
-      ORDER BY m.id
-      FOR UPDATE OF m
-    ), merged AS (
-      SELECT *, (counts AND rank > old_rank) IS TRUE AS newer,
-        greatest(old_read_at, CASE WHEN counts AND status = 'read' THEN occurred_at END) AS new_read_at
-      FROM matched
-    ), named AS (
-      SELECT *,
-        CASE
-          WHEN new_read_at IS NOT NULL AND (CASE WHEN newer THEN status ELSE old_status END) IN ('delivered', 'read')
-          THEN 'read'
-          WHEN newer THEN status
-          ELSE old_status
-        END AS new_status
-      FROM merged
-    ), settled AS (
-      SELECT *,
-        (counts AND final) IS TRUE OR old_final AS new_final,
-        new_status IS DISTINCT FROM old_status AS changed,
-        CASE WHEN new_status = 'read' THEN new_read_at WHEN newer THEN occurred_at ELSE old_status_at END AS new_status_at,
-        answered AND EXISTS (SELECT FROM held) AS held
-      FROM named
-    ), updated AS (
-      UPDATE ${messages} m SET
-        status = s.new_status,
-        final = s.new_final,
-        status_at = s.new_status_at,
-        status_rank = greatest(m.status_rank, s.rank),
-        read_at = s.new_read_at,
-        settled_by = CASE WHEN s.changed THEN s.source ELSE m.settled_by END,
-        changed_at = CASE WHEN s.changed THEN now() ELSE m.changed_at END,
-        polls = m.polls + s.answered::int,
-        asked_at = CASE WHEN s.answered THEN now() ELSE m.asked_at END,
-        due_at = CASE WHEN s.new_final THEN NULL WHEN s.held THEN s.due_at ELSE m.due_at END,
-        query_error = CASE WHEN s.held THEN NULL ELSE m.query_error END
-        ${areRecorded ? sql`, tracked_at = m.tracked_at` : sql``}
-      FROM settled s
-      WHERE m.id = s.id AND (s.newer OR s.answered OR s.new_read_at IS DISTINCT FROM s.old_read_at)
-      RETURNING m.id
-    ), scheduled AS (
-      INSERT INTO ${due} (account, due_at, message)
-      SELECT account, due_at, id FROM settled WHERE held AND NOT new_final
-      ON CONFLICT DO NOTHING
-      RETURNING message
-    ), failed AS (
-      INSERT INTO ${failures} (message, account, status, code, sent_at)
-      SELECT id, account, new_status, error ->> 'code', sent_at
-      FROM settled WHERE newer AND tracked_at IS NOT NULL AND new_status = ANY(${FAILED})
-      ON CONFLICT (message) DO UPDATE SET status = excluded.status, code = excluded.code
-    ), corrected AS (
-      DELETE FROM ${failures} WHERE message IN (
-        SELECT id FROM settled WHERE changed AND old_status = ANY(${FAILED}) AND new_status <> ALL(${FAILED})
-      )
-    ), dropped AS (
-      SELECT ordinal, status FROM incoming i
-      WHERE ordinal NOT IN (SELECT ordinal FROM matched WHERE ordinal IS NOT NULL) AND EXISTS (
-        SELECT FROM ${erased} WHERE key IN (
-          ${erasedKey(sql.raw('i.account'), sql.raw('i.message_id'), sql.raw('i.recipient_key'))},
-          ${erasedKey(sql.raw('i.account'), sql.raw('i.message_id'), sql.raw("''"))}
-        )
-      )
-    ), created AS (
-      INSERT INTO ${messages} AS m (
-        account, message_id, recipient_key, number, sent_at, window_ends_at,
-        status, final, status_at, status_rank, read_at, settled_by, changed_at
-      )
-      SELECT account, message_id, recipient_key, nullif(recipient_key, ''), now(), now(), status, final, occurred_at, rank,
-        CASE WHEN status = 'read' THEN occurred_at END, source, now()
-      FROM incoming
-      WHERE ${keepUntracked ?? true} AND ordinal NOT IN (SELECT ordinal FROM matched WHERE ordinal IS NOT NULL)
-        AND ordinal NOT IN (SELECT ordinal FROM dropped)
-      ORDER BY account, message_id, recipient_key
-      ON CONFLICT DO NOTHING
-      RETURNING m.id, m.account, m.message_id, m.recipient_key
-    ), written AS (
-      SELECT ordinal, id, status, raw_status, source, occurred_at, error, details, old_status, new_status,
-        tracked_at IS NULL AS unmatched
-      FROM settled WHERE ordinal IS NOT NULL
-      UNION ALL
-      SELECT i.ordinal, c.id, i.status, i.raw_status, i.source, i.occurred_at, i.error, i.details, NULL, i.status, true
-      FROM created c JOIN incoming i USING (account, message_id, recipient_key)
-    ), recorded AS (
-      INSERT INTO ${statusReports} (message, status, raw_status, source, occurred_at, error, details)
-      SELECT w.id, w.status, w.raw_status, w.source, w.occurred_at, w.error, w.details
-      FROM written w
-      WHERE NOT ${areRecorded ?? false}
-        -- A poll that repeats what a poll has said is no news, and most polls do. The limit makes Postgres look by the
-        -- index, whatever it takes the size of the table for.
-        AND (w.source <> 'poll' OR (
-          SELECT 1 FROM ${statusReports} r
-          WHERE r.message = w.id AND r.source = 'poll' AND r.status = w.status AND r.occurred_at = w.occurred_at
-          LIMIT 1
-        ) IS NULL)
-      RETURNING id
-    )${areRecorded ? sql`` : recordedChanges}
-    SELECT ordinal, old_status, new_status, unmatched ${areRecorded ? sql`` : sql`, (SELECT count(*) FROM told)`}
-    FROM written
-    UNION ALL SELECT ordinal, NULL, status, true ${areRecorded ? sql`` : sql`, 0`} FROM dropped`
-}
-
-const KEY = sql.raw('account, message_id, recipient_key')
-const FAILED = sql.raw(`'{${FAILURE_STATUSES.join()}}'::lastword.status[]`)
-
-/**
- * The batch that is answered, if it is still there, and the rows to be locked: those of the reports, by their keys, and
- * those answered for, by their own IDs, because a report may just have changed the key of one.
- */
-function targetsOf(answered: Answered | undefined): SQL {
-  if (!answered) return sql`held AS (SELECT WHERE false)`
-  const { batch, goesOn } = answered
-  const isBatch = sql`FROM ${batches} WHERE id = ${batch}`
-  const ids = arrayColumn(answered.messages, 'bigint', ({ id }) => id)
-  const times = arrayColumn(answered.messages, 'float8', ({ dueAt }) => dueAt.getTime())
-  return sql`
-    held AS (${goesOn ? sql`SELECT id ${isBatch} FOR UPDATE` : sql`DELETE ${isBatch} RETURNING id`}), targets AS (
-      SELECT id, r.ordinal, r.status, r.final, r.rank, r.raw_status, r.source, r.occurred_at, r.error, r.details,
-        ${instantOf('a.due_ms')} AS due_at
-      FROM (SELECT m.id, i.* FROM incoming i JOIN ${messages} m USING (${KEY})) r
-      FULL JOIN unnest(${ids}, ${times}) AS a (id, due_ms) USING (id)
-    )`
-}
-
-/** The changes of tracked messages, after everything else, and a word to those who listen for them. */
-const recordedChanges = sql`, locked AS MATERIALIZED (
-      SELECT pg_advisory_xact_lock(${sql.raw(CHANGES_LOCK)})
-      FROM (SELECT count(*) FROM updated) u, (SELECT count(*) FROM created) c,
-        (SELECT count(*) FROM recorded) r, (SELECT count(*) FROM scheduled) d
-      WHERE EXISTS (SELECT FROM settled WHERE changed AND tracked_at IS NOT NULL)
-    ), changed AS (
-      INSERT INTO ${changes} (position, message, status, previous_status, source, occurred_at, changed_at)
-      SELECT nextval('lastword.change_positions'), id, new_status, old_status, source, new_status_at, clock_timestamp()
-      FROM (
-        SELECT s.* FROM settled s CROSS JOIN locked WHERE s.changed AND s.tracked_at IS NOT NULL ORDER BY s.ordinal
-      ) s
-      RETURNING position
-    ), told AS MATERIALIZED (
-      SELECT pg_notify(${sql.raw(`'${CHANGES_CHANNEL}'`)}, '') FROM (SELECT count(*) AS n FROM changed) c WHERE n > 0
-    )`

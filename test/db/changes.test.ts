@@ -125,7 +125,7 @@ async function followNaively() {
     CREATE TABLE naive_changes (id bigserial PRIMARY KEY, message_id text NOT NULL);
     CREATE FUNCTION naive_change() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN INSERT INTO naive_changes (message_id) VALUES (NEW.message_id); RETURN NULL; END $$;
-    CREATE TRIGGER naive AFTER UPDATE ON lastword.messages FOR EACH ROW EXECUTE FUNCTION naive_change();
+    CREATE TRIGGER naive AFTER UPDATE OF tracked_at ON lastword.messages FOR EACH ROW EXECUTE FUNCTION naive_change();
   `),
   )
   return createFollower(async (after) => {
