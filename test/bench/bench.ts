@@ -61,6 +61,8 @@ export interface Counts {
   outstandingSmall: number
   outstandingIdle: number
   claims: number
+  /** How often each list is asked for. */
+  lists: number
   /** How long a worker is watched at work, and how many messages come due in a second meanwhile. */
   watchWorkerS: number
   watchedMessagesPerS: number
@@ -93,6 +95,7 @@ export const FULL: Counts = {
   outstandingSmall: 50_000,
   outstandingIdle: 1_000_000,
   claims: 50,
+  lists: 200,
   watchWorkerS: 120,
   watchedMessagesPerS: 1_000,
   watchIdleS: 30,
@@ -122,6 +125,7 @@ export const QUICK: Counts = {
   outstandingSmall: 4_000,
   outstandingIdle: 10_000,
   claims: 5,
+  lists: 5,
   watchWorkerS: 2,
   watchedMessagesPerS: 200,
   watchIdleS: 1,

@@ -18,6 +18,7 @@ import { explainStatements } from './explain.ts'
 import { drawGrowth, measureGrowth, printGrowth } from './growth.ts'
 import { openInstallation } from './installation.ts'
 import { measureDispatch } from './measures/dispatch.ts'
+import { measureLists } from './measures/lists.ts'
 import { measureOutstanding } from './measures/outstanding.ts'
 import { measureRequests } from './measures/requests.ts'
 import { measureSettling } from './measures/settle.ts'
@@ -35,6 +36,7 @@ const measures: Readonly<Record<string, Measure>> = {
   requests: measureRequests,
   workers: measureTwoWorkers,
   outstanding: measureManyOutstanding,
+  lists: measureLists,
 }
 
 const { values: options } = parseArgs({

@@ -42,7 +42,7 @@ export async function measureOutstanding(bench: Bench, installation: Installatio
     { measure: 'outstanding: Postgres', value: postgresBytes, unit: 'B/message', goal: { atMost: 400 } },
     { measure: 'outstanding: Redis', value: redisBytes, unit: 'B/message', goal: { atMost: 2 } },
     { measure: 'outstanding: Redis, naive delayed jobs', value: naiveBytes, unit: 'B/message' },
-    { measure: 'outstanding: worker memory, most', value: worker.mostMb, unit: 'MB', goal: { atMost: 200 } },
+    { measure: 'outstanding: worker memory, most', value: worker.mostMb, unit: 'MB', goal: { atMost: 180 } },
     {
       measure: 'outstanding: worker memory, end against middle',
       value: worker.flatness,
@@ -53,11 +53,13 @@ export async function measureOutstanding(bench: Bench, installation: Installatio
   ]
 }
 
-/** The table with its indexes, after VACUUM. */
+/** The messages and their places in the schedule, with the indexes, after VACUUM. */
 export async function postgresBytesPerMessage({ sql }: Installation): Promise<number> {
-  await sql.unsafe('VACUUM lastword.messages')
+  for (const table of ['messages', 'due']) await sql.unsafe(`VACUUM lastword.${table}`)
   const [row] = await sql<{ bytes: number }[]>`
-    SELECT pg_total_relation_size('lastword.messages')::float8 / greatest(count(*), 1) AS bytes FROM lastword.messages`
+    SELECT (pg_total_relation_size('lastword.messages') + pg_total_relation_size('lastword.due'))::float8
+      / greatest(count(*), 1) AS bytes
+    FROM lastword.messages`
   return row?.bytes ?? Number.NaN
 }
 
