@@ -6,8 +6,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
-    // Each file runs servers and workers of its own: more at once than there are cores makes time-outs, not speed.
-    maxWorkers: 2,
+    // Each file runs servers and workers of its own, and waits for them most of the time; many at once make time-outs.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,

@@ -1,7 +1,7 @@
 /**
- * Group commit: reports that are in hand together are written together. While statements are on their way to the disk, the
- * reports that arrive wait and share the next one; each caller is answered after its own commit. Two are under way at
- * most: while Postgres works on one group, the next is put together.
+ * Group commit: reports that are in hand together are written together. While a statement is on its way to the disk, the
+ * reports that arrive wait and share the next one; each caller is answered after its own commit. One is under way at a
+ * time: two would be half as large, cost more, and wait for each other at the lock of the changes.
  *
  * If a shared statement fails for a reason that lies in its rows, the callers' reports are written one by one, so that
  * only the one at fault gets the error.
@@ -24,22 +24,21 @@ interface Pending {
 
 /** Enough to keep the disk busy, small enough that a statement takes milliseconds. */
 const MOST_REPORTS_AT_ONCE = 500
-const MOST_GROUPS_AT_ONCE = 2
 
 export function createReportWriter(db: Db): ReportWriter {
   const waiting: Pending[] = []
-  let writing = 0
+  let isWriting = false
 
   async function writeAll(): Promise<void> {
-    if (writing === MOST_GROUPS_AT_ONCE) return
-    writing++
+    if (isWriting) return
+    isWriting = true
     while (waiting.length > 0) {
       // Requests that have arrived together are read one after the other; all of them share the statement.
       await setImmediate()
       const group = takeGroup(waiting)
       if (group.length > 0) await writeGroup(db, group)
     }
-    writing--
+    isWriting = false
   }
 
   return {
