@@ -215,7 +215,6 @@ describe('checkBatch', () => {
   })
 
   it('and a give-back at the same moment never both have a message whose lease is over', async () => {
-    const outcomes = new Set<string>()
     for (let round = 0; round < 25; round++) {
       await track(message(`round ${round}`))
       const { batch } = await claim()
@@ -227,11 +226,9 @@ describe('checkBatch', () => {
       const steps = [() => check(batch), giveBackAndClaim] as const
       const [mine, theirs] = await Promise.all([steps[0](), steps[1]()])
       expect(mine.held.length + theirs.own.length).toBe(1)
-      outcomes.add(mine.held.length > 0 ? 'mine' : 'theirs')
       expect(await findMisplaced(client)).toEqual([])
       await settle(`round ${round}`)
     }
-    expect(outcomes.size).toBeGreaterThan(0)
   })
 })
 
