@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm'
 import { nextLife } from '../core/lives.ts'
 import type { Source, Status, StatusReport } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText } from './client.ts'
-import { enteredMetadata } from './metadata-entries.ts'
+import { enteredMetadata, unenteredMetadata } from './metadata-entries.ts'
 import type { NewMessage } from './new-message.ts'
 import { applyReports } from './reports.ts'
 import { batches, due, failures, messages, statusReports } from './schema.ts'
@@ -97,7 +97,9 @@ async function reset(db: Db, begun: readonly { id: number; message: NewMessage; 
         ${column('text', ({ recipient }) => recipient)}, ${column('text', ({ number }) => number)},
         ${column('jsonb', ({ metadata }) => jsonText(metadata))}, ${column('text', ({ callbackUrl }) => callbackUrl)}
       ) AS n (id, since_ms, sent_ms, window_ms, due_ms, recipient, number, metadata, callback_url)
-    ), begun AS (
+    ), ended AS (
+      SELECT m.id, m.sent_at, m.metadata FROM ${messages} m JOIN n USING (id)
+    )${unenteredMetadata(sql.raw('ended'))}, begun AS (
       UPDATE ${messages} m SET
         status = NULL, final = false, status_at = NULL, status_rank = -1, read_at = NULL, settled_by = NULL,
         polls = 0, asked_at = NULL, query_error = NULL, changed_at = now(),

@@ -20,3 +20,14 @@ export function enteredMetadata(rows: SQL): SQL {
       ON CONFLICT DO NOTHING
     )`
 }
+
+/** A step of a statement that deletes the entries of rows with `id`, `sent_at` and `metadata`, as those were. */
+export function unenteredMetadata(rows: SQL): SQL {
+  return sql`, unentered AS (
+      DELETE FROM ${messageMetadata} e USING (
+        SELECT ${metadataEntry(sql.raw('e.key'), sql.raw("(e.value #>> '{}')"))} AS entry, r.sent_at, r.id
+        FROM ${rows} r CROSS JOIN LATERAL jsonb_each(r.metadata) e
+      ) d
+      WHERE e.entry = d.entry AND e.sent_at = d.sent_at AND e.message = d.id
+    )`
+}

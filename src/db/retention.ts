@@ -5,8 +5,8 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
-import { metadataEntry } from './metadata-entries.ts'
-import { callbacks, changes, failures, messageMetadata, messages, statusReports } from './schema.ts'
+import { unenteredMetadata } from './metadata-entries.ts'
+import { callbacks, changes, failures, messages, statusReports } from './schema.ts'
 
 /** A change is written up to this much later than its message. */
 const CHANGE_LAG = sql.raw(`interval '1 minute'`)
@@ -58,13 +58,7 @@ export function besides(deleted: SQL): SQL {
       DELETE FROM ${statusReports} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
     ), unfailed AS (
       DELETE FROM ${failures} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
-    ), unentered AS (
-      DELETE FROM ${messageMetadata} e USING (
-        SELECT ${metadataEntry(sql.raw('e.key'), sql.raw("(e.value #>> '{}')"))} AS entry, d.sent_at, d.id
-        FROM ${deleted} d CROSS JOIN LATERAL jsonb_each(d.metadata) e
-      ) d
-      WHERE e.entry = d.entry AND e.sent_at = d.sent_at AND e.message = d.id
-    )`
+    )${unenteredMetadata(deleted)}`
 }
 
 /** Deletes what reports told of but nobody tracked, with the reports, oldest first; returns how many messages that were. */

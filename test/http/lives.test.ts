@@ -119,3 +119,19 @@ it('is none of a provider that gives every message an ID of its own', async () =
   expect(await api.post('/webhooks/seven', dlr)).toMatchObject({ status: 200 })
   expect((await seven(MONDAY)).body).toEqual({ tracked: 0, alreadyTracked: 1 })
 })
+
+it('is found by its metadata once, and by that of the life before no more', async () => {
+  const listed = async (query: string) => {
+    const { body } = await api.get(`/v1/messages?${query}`)
+    return (body as { messages: { messageId: string }[] }).messages.map(({ messageId }) => messageId)
+  }
+  await track('order-9', SATURDAY, { metadata: { campaign: 'spring', parcel: 1 } })
+  await report('order-9', 3, seconds(SATURDAY, 5))
+  expect(await listed('metadata.parcel=1')).toEqual(['order-9'])
+  expect(await listed('status=failed&metadata.campaign=spring')).toEqual(['order-9'])
+  await track('order-9', MONDAY, { metadata: { campaign: 'spring', parcel: 2 } })
+  expect(await listed('metadata.campaign=spring')).toEqual(['order-9'])
+  expect(await listed('metadata.parcel=2')).toEqual(['order-9'])
+  expect(await listed('metadata.parcel=1')).toEqual([])
+  expect(await listed('status=failed&metadata.campaign=spring')).toEqual([])
+})
