@@ -1,8 +1,8 @@
 /**
  * Finding messages, the latest sent first, by anything people ask for. Most filters lead to their messages by an index in
  * the order of sending; of several, the one that leads to the fewest is followed, and the others are looked at on the way.
- * One request looks at BUDGET messages of each account at most: a page may then hold fewer messages than were asked for,
- * or none, and its end is where the next one goes on.
+ * One request looks at BUDGET messages of each account at most, or a page of them: it may then find fewer messages than
+ * were asked for, or none, and its end is where the next one goes on.
  */
 import { inArray, type SQL, sql } from 'drizzle-orm'
 import { FAILURE_STATUSES, INTERMEDIATE_STATUSES, type Source, type Status } from '../core/status.ts'
@@ -43,11 +43,11 @@ export interface ListPage {
   next: ListPlace | undefined
 }
 
-const BUDGET = 10_000
+const BUDGET = 1_000
 /** How many messages of each way are counted to find the shortest. */
 const COUNTED = 1_000
 /** Up to so many outstanding messages are sorted; where there are more, the latest messages hold enough of them. */
-const SORTED = 5_000
+const SORTED = 2_000
 
 /** One page of tracked messages. */
 export async function listMessages(
@@ -58,10 +58,11 @@ export async function listMessages(
     const range = rangeOf(filter, after)
     const way = await findShortest(transaction, waysOf(filter, await isSortable(transaction, filter)), range)
     const isExact = restOf(filter, way).length === 0
-    const found = await findAlong(transaction, way, { range, filter, limit: limit + 1 })
+    const budget = Math.max(BUDGET, limit + 1)
+    const found = await findAlong(transaction, way, { range, filter, budget, limit: limit + 1 })
     // Of a page that is full, only a branch that was left before its last message may lack any.
     const last = found.length > limit ? found.at(-1) : undefined
-    const end = isExact ? undefined : await findEnd(transaction, way, last ? allOf([range, isUpTo(last)]) : range)
+    const end = isExact ? undefined : await findEnd(transaction, way, budget, last ? allOf([range, isUpTo(last)]) : range)
     const seen = end ? found.filter((place) => !isAfter(place, end)) : found
     const page = seen.slice(0, limit)
     return { messages: await findRows(transaction, page), next: seen.length > limit ? page.at(-1) : end }
@@ -153,18 +154,17 @@ async function findShortest(db: Db, ways: readonly Way[], range: SQL): Promise<W
   return ways[lengths.indexOf(Math.min(...lengths))] ?? first
 }
 
-/** The places of the first messages along a way that meet the whole filter. */
+/** The places of the first messages along a way that meet the whole filter; each is looked up by its key, none is scanned. */
 async function findAlong(
   db: Db,
   { branches, rows }: Way,
-  { range, filter, limit }: { range: SQL; filter: ListFilter; limit: number },
+  { range, filter, budget, limit }: { range: SQL; filter: ListFilter; budget: number; limit: number },
 ): Promise<ListPlace[]> {
   const places = await db.execute<PlaceRow>(sql`
     SELECT f.sent_at, f.id FROM ${branches} CROSS JOIN LATERAL (
       SELECT s.sent_at, s.id FROM (
-        SELECT s.* FROM (${rows}) s WHERE ${range} ORDER BY s.sent_at DESC, s.id DESC LIMIT ${BUDGET}
-      ) s JOIN ${messages} m ON m.id = s.id
-      WHERE ${meets(filter)}
+        SELECT s.* FROM (${rows}) s WHERE ${range} ORDER BY s.sent_at DESC, s.id DESC LIMIT ${budget}
+      ) s CROSS JOIN LATERAL (SELECT FROM ${messages} m WHERE m.id = s.id AND ${meets(filter)} LIMIT 1) met
       ORDER BY s.sent_at DESC, s.id DESC LIMIT ${limit}
     ) f
     ORDER BY f.sent_at DESC, f.id DESC LIMIT ${limit}`)
@@ -172,11 +172,11 @@ async function findAlong(
 }
 
 /** Where the first of the branches that are longer than the budget ends; undefined where all have been looked through. */
-async function findEnd(db: Db, { branches, rows }: Way, range: SQL): Promise<ListPlace | undefined> {
+async function findEnd(db: Db, { branches, rows }: Way, budget: number, range: SQL): Promise<ListPlace | undefined> {
   const [row] = await db.execute<PlaceRow>(sql`
     SELECT e.sent_at, e.id FROM ${branches} CROSS JOIN LATERAL (
       SELECT s.* FROM (${rows}) s WHERE ${range}
-      ORDER BY s.sent_at DESC, s.id DESC OFFSET ${BUDGET - 1} LIMIT 1
+      ORDER BY s.sent_at DESC, s.id DESC OFFSET ${budget - 1} LIMIT 1
     ) e
     ORDER BY e.sent_at DESC, e.id DESC LIMIT 1`)
   return row && toPlace(row)

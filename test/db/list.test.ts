@@ -228,8 +228,8 @@ describe('a list of many messages', () => {
   it('looks at so many at once where few match, and goes on from there', async () => {
     const { ids, pages } = await listAll(tables, { settledBy: 'poll' }, 10)
     expect(ids).toEqual(['rare'])
-    expect(pages).toBe(4)
+    expect(pages).toBe(MANY / 1000 + 1)
     const { read } = await rowsRead({ settledBy: 'poll' })
-    expect(read).toBeLessThan(60_000)
+    expect(read).toBeLessThan(6_000)
   })
 })
