@@ -62,7 +62,9 @@ export async function listMessages(
     const found = await findAlong(transaction, way, { range, filter, budget, limit: limit + 1 })
     // Of a page that is full, only a branch that was left before its last message may lack any.
     const last = found.length > limit ? found.at(-1) : undefined
-    const end = isExact ? undefined : await findEnd(transaction, way, budget, last ? allOf([range, isUpTo(last)]) : range)
+    const end = isExact
+      ? undefined
+      : await findEnd(transaction, way, budget, last ? allOf([range, isUpTo(last)]) : range)
     const seen = end ? found.filter((place) => !isAfter(place, end)) : found
     const page = seen.slice(0, limit)
     return { messages: await findRows(transaction, page), next: seen.length > limit ? page.at(-1) : end }

@@ -61,6 +61,9 @@ export interface Counts {
   outstandingSmall: number
   outstandingIdle: number
   claims: number
+  /** Settled messages that are deleted while webhooks come, and those of a month in a year. */
+  retained: number
+  month: number
   /** How often each list is asked for. */
   lists: number
   /** How long a worker is watched at work, and how many messages come due in a second meanwhile. */
@@ -95,6 +98,8 @@ export const FULL: Counts = {
   outstandingSmall: 50_000,
   outstandingIdle: 1_000_000,
   claims: 50,
+  retained: 400_000,
+  month: 20_000,
   lists: 200,
   watchWorkerS: 120,
   watchedMessagesPerS: 1_000,
@@ -125,6 +130,8 @@ export const QUICK: Counts = {
   outstandingSmall: 4_000,
   outstandingIdle: 10_000,
   claims: 5,
+  retained: 4_000,
+  month: 200,
   lists: 5,
   watchWorkerS: 2,
   watchedMessagesPerS: 200,

@@ -43,8 +43,9 @@ it('measures everything with small numbers, and every settled row is true', { ti
     'dispatch',
     'outstanding',
     'lists',
+    'retention',
   ])
-  expect(rows.filter(({ goal }) => goal)).toHaveLength(23)
+  expect(rows.filter(({ goal }) => goal)).toHaveLength(26)
   for (const { measure, value } of rows) {
     expect(stdout).toContain(measure)
     expect([measure, Number.isFinite(value)]).toEqual([measure, process.platform === 'linux' || expect.any(Boolean)])

@@ -21,6 +21,7 @@ import { measureDispatch } from './measures/dispatch.ts'
 import { measureLists } from './measures/lists.ts'
 import { measureOutstanding } from './measures/outstanding.ts'
 import { measureRequests } from './measures/requests.ts'
+import { measureRetention } from './measures/retention.ts'
 import { measureSettling } from './measures/settle.ts'
 import { measureTracking } from './measures/track.ts'
 import { measureTwoWorkers } from './measures/two-workers.ts'
@@ -37,6 +38,7 @@ const measures: Readonly<Record<string, Measure>> = {
   workers: measureTwoWorkers,
   outstanding: measureManyOutstanding,
   lists: measureLists,
+  retention: measureRetention,
 }
 
 const { values: options } = parseArgs({

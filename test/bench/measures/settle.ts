@@ -3,13 +3,14 @@
  * process, against each alternative. Every variant asks a sandbox process of its own over HTTP, and its rows are compared
  * with that sandbox's truth at the end.
  *
- * Ours writes more than theirs: beside the message's row, its report, and its change for the app.
+ * Ours writes more than theirs: beside the message's row, its report, and its change for the app. The bare statements
+ * write the same rows, and know everything beforehand: they neither claim nor ask.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
 import { addRows, createTable, type Site } from '../alternatives/alternative.ts'
 import { type AlternativeName, alternatives } from '../alternatives/registry.ts'
-import { type Bench, cut, type Row } from '../bench.ts'
+import { type Bench, cut, type Row, runAll, timed } from '../bench.ts'
 import {
   accountOf,
   findStatuses,
@@ -21,6 +22,7 @@ import {
 } from '../installation.ts'
 import { benchFile, startProcess } from '../processes.ts'
 import { anHourAgo, countWrong, openSandbox, type Sandbox } from '../sandbox.ts'
+import { type CpuMeter, cpuOf, microsecondsEach } from '../usage.ts'
 
 const BODY = 1000
 const LOOK_EVERY_MS = 50
@@ -32,6 +34,8 @@ export interface Settled {
   perSecond: number
   /** Of Postgres, for a settled message with its report and its change; only for ours. */
   bytes?: number
+  /** CPU microseconds of the worker, Postgres and Redis for a message; only for ours. */
+  cpuUs: number
   requests: number
   wrong: number
 }
@@ -54,6 +58,8 @@ export async function measureSettling(bench: Bench): Promise<Row[]> {
     unit: '×',
     ...(atLeast === undefined ? {} : { goal: { atLeast } }),
   })
+  bench.say('settle: bare statements')
+  const bare = await writeBare(bench, counts.settle)
   const wrong = [ours, ...results.values()].reduce((sum, settled) => sum + settled.wrong, 0)
   return [
     ...rows,
@@ -62,6 +68,14 @@ export async function measureSettling(bench: Bench): Promise<Row[]> {
     against('cron without pause'),
     against('graphile-worker'),
     against('pg-boss'),
+    { measure: 'settle: bare statements', value: bare, unit: 'messages/s' },
+    {
+      measure: 'settle: against bare statements',
+      value: (100 * ours.perSecond) / bare,
+      unit: '%',
+      goal: { atLeast: 50 },
+    },
+    { measure: 'settle: CPU time of all processes', value: ours.cpuUs, unit: 'µs/message' },
     { measure: 'settle: Postgres', value: ours.bytes ?? Number.NaN, unit: 'B/message', goal: { atMost: 600 } },
     { measure: "settle: rows that disagree with the sandbox's truth", value: wrong, unit: 'rows', goal: { atMost: 0 } },
   ]
@@ -103,14 +117,15 @@ export async function settleIn(
     trackDueAt(installation, accountOf(sandbox), messageIds, { sentAt: anHourAgo(), dueAt })
   const lots = [Math.ceil(count * counts.settleWarmUp), count]
   try {
-    const perSecond = await settleLots({
+    const rate = await settleLots({
       sandbox,
       lots,
       add,
       addedPerMs: ADDED_PER_MS.ours,
+      cpu: cpuOf(services, [worker.pid]),
       isDone: () => isSettled(installation),
     })
-    return { perSecond, ...(await judge(sandbox, await findStatuses(installation))) }
+    return { ...rate, ...(await judge(sandbox, await findStatuses(installation))) }
   } finally {
     await Promise.all([worker.stop(), sandbox.close()])
   }
@@ -137,10 +152,11 @@ async function settleWith({ services, counts }: Bench, name: AlternativeName, co
   const isDone = async () => (await sql`SELECT FROM messages WHERE NOT final LIMIT 1`).length === 0
   const lots = [Math.ceil(count * counts.settleWarmUp), count]
   try {
-    const perSecond = await settleLots({ sandbox, lots, add, addedPerMs: ADDED_PER_MS.others, isDone })
+    const cpu = cpuOf(services, [worker.pid])
+    const rate = await settleLots({ sandbox, lots, add, addedPerMs: ADDED_PER_MS.others, cpu, isDone })
     const rows = await sql<{ id: string; status: null }[]>`
       SELECT message_id AS id, CASE WHEN final THEN status END AS status FROM messages`
-    return { perSecond, ...(await judge(sandbox, rows)) }
+    return { ...rate, ...(await judge(sandbox, rows)) }
   } finally {
     await Promise.all([worker.stop(), sandbox.close(), scheduler.close(), sql.end()])
     await services.dropDatabase(databaseUrl)
@@ -153,19 +169,51 @@ interface Lots {
   lots: readonly number[]
   add(messageIds: string[], dueAt: Date): Promise<void>
   addedPerMs: number
+  cpu: CpuMeter
   isDone(): Promise<boolean>
 }
 
-/** Settles lot after lot, and returns the messages a second of the last one. */
-async function settleLots({ sandbox, lots, add, addedPerMs, isDone }: Lots): Promise<number> {
-  let perSecond = Number.NaN
+/** Settles lot after lot, and returns what the last one took. */
+async function settleLots({ sandbox, lots, add, addedPerMs, cpu, isDone }: Lots) {
+  let rate = { perSecond: Number.NaN, cpuUs: Number.NaN }
   for (const size of lots.filter((lot) => lot > 0)) {
     const dueAt = new Date(Date.now() + ADDED_WITHIN_MS + size / addedPerMs)
     await add(await sandbox.send(size, anHourAgo()), dueAt)
     if (dueAt.getTime() < Date.now()) throw new Error(`${size} messages were due before all of them had been added.`)
-    perSecond = await rateFrom(dueAt, size, isDone)
+    const { result, cpuUs } = await microsecondsEach(cpu, size, () => rateFrom(dueAt, size, isDone))
+    rate = { perSecond: result, cpuUs }
   }
-  return perSecond
+  return rate
+}
+
+const BARE_BATCH = 100
+const BARE_AT_ONCE = 4
+
+/** Messages a second that bare statements make final, with reports and changes, a batch each. */
+async function writeBare({ services }: Bench, count: number): Promise<number> {
+  const installation = await openInstallation(services)
+  const { sql } = installation
+  const messageIds = Array.from({ length: count }, (_, index) => String(50_000_000_000 + index))
+  const account = accountOf({ url: 'http://127.0.0.1:9/api', apiKey: 'none' })
+  const later = new Date(Date.now() + 3_600_000)
+  try {
+    await trackDueAt(installation, account, messageIds, { sentAt: anHourAgo(), dueAt: later })
+    const write = (ids: string[]) => sql`
+      WITH final AS (
+        UPDATE lastword.messages SET status = 'delivered', final = true, status_at = now(), status_rank = 1, due_at = NULL,
+          settled_by = 'poll', changed_at = now(), polls = 1, asked_at = now()
+        WHERE account = ${account.name} AND message_id = ANY(${ids}) AND recipient_key = ''
+        RETURNING id
+      ), reports AS (
+        INSERT INTO lastword.status_reports (message, status, raw_status, source, occurred_at)
+        SELECT id, 'delivered', 'DELIVERED', 'poll', now() FROM final
+      )
+      INSERT INTO lastword.changes (position, message, status, source, occurred_at, changed_at)
+      SELECT nextval('lastword.change_positions'), id, 'delivered', 'poll', now(), now() FROM final`
+    return count / (await timed(() => runAll(cut(messageIds, BARE_BATCH), BARE_AT_ONCE, write)))
+  } finally {
+    await installation.close()
+  }
 }
 
 /** Messages a second from `dueAt` until `isDone`. */
