@@ -15,6 +15,7 @@ import { openQueueBackend } from './jobs/backend.ts'
 import { addReaders } from './jobs/feeder.ts'
 import { openQueues } from './jobs/queues.ts'
 import { countWorkers, openWorkers } from './jobs/workers.ts'
+import { openLearner } from './learner.ts'
 import { createLog, type Log } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import type { Account } from './providers/provider.ts'
@@ -45,7 +46,12 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     releasers.push(() => database.close())
     await migrateDatabase(databaseUrl)
     const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
-    const records = config.accounts.map((account) => ({ ...recordOf(account), credentials: digestOf(account) }))
+    const learner = await openLearner({ db: database.db, accounts, log })
+    releasers.push(() => learner.close())
+    const records = config.accounts.map((account) => ({
+      ...recordOf(account, learner),
+      credentials: digestOf(account),
+    }))
     await recordAccounts(database.db, records)
     await addReaders(database.db, accounts)
     const workers = parts.workers ? countWorkers(accounts) : 0
@@ -55,7 +61,7 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
     const metrics = createMetrics({ ofProcess: parts.api })
     const listener = await openChangeListener(database)
     releasers.push(() => listener.close())
-    const shared = { db: database.db, queues, accounts, log, metrics }
+    const shared = { db: database.db, queues, accounts, learner, log, metrics }
 
     // Closed together: while the API answers what it has in hand, the workers must take nothing new.
     const running: (() => Promise<void>)[] = []

@@ -3,10 +3,12 @@
  * apps that track inside a transaction of their own.
  */
 import { type Issue, LastwordError } from './core/errors.ts'
-import { nextPollAt, type PollingPolicy, windowEnd } from './core/polling.ts'
+import { firstDueAt } from './core/plan.ts'
+import { type PollingPolicy, windowEnd } from './core/polling.ts'
 import type { Db } from './db/client.ts'
 import { trackMessages } from './db/messages.ts'
 import type { NewMessage } from './db/new-message.ts'
+import { type Learner, priorPlans } from './learner.ts'
 import { type Country, cleanPhoneNumber, isNationalNumber, isNumberOf } from './providers/phone-number.ts'
 import type { Account, Provider } from './providers/provider.ts'
 import { providerOf } from './providers/registry.ts'
@@ -25,7 +27,12 @@ export interface Tracked {
 }
 
 /** Tracks an order, all or none unless it is partial; committed when it resolves. Throws NOT_FOUND or INPUT_INVALID. */
-export async function track(db: Db, accounts: Accounts, order: ReadOrder): Promise<Tracked> {
+export async function track(
+  db: Db,
+  accounts: Accounts,
+  order: ReadOrder,
+  plans: Pick<Learner, 'planOf'> = priorPlans,
+): Promise<Tracked> {
   const account = accounts.get(order.account)
   if (!account) {
     const known = [...accounts.keys()].join(', ') || 'none'
@@ -36,7 +43,7 @@ export async function track(db: Db, accounts: Accounts, order: ReadOrder): Promi
   }
   const provider = providerOf(account)
   const mayCallBack = account.callback !== undefined
-  const scheduled = scheduleOrder(provider, recordOf(account), order, {
+  const scheduled = scheduleOrder(provider, recordOf(account, plans), order, {
     now: Date.now(),
     random: Math.random,
     mayCallBack,
@@ -50,14 +57,16 @@ export interface AccountRecord {
   account: string
   provider: string
   polling: PollingPolicy
+  /** The age, in milliseconds, at which its messages are first asked about; the exponential policy does without. */
+  firstAge: number
   isPolled: boolean
   defaultCountry?: Country | undefined
 }
 
-export function recordOf(account: Account): AccountRecord {
+export function recordOf(account: Account, plans: Pick<Learner, 'planOf'>): AccountRecord {
   const { name, provider, polling, defaultCountry } = account
   const isPolled = providerOf(account).lookups(account).length > 0
-  return { account: name, provider, polling, isPolled, defaultCountry }
+  return { account: name, provider, polling, firstAge: plans.planOf(account).firstAge, isPolled, defaultCountry }
 }
 
 interface Scheduled {
@@ -140,14 +149,14 @@ function problemsOf(
 
 function schedule(
   provider: Provider,
-  { account, polling, isPolled, defaultCountry }: AccountRecord,
+  { account, polling, firstAge, isPolled, defaultCountry }: AccountRecord,
   message: OrderedMessage,
   { now, random }: Moment,
 ): NewMessage {
   const recipient = message.recipient === undefined ? null : cleanPhoneNumber(message.recipient)
   const sentAt = message.sentAt === undefined ? now : Date.parse(message.sentAt)
   const windowEndsAt = windowEnd(polling, sentAt)
-  const due = isPolled ? nextPollAt(polling, { sentAt, now, polls: 0, random: random() }) : windowEndsAt
+  const due = isPolled ? firstDueAt({ policy: polling, firstAge }, sentAt, now, random()) : windowEndsAt
   const number = recipient === null ? null : provider.normalizeRecipient(recipient, defaultCountry)
   return {
     account,

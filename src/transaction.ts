@@ -112,7 +112,7 @@ function notATransaction(): TypeError {
 async function findAccount(db: Db, account: string): Promise<AccountRecord> {
   // One text, because the app's client may rename columns and transform values.
   const rows: unknown = await db.execute(sql`
-    SELECT json_build_object('account', account, 'provider', provider, 'polling', polling, 'isPolled', is_polled,
+    SELECT json_build_object('account', account, 'provider', provider, 'polling', polling, 'firstAge', coalesce(first_age, 0), 'isPolled', is_polled,
       'defaultCountry', default_country)::text
     FROM ${schema.accountStates} WHERE account = ${account} AND provider IS NOT NULL`)
   if (!Array.isArray(rows)) throw notATransaction()

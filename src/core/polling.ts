@@ -1,5 +1,6 @@
 /**
- * When to ask a provider again about one message.
+ * The policies by which an account's messages are asked about, and what holds for all of them: the look-up window, and the
+ * last question just before it closes. The learned policy is in plan.ts; this is the exponential one.
  *
  * The interval grows exponentially from `firstAfter` by `factor` up to `maxInterval`, with jitter so that messages sent
  * together do not come due together for ever. Whatever the interval, a message is asked once more just before its look-up
@@ -10,12 +11,25 @@
  * Times are epoch milliseconds. Randomness comes in as a number in [0, 1).
  */
 
-export interface PollingPolicy {
+/** Asks when it pays (worth.ts), by what has been learned. */
+export interface LearnedPolicy {
+  policy: 'learned'
+  /** The waiting, summed over its messages, that a request must be worth. */
+  priceMs: number
+  windowMs: number
+}
+
+export interface ExponentialPolicy {
+  policy: 'exponential'
   firstAfterMs: number
   factor: number
   maxIntervalMs: number
   windowMs: number
 }
+
+export type PollingPolicy = LearnedPolicy | ExponentialPolicy
+
+type Window = Pick<PollingPolicy, 'windowMs'>
 
 export interface PollingMoment {
   sentAt: number
@@ -31,22 +45,35 @@ const JITTER = 0.1
 const LONGEST_LAST_MARGIN_MS = 5 * 60_000
 
 /** When the provider stops answering about a message. */
-export function windowEnd(policy: PollingPolicy, sentAt: number): number {
+export function windowEnd(policy: Window, sentAt: number): number {
   return sentAt + policy.windowMs
 }
 
 /** When the last question is asked: five minutes before the window closes, earlier than that for short windows. */
-export function lastPollAt(policy: PollingPolicy, sentAt: number): number {
+export function lastPollAt(policy: Window, sentAt: number): number {
   return windowEnd(policy, sentAt) - Math.min(LONGEST_LAST_MARGIN_MS, policy.windowMs / 20)
 }
 
-/** The least time between two polls of one message: the jittered first interval. */
+const LONGEST_MINIMUM_MS = 10_000
+const PRICE_A_MINIMUM = 30
+
+/** The least time between two polls of one message: the jittered first interval, or by the price ten seconds at most. */
 export function minimumInterval(policy: PollingPolicy): number {
+  if (policy.policy === 'learned') return Math.min(LONGEST_MINIMUM_MS, policy.priceMs / PRICE_A_MINIMUM)
   return Math.min(policy.firstAfterMs, policy.maxIntervalMs) * (1 - JITTER)
 }
 
+const LONGEST_PAUSE_MS = 5 * 60_000
+const LEARNED_PAUSE_MS = 60_000
+
+/** How long messages wait whose request has failed for good. `random` is a number in [0, 1). */
+export function pauseAfterFailure(policy: PollingPolicy, random: number): number {
+  const interval = policy.policy === 'learned' ? LEARNED_PAUSE_MS : Math.min(policy.firstAfterMs, policy.maxIntervalMs)
+  return Math.min(interval * (1 - JITTER + 2 * JITTER * random), LONGEST_PAUSE_MS)
+}
+
 /** The interval after `polls` answered polls, jittered by at most a tenth either way. */
-export function intervalAfter(policy: PollingPolicy, polls: number, random: number): number {
+export function intervalAfter(policy: ExponentialPolicy, polls: number, random: number): number {
   const interval = Math.min(policy.firstAfterMs * policy.factor ** polls, policy.maxIntervalMs)
   return interval * (1 - JITTER + 2 * JITTER * random)
 }
@@ -56,7 +83,7 @@ export function intervalAfter(policy: PollingPolicy, polls: number, random: numb
  * `unknown` when it is the window's end. Never less than the minimum interval after `now`, except for the first poll of
  * a message that was sent long ago and for the window's end itself.
  */
-export function nextPollAt(policy: PollingPolicy, { sentAt, now, polls, random }: PollingMoment): number {
+export function nextPollAt(policy: ExponentialPolicy, { sentAt, now, polls, random }: PollingMoment): number {
   const end = windowEnd(policy, sentAt)
   const last = lastPollAt(policy, sentAt)
   const earliest = polls === 0 ? now : now + minimumInterval(policy)

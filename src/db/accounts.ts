@@ -53,6 +53,7 @@ interface AccountRecord {
   account: string
   provider: string
   polling: PollingPolicy
+  firstAge: number
   isPolled: boolean
   defaultCountry?: string | undefined
   /** A digest of the credentials and of where they are used. */
@@ -66,22 +67,35 @@ interface AccountRecord {
 export async function recordAccounts(db: Db, accounts: readonly AccountRecord[]): Promise<void> {
   const column = (type: string, pick: (record: AccountRecord) => unknown) => arrayColumn(accounts, type, pick)
   await db.execute(sql`
-    INSERT INTO ${accountStates} AS s (account, provider, polling, is_polled, default_country, credentials)
+    INSERT INTO ${accountStates} AS s (account, provider, polling, first_age, is_polled, default_country, credentials)
     SELECT * FROM unnest(
       ${column('text', ({ account }) => account)},
       ${column('text', ({ provider }) => provider)},
       ${column('jsonb', ({ polling }) => JSON.stringify(polling))},
+      ${column('float8', ({ firstAge }) => firstAge)},
       ${column('boolean', ({ isPolled }) => isPolled)},
       ${column('text', ({ defaultCountry }) => defaultCountry)},
       ${column('text', ({ credentials }) => credentials)}
-    ) AS n (account, provider, polling, is_polled, default_country, credentials)
+    ) AS n (account, provider, polling, first_age, is_polled, default_country, credentials)
     ORDER BY account
     ON CONFLICT (account) DO UPDATE SET
-      provider = excluded.provider, polling = excluded.polling, is_polled = excluded.is_polled,
+      provider = excluded.provider, polling = excluded.polling, first_age = excluded.first_age, is_polled = excluded.is_polled,
       default_country = excluded.default_country, credentials = excluded.credentials,
       health = CASE WHEN s.credentials <> excluded.credentials THEN '{}' ELSE s.health END
-    WHERE (s.provider, s.polling, s.is_polled, s.default_country, s.credentials) IS DISTINCT FROM (
-      excluded.provider, excluded.polling, excluded.is_polled, excluded.default_country, excluded.credentials)`)
+    WHERE (s.provider, s.polling, s.first_age, s.is_polled, s.default_country, s.credentials) IS DISTINCT FROM (
+      excluded.provider, excluded.polling, excluded.first_age, excluded.is_polled, excluded.default_country, excluded.credentials)`)
+}
+
+/** Records at which age messages are first asked about by what has been learned, where that is another by now. */
+export async function recordFirstAges(db: Db, ages: readonly { account: string; firstAge: number }[]): Promise<void> {
+  if (ages.length === 0) return
+  const column = (type: string, pick: (age: (typeof ages)[number]) => unknown) => arrayColumn(ages, type, pick)
+  await db.execute(sql`
+    UPDATE ${accountStates} s SET first_age = n.first_age
+    FROM unnest(${column('text', ({ account }) => account)}, ${column('float8', ({ firstAge }) => firstAge)}) AS n (
+      account, first_age
+    )
+    WHERE s.account = n.account AND abs(s.first_age - n.first_age) > 0.05 * n.first_age`)
 }
 
 export interface Nonce {

@@ -15,6 +15,10 @@ export interface ClaimedMessage {
   recipientKey: string
   sentAt: Date
   polls: number
+  /** When an answer last told of it. */
+  askedAt: Date | undefined
+  /** Somebody wants it asked about at once, and no answer has told of it since. */
+  wanted: boolean
   /** The provider has refused to answer about this one: it must be asked about alone. */
   refused: boolean
 }
@@ -25,16 +29,19 @@ export interface ClaimedRow extends Record<string, unknown> {
   recipient_key: string
   sent_at: string
   polls: number
+  asked_at: string | null
+  wanted: boolean
   refused: boolean
 }
 
-export const claimedColumns = sql.raw(
-  'm.id, m.message_id, m.recipient_key, m.sent_at, m.polls, m.query_error IS NOT NULL AS refused',
-)
+export const claimedColumns = sql.raw(`
+  m.id, m.message_id, m.recipient_key, m.sent_at, m.polls, m.asked_at, m.query_error IS NOT NULL AS refused,
+  m.wanted_at IS NOT NULL AND (m.asked_at IS NULL OR m.asked_at < m.wanted_at) AS wanted`)
 
 export function toClaimed(row: ClaimedRow): ClaimedMessage {
-  const { id, message_id: messageId, recipient_key: recipientKey, polls, refused } = row
-  return { id: Number(id), messageId, recipientKey, sentAt: new Date(row.sent_at), polls, refused }
+  const { id, message_id: messageId, recipient_key: recipientKey, polls, wanted, refused } = row
+  const askedAt = row.asked_at === null ? undefined : new Date(row.asked_at)
+  return { id: Number(id), messageId, recipientKey, sentAt: new Date(row.sent_at), polls, askedAt, wanted, refused }
 }
 
 export interface Batch {

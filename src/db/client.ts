@@ -96,6 +96,11 @@ export function instantOf(column: string): SQL {
   return sql.raw(`to_timestamp(${column} / 1000)`)
 }
 
+/** A time as milliseconds since 1970, a float8. */
+export function millisecondsOf(column: string): SQL {
+  return sql.raw(`(extract(epoch FROM ${column}) * 1000)::float8`)
+}
+
 /** Postgres stores neither NUL nor half a surrogate pair, and what others send must not fail for ever because of one. */
 function storable(text: string): string {
   return text.replace(/\0|\p{Surrogate}/gu, '\ufffd')

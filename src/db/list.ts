@@ -43,9 +43,7 @@ export interface ListPage {
   next: ListPlace | undefined
 }
 
-const BUDGET = 1_000
-/** How many messages of each way are counted to find the shortest. */
-const COUNTED = 1_000
+const BUDGET = 400
 /** Up to so many outstanding messages are sorted; where there are more, the latest messages hold enough of them. */
 const SORTED = 2_000
 
@@ -147,7 +145,7 @@ async function findShortest(db: Db, ways: readonly Way[], range: SQL): Promise<W
   const counts = ways.map(
     ({ branches, rows }) => sql`(
       SELECT count(*)::int FROM (
-        SELECT FROM ${branches} CROSS JOIN LATERAL (${rows}) s WHERE ${range} LIMIT ${COUNTED}
+        SELECT FROM ${branches} CROSS JOIN LATERAL (${rows}) s WHERE ${range} LIMIT ${BUDGET}
       ) counted
     )`,
   )

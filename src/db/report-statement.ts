@@ -10,9 +10,9 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
-import { FAILURE_STATUSES, isFinal, type Status, type StatusReport } from '../core/status.ts'
+import { FAILURE_STATUSES, isFinal, type Source, type Status, type StatusReport } from '../core/status.ts'
 import { CHANGES_CHANNEL, CHANGES_LOCK } from './changes.ts'
-import { arrayColumn, instantOf, jsonText } from './client.ts'
+import { arrayColumn, instantOf, jsonText, millisecondsOf } from './client.ts'
 import { erasedKey } from './erasure.ts'
 import type { MessageKey } from './recipients.ts'
 import { batches, changes, due, erased, failures, messages, statusReports } from './schema.ts'
@@ -36,6 +36,12 @@ export interface ResultRow {
   old_status: Status | null
   new_status: Status
   unmatched: boolean
+  /** Of a tracked message, before this: times in milliseconds since 1970. */
+  sent_ms: number
+  asked_ms: number | null
+  /** Who brought its final status, and when; null where it had none. */
+  known_by: Source | null
+  known_ms: number | null
 }
 
 interface StatementOptions {
@@ -84,7 +90,8 @@ export function statementFor(
         m.account, m.sent_at, m.tracked_at, i.due_at IS NOT NULL AS answered, i.due_at,
         m.life_since IS NULL OR i.occurred_at >= m.life_since AS counts,
         m.status AS old_status, m.status_at AS old_status_at, m.final AS old_final, m.status_rank AS old_rank,
-        m.read_at AS old_read_at
+        m.read_at AS old_read_at, m.asked_at AS old_asked_at,
+        CASE WHEN m.final THEN m.settled_by END AS known_by, CASE WHEN m.final THEN m.changed_at END AS known_at
       FROM ${answered ? sql`targets i JOIN ${messages} m USING (id)` : sql`incoming i JOIN ${messages} m USING (${KEY})`}
       ORDER BY m.id
       FOR UPDATE OF m
@@ -162,10 +169,11 @@ export function statementFor(
       RETURNING m.id, m.account, m.message_id, m.recipient_key
     ), written AS (
       SELECT ordinal, id, status, raw_status, source, occurred_at, error, details, old_status, new_status,
-        tracked_at IS NULL AS unmatched
+        tracked_at IS NULL AS unmatched, sent_at, old_asked_at, known_by, known_at
       FROM settled WHERE ordinal IS NOT NULL
       UNION ALL
-      SELECT i.ordinal, c.id, i.status, i.raw_status, i.source, i.occurred_at, i.error, i.details, NULL, i.status, true
+      SELECT i.ordinal, c.id, i.status, i.raw_status, i.source, i.occurred_at, i.error, i.details, NULL, i.status, true,
+        now(), NULL, NULL, NULL
       FROM created c JOIN incoming i USING (account, message_id, recipient_key)
     ), recorded AS (
       INSERT INTO ${statusReports} (message, status, raw_status, source, occurred_at, error, details)
@@ -181,9 +189,11 @@ export function statementFor(
         ) IS NULL)
       RETURNING id
     )${areRecorded ? sql`` : recordedChanges}
-    SELECT ordinal, old_status, new_status, unmatched ${areRecorded ? sql`` : sql`, (SELECT count(*) FROM told)`}
+    SELECT ordinal, old_status, new_status, unmatched, ${millisecondsOf('sent_at')} AS sent_ms,
+      ${millisecondsOf('old_asked_at')} AS asked_ms, known_by, ${millisecondsOf('known_at')} AS known_ms
+      ${areRecorded ? sql`` : sql`, (SELECT count(*) FROM told)`}
     FROM written
-    UNION ALL SELECT ordinal, NULL, status, true ${areRecorded ? sql`` : sql`, 0`} FROM dropped`
+    UNION ALL SELECT ordinal, NULL, status, true, NULL, NULL, NULL, NULL ${areRecorded ? sql`` : sql`, 0`} FROM dropped`
 }
 
 const KEY = sql.raw('account, message_id, recipient_key')

@@ -5,7 +5,7 @@
  * report whose message is not tracked yet creates the message's row, untracked; the unique key makes that safe against the
  * app tracking it at the same moment. A report of a message that was erased is dropped.
  */
-import type { Status, StatusReport } from '../core/status.ts'
+import type { Source, Status, StatusReport } from '../core/status.ts'
 import { dateByArrival } from './arrival.ts'
 import { type Db, executePrepared, retryLostRaces } from './client.ts'
 import { type MessageKey, withBoundRecipients } from './recipients.ts'
@@ -19,6 +19,13 @@ export interface AppliedReport {
   changed: boolean
   /** The message is not tracked (yet): the report is kept, and counts once it is. */
   unmatched: boolean
+  /** What was known of the message before; times in milliseconds since 1970. */
+  before: {
+    sentAt: number
+    askedAt: number | undefined
+    /** Who brought the final status it had, and when. */
+    known: { settledBy: Source; changedAt: number } | undefined
+  }
 }
 
 interface ApplyOptions {
@@ -75,8 +82,10 @@ async function applyRound(db: Db, round: readonly Incoming[], options: ApplyOpti
 }
 
 function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
-  const { old_status: previousStatus, new_status: status, unmatched } = row
-  return { report, previousStatus, status, changed: status !== previousStatus, unmatched }
+  const { old_status: previousStatus, new_status: status, unmatched, known_by: settledBy } = row
+  const known = settledBy ? { settledBy, changedAt: row.known_ms ?? 0 } : undefined
+  const before = { sentAt: row.sent_ms, askedAt: row.asked_ms ?? undefined, known }
+  return { report, previousStatus, status, changed: status !== previousStatus, unmatched, before }
 }
 
 const keyOf = (row: MessageKey) => JSON.stringify([row.account, row.messageId, row.recipientKey])

@@ -15,17 +15,10 @@
  */
 import { randomUUID } from 'node:crypto'
 import { sql } from 'drizzle-orm'
-import {
-  type Batch,
-  type ClaimedMessage,
-  type ClaimedRow,
-  claimedColumns,
-  insertBatches,
-  toClaimed,
-} from './batches.ts'
-import { type Db, executePrepared, textArray } from './client.ts'
+import { type Batch, type ClaimedMessage, type ClaimedRow, claimedColumns, fromNow, toClaimed } from './batches.ts'
+import { type Db, executePrepared, millisecondsOf, textArray } from './client.ts'
 import type { MessageKey } from './recipients.ts'
-import { due, messages } from './schema.ts'
+import { batches, due, messages } from './schema.ts'
 
 /** Which of these accounts have messages that are due: what every tick asks first, and mostly nothing comes of it. */
 export async function findDueAccounts(db: Db, accounts: readonly string[]): Promise<Set<string>> {
@@ -38,44 +31,136 @@ export async function findDueAccounts(db: Db, accounts: readonly string[]): Prom
   return new Set(rows.map(({ account }) => account))
 }
 
+/** The messages that a claim may take, each kind in the order of their times. */
+export interface Offered {
+  due: ClaimedMessage[]
+  /** Due next, up to the free places of the last request. */
+  next: ClaimedMessage[]
+  /** By the database's clock, in milliseconds since 1970. */
+  now: number
+}
+
 export interface Claimed {
   batches: Batch[]
   /** More may be due. */
   hasMore: boolean
 }
 
-interface TakenRow extends ClaimedRow {
-  is_due: boolean | null
+interface ClaimOptions {
+  account: string
+  /** The most due messages that are looked at. */
+  limit: number
+  leaseMs: number
+  /** How many messages a request has room for: free places are offered to those due next. */
+  places?: number
+  /** A message that an answer has told of so recently fills no place. */
+  restMs?: number
 }
 
 /**
- * Claims up to `limit` due messages of an account, the longest due first, and cuts them into batches: for `leaseMs` nobody
- * else gets them. Rows that another claim is taking just now are passed over, stale ones are dropped, and messages whose
- * window has closed are left to be closed.
+ * Claims messages of an account: looks at up to `limit` that are due, the longest due first, and at some that are due
+ * next, lets `choose` cut batches of them, and takes those: for `leaseMs` nobody else gets them. Stale rows are dropped,
+ * messages whose window has closed are left to be closed, and those that another claim has taken meanwhile are left to it.
  */
 export async function claimDue(
   db: Db,
-  { account, limit, leaseMs }: { account: string; limit: number; leaseMs: number },
-  cut: (claimed: readonly ClaimedMessage[]) => ClaimedMessage[][],
+  { account, limit, leaseMs, places = 1, restMs = 0 }: ClaimOptions,
+  choose: (offered: Offered) => ClaimedMessage[][],
 ): Promise<Claimed> {
-  return inOrder(db, async (transaction) => {
-    const taken = await transaction.execute<TakenRow>(sql`
-      WITH taken AS MATERIALIZED (
-        SELECT d.ctid AS place, ${claimedColumns}, m.due_at = d.due_at AS is_due
-        FROM ${due} d LEFT JOIN ${messages} m ON m.id = d.message
-        WHERE d.account = ${account} AND d.due_at <= now() AND (m.due_at = d.due_at AND m.window_ends_at <= now()) IS NOT TRUE
-        ORDER BY d.due_at, d.message
-        LIMIT ${limit}
-        FOR UPDATE OF d SKIP LOCKED
-      ), deleted AS (
-        DELETE FROM ${due} WHERE ctid = ANY(ARRAY(SELECT place FROM taken))
-      )
-      SELECT * FROM taken`)
-    const claimed = taken.filter((row) => row.is_due).map(toClaimed)
-    const cutOff = cut(claimed).map((messages) => ({ id: randomUUID(), messages }))
-    await insertBatches(transaction, { account, leaseMs }, cutOff)
-    return { batches: cutOff, hasMore: taken.length === limit }
+  const { due: rows, next } = await inOrder(db, async (transaction) => {
+    const due = await findDue(transaction, { account, limit })
+    const isDue = due.filter((row) => row.is_due).length
+    const free = isDue === 0 ? 0 : (places - (isDue % places)) % places
+    return { due, next: free === 0 ? [] : await findNext(transaction, { account, limit: free, restMs }) }
   })
+  const stale = rows.filter((row) => !row.is_due)
+  const claimed = rows.filter((row) => row.is_due)
+  const chosen = choose({ due: claimed.map(toClaimed), next: next.map(toClaimed), now: rows[0]?.now_ms ?? 0 })
+  const cutOff = chosen.map((messages) => ({ id: randomUUID(), messages }))
+  const rowOf = new Map([...claimed, ...next].map((row) => [Number(row.id), row]))
+  return { batches: await take(db, { account, leaseMs }, cutOff, rowOf, stale), hasMore: rows.length === limit }
+}
+
+interface DueRow extends ClaimedRow {
+  place: string
+  message: string
+  is_due: boolean | null
+  now_ms: number
+}
+
+const dueColumns = sql`d.ctid::text AS place, d.message, ${claimedColumns}, m.due_at = d.due_at AS is_due,
+  ${millisecondsOf('now()')} AS now_ms`
+
+/** The due messages of an account, up to `limit`, the longest due first; nothing is claimed. */
+export async function lookAtDue(db: Db, options: { account: string; limit: number }): Promise<Omit<Offered, 'next'>> {
+  const rows = await inOrder(db, (transaction) => findDue(transaction, options))
+  return { due: rows.filter((row) => row.is_due).map(toClaimed), now: rows[0]?.now_ms ?? 0 }
+}
+
+function findDue(db: Db, { account, limit }: { account: string; limit: number }): Promise<readonly DueRow[]> {
+  return db.execute<DueRow>(sql`
+    SELECT ${dueColumns} FROM ${due} d LEFT JOIN ${messages} m ON m.id = d.message
+    WHERE d.account = ${account} AND d.due_at <= now() AND (m.due_at = d.due_at AND m.window_ends_at <= now()) IS NOT TRUE
+    ORDER BY d.due_at, d.message
+    LIMIT ${limit}`)
+}
+
+/** How many of the messages due next are looked at for each free place. */
+const LOOKED_AT_A_PLACE = 5
+
+function findNext(
+  db: Db,
+  { account, limit, restMs }: { account: string; limit: number; restMs: number },
+): Promise<readonly DueRow[]> {
+  return db.execute<DueRow>(sql`
+    SELECT * FROM (
+      SELECT ${dueColumns}, m.sent_at <= now() AND m.window_ends_at > now()
+        AND (m.asked_at IS NULL OR m.asked_at <= ${fromNow(-restMs)}) AS is_ready
+      FROM ${due} d JOIN ${messages} m ON m.id = d.message
+      WHERE d.account = ${account} AND d.due_at > now()
+      ORDER BY d.due_at, d.message
+      LIMIT ${limit * LOOKED_AT_A_PLACE}
+    ) looked_at
+    WHERE is_due AND is_ready AND NOT refused LIMIT ${limit}`)
+}
+
+/** Moves the chosen rows of `due` that are still there into batches, and drops the stale ones. */
+async function take(
+  db: Db,
+  { account, leaseMs }: { account: string; leaseMs: number },
+  cutOff: readonly Batch[],
+  rowOf: ReadonlyMap<number, DueRow>,
+  stale: readonly DueRow[],
+): Promise<Batch[]> {
+  const chosen = cutOff.flatMap(({ id: batch, messages }) =>
+    messages.map(({ id }) => ({ place: rowOf.get(id)?.place, id: String(id), batch })),
+  )
+  const given = [...chosen, ...stale.map(({ place, message }) => ({ place, id: message, batch: undefined }))]
+  if (given.length === 0) return []
+  const column = (type: string, pick: (row: (typeof given)[number]) => unknown) => textArray(given.map(pick), type)
+  const rows = await db.execute<{ id: string }>(sql`
+    WITH given AS (
+      SELECT * FROM unnest(
+        ${column('tid', ({ place }) => place)}, ${column('bigint', ({ id }) => id)}, ${column('uuid', ({ batch }) => batch)}
+      ) AS g (place, message, batch)
+    ), locked AS MATERIALIZED (
+      SELECT ctid AS place, message FROM ${due} WHERE ctid = ANY(ARRAY(SELECT place FROM given))
+      FOR UPDATE SKIP LOCKED
+    ), ours AS MATERIALIZED (
+      SELECT g.* FROM given g JOIN locked l USING (place, message)
+    ), deleted AS (
+      DELETE FROM ${due} WHERE ctid = ANY(ARRAY(SELECT place FROM ours))
+    ), added AS (
+      INSERT INTO ${batches} (id, account, lease_ends_at, messages)
+      SELECT batch, ${account}, ${fromNow(leaseMs)}, array_agg(message)
+      FROM ours WHERE batch IS NOT NULL GROUP BY batch
+    )
+    SELECT message AS id FROM ours WHERE batch IS NOT NULL`)
+  if (rows.length === chosen.length) return [...cutOff]
+  const ours = new Set(rows.map(({ id }) => Number(id)))
+  return cutOff
+    .map(({ id, messages }) => ({ id, messages: messages.filter((message) => ours.has(message.id)) }))
+    .filter(({ messages }) => messages.length > 0)
 }
 
 /**
@@ -135,28 +220,4 @@ export async function findClosed(db: Db, limit: number): Promise<{ closed: Close
       windowEndsAt: new Date(row.window_ends_at),
     }))
   return { closed, hasMore: rows.length === limit }
-}
-
-/**
- * Makes those of these messages due now that are outstanding, unless a batch holds them already; with `isFirst` before all
- * others of their account. Returns how many are outstanding.
- */
-export async function pollNow(db: Db, ids: readonly number[], { isFirst = false } = {}): Promise<number> {
-  const first = sql`(
-    SELECT least(min(o.due_at), now()) - interval '1 millisecond' FROM ${due} o WHERE o.account = m.account)`
-  const isAskable = sql`m.id = ANY(${textArray(ids, 'bigint')}) AND NOT m.final AND m.sent_at <= now() AND m.window_ends_at > now()`
-  const rows = await db.execute(sql`
-    WITH taken AS (
-      DELETE FROM ${due} d USING ${messages} m
-      WHERE ${isAskable} AND d.account = m.account AND d.due_at = m.due_at AND d.message = m.id
-      RETURNING d.message
-    ), moved AS (
-      UPDATE ${messages} m SET due_at = ${isFirst ? first : sql`now()`}
-      WHERE ${isAskable} AND m.id IN (SELECT message FROM taken)
-      RETURNING m.account, m.due_at, m.id
-    ), scheduled AS (
-      INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM moved ON CONFLICT DO NOTHING
-    )
-    SELECT FROM ${messages} m WHERE ${isAskable}`)
-  return rows.length
 }

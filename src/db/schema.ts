@@ -14,12 +14,14 @@
  * erased          which messages were erased, for as long as reports of them may come: those are dropped.
  * account_states  what was learned about accounts by asking (core/account-health.ts); and what tracking must know of
  *                 them where their configuration is not at hand.
+ * account_learning  when the messages of an account become final and how its receipts come (core/learning.ts).
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
 import {
   bigint,
   boolean,
+  doublePrecision,
   index,
   integer,
   json,
@@ -73,6 +75,8 @@ export const messages = lastword.table(
     askedAt: instant('asked_at'),
     /** When it is due, or was when its batch was claimed; null when nothing is to be asked any more. */
     dueAt: instant('due_at'),
+    /** When somebody last wanted it asked about at once; done when an answer has told of it since. */
+    wantedAt: instant('wanted_at'),
     /** When `status` was last set to another. */
     changedAt: instant('changed_at'),
     /** Where the app wants the changes of this message sent, instead of the account's callback URL. */
@@ -170,8 +174,15 @@ export const accountStates = lastword.table('account_states', {
   credentials: text('credentials'),
   provider: text('provider'),
   polling: jsonb('polling').$type<PollingPolicy>(),
+  /** The age, in milliseconds, at which messages are first asked about, by what has been learned. */
+  firstAge: doublePrecision('first_age'),
   isPolled: boolean('is_polled').notNull().default(false),
   defaultCountry: text('default_country'),
+})
+
+export const accountLearning = lastword.table('account_learning', {
+  account: text('account').primaryKey(),
+  learned: jsonb('learned').notNull(),
 })
 
 export const changes = lastword.table('changes', {

@@ -14,6 +14,16 @@ import { type Db, textArray } from './client.ts'
 import { inOrder } from './schedule.ts'
 import { batches, due, messages } from './schema.ts'
 
+interface WindowClaim {
+  account: string
+  /** The window of times of sending. */
+  from: Date
+  to: Date
+  limit: number
+  leaseMs: number
+  restMs: number
+}
+
 export interface ClaimedWindow {
   batch: string
   messages: number
@@ -22,28 +32,42 @@ export interface ClaimedWindow {
   to: Date
 }
 
+/** How many messages were sent in a window of time; counts no further than `limit`. */
+export async function countSent(
+  db: Db,
+  { account, from, to, limit }: { account: string; from: Date; to: Date; limit: number },
+): Promise<number> {
+  const [row] = await db.execute<{ sent: number }>(sql`
+    SELECT count(*)::int AS sent FROM (
+      SELECT FROM ${messages}
+      WHERE account = ${account} AND tracked_at IS NOT NULL
+        AND sent_at BETWEEN ${from.toISOString()}::timestamptz AND ${to.toISOString()}::timestamptz
+      LIMIT ${limit}
+    ) counted`)
+  return row?.sent ?? 0
+}
+
 /**
- * Claims due messages of an account for a sweep: the one longest due, and all that were sent within `spanMs` around it.
- * Undefined when nothing is due.
+ * Claims for a sweep, among the \`limit\` messages of an account that are due first, now or later, those that were sent
+ * within a window; none that an answer has told of within the last \`restMs\`. Undefined where there are none.
  */
 export async function claimWindow(
   db: Db,
-  { account, limit, leaseMs, spanMs }: { account: string; limit: number; leaseMs: number; spanMs: number },
+  { account, from, to, limit, leaseMs, restMs }: WindowClaim,
 ): Promise<ClaimedWindow | undefined> {
   const batch = randomUUID()
-  const halfSpan = sql`${spanMs / 2} * interval '1 millisecond'`
-  const dueMessages = sql`
-    ${due} d JOIN ${messages} m ON m.id = d.message
-    WHERE d.account = ${account} AND d.due_at <= now() AND m.due_at = d.due_at AND m.window_ends_at > now()`
   const [row] = await inOrder(db, (transaction) =>
     transaction.execute<{ messages: number; from: string; to: string }>(sql`
-      WITH longest AS (
-        SELECT m.sent_at AS at FROM ${dueMessages} ORDER BY d.due_at, d.message LIMIT 1
-      ), taken AS MATERIALIZED (
-        SELECT d.ctid AS place, m.id, m.sent_at FROM ${dueMessages}
-          AND m.sent_at BETWEEN (SELECT at FROM longest) - ${halfSpan} AND (SELECT at FROM longest) + ${halfSpan}
+      WITH looked_at AS (
+        SELECT d.ctid AS place, d.message, d.due_at, m.id, m.sent_at, m.due_at = d.due_at AND m.window_ends_at > now()
+          AND (d.due_at <= now() OR m.asked_at IS NULL OR m.asked_at <= ${fromNow(-restMs)}) AS is_ready
+        FROM ${due} d JOIN ${messages} m ON m.id = d.message
+        WHERE d.account = ${account}
         ORDER BY d.due_at, d.message
         LIMIT ${limit}
+      ), taken AS MATERIALIZED (
+        SELECT l.* FROM looked_at l JOIN ${due} d ON d.ctid = l.place AND d.message = l.message
+        WHERE l.is_ready AND l.sent_at BETWEEN ${from.toISOString()}::timestamptz AND ${to.toISOString()}::timestamptz
         FOR UPDATE OF d SKIP LOCKED
       ), deleted AS (
         DELETE FROM ${due} WHERE ctid = ANY(ARRAY(SELECT place FROM taken))

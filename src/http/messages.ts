@@ -9,8 +9,9 @@ import type { Db } from '../db/client.ts'
 import { eraseMessages, findByNumber } from '../db/erasure.ts'
 import { listMessages } from '../db/list.ts'
 import { findMessages, findReports, type MessageRow, type ReportRow } from '../db/messages.ts'
-import { pollNow } from '../db/schedule.ts'
+import { pollNow } from '../db/moves.ts'
 import type { Queues } from '../jobs/queues.ts'
+import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
 import { parseInput } from '../parse-input.ts'
 import { providerOf } from '../providers/registry.ts'
@@ -22,6 +23,7 @@ import { numbersOf, readFilter, readListQuery, recipientSchema, textSchema } fro
 export interface MessageRoutesOptions {
   db: Db
   accounts: Accounts
+  learner: Learner
   queues: Queues
   metrics: Metrics
 }
@@ -39,12 +41,12 @@ export const trackQuerySchema = z.strictObject({ partial: z.enum(['true', 'false
 export const recipientQuerySchema = z.object({ recipient: z.string().optional() })
 export function registerMessageRoutes(
   server: FastifyInstance,
-  { db, accounts, queues, metrics }: MessageRoutesOptions,
+  { db, accounts, learner, queues, metrics }: MessageRoutesOptions,
 ): void {
   server.post('/v1/messages', { bodyLimit: TRACKING_BODY_BYTES }, async (request, reply) => {
     const { partial } = parseInput(trackQuerySchema, request.query, 'query')
     const order = readOrder(request.body, 'body', partial === 'true')
-    const tracked = await track(db, accounts, order)
+    const tracked = await track(db, accounts, order, learner)
     metrics.messagesTracked.inc({ account: order.account }, tracked.tracked)
     return reply.code(202).send(tracked)
   })

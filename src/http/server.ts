@@ -3,6 +3,7 @@ import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } 
 import type { Db } from '../db/client.ts'
 import { createReportWriter } from '../db/report-writer.ts'
 import type { Queues } from '../jobs/queues.ts'
+import type { Learner } from '../learner.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Accounts } from '../tracking.ts'
@@ -21,6 +22,7 @@ export interface ServerOptions {
   db: Db
   queues: Queues
   accounts: Accounts
+  learner: Learner
   pingQueues(): Promise<void>
   nextChange: ChangeRoutesOptions['nextChange']
   log: Log
@@ -33,7 +35,7 @@ export interface ServerOptions {
 const REQUEST_WITHIN_MS = 30_000
 
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { db, queues, accounts, pingQueues, nextChange, log, metrics, apiKeys, host, publicUrl } = options
+  const { db, queues, accounts, learner, pingQueues, nextChange, log, metrics, apiKeys, host, publicUrl } = options
   const server = fastify({
     loggerInstance: log as FastifyBaseLogger,
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
@@ -55,14 +57,14 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerHealthRoutes(open, { db, pingQueues })
   })
   await server.register(async (webhooks) => {
-    registerWebhookRoutes(webhooks, { db, accounts, writer: createReportWriter(db), metrics, host, publicUrl })
+    registerWebhookRoutes(webhooks, { db, accounts, writer: createReportWriter(db), learner, metrics, host, publicUrl })
   })
   await server.register(async (guarded) => {
     guarded.addHook('onRequest', createKeyCheck(apiKeys))
     registerAccountRoutes(guarded, { db, accounts, metrics })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
-    registerMessageRoutes(guarded, { db, accounts, queues, metrics })
+    registerMessageRoutes(guarded, { db, accounts, learner, queues, metrics })
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
     )

@@ -8,6 +8,7 @@ import { LastwordError } from '../core/errors.ts'
 import { rememberNonce } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
 import type { ReportWriter } from '../db/report-writer.ts'
+import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
 import { MOST_BODY_BYTES } from '../providers/body-text.ts'
 import type { Account } from '../providers/provider.ts'
@@ -21,6 +22,7 @@ export interface WebhookRoutesOptions {
   db: Db
   accounts: Accounts
   writer: ReportWriter
+  learner: Learner
   metrics: Metrics
   host: string
   publicUrl: string | undefined
@@ -95,7 +97,7 @@ async function bodyOf(request: WebhookHttpRequest): Promise<Buffer> {
 }
 
 async function receive(options: WebhookRoutesOptions, request: WebhookHttpRequest, reply: FastifyReply) {
-  const { writer, metrics, publicUrl } = options
+  const { writer, learner, metrics, publicUrl } = options
   const account = findAccount(options, request)
   const provider = providerOf(account)
   const { webhookAnswer } = provider
@@ -127,6 +129,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
     }
     const applied = await withinPatience(writer.write(reports))
     metrics.observeReports(applied, request.log)
+    learner.observeReports(applied)
     if (skipped) {
       metrics.webhooks.inc({ account: account.name, result: 'skipped a message' }, skipped.length)
       request.log.warn({ account: account.name, skipped }, 'a webhook holds messages that cannot be read')

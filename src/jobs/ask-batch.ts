@@ -1,10 +1,11 @@
 /** Asks about a batch: the messages that it still holds, and no others. */
 import type { Job, Queue } from 'bullmq'
-import { nextPollAt } from '../core/polling.ts'
+import { nextDueAt } from '../core/plan.ts'
 import { isFinal, type StatusReport } from '../core/status.ts'
 import { type ClaimedMessage, checkBatch, endBatch } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'
 import { applyReports } from '../db/reports.ts'
+import type { Learner } from '../learner.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { ProviderHttp } from '../providers/http.ts'
@@ -19,6 +20,7 @@ export interface StatusQuerierOptions {
   http: ProviderHttp
   queue: Queue
   leaseMs: number
+  learner: Learner
   log: Log
   metrics: Metrics
   /** Aborted when the process must end: requests under way are given up, their messages given back. */
@@ -43,7 +45,7 @@ export async function askBatch(
   }
   if (!byIds) throw new TypeError(`The look-up "${lookup.name}" asks by no IDs.`)
   const { reports, missing } = await askKeeping(job, lookup, () => byIds.ask(http, asked, shutdown))
-  await applyAnswer(options, batch, held, reports)
+  await applyAnswer(options, lookup, batch, held, reports)
   const final = reports.filter(({ status }) => isFinal(status)).length
   const noStatusYet = Math.max(0, held.length - reports.length - missing.length)
   return { ...checked, final, intermediate: reports.length - final, noStatusYet, missing: missing.length }
@@ -70,17 +72,26 @@ export async function askKeeping<A extends { reports: StatusReport[] }>(
 
 /** Writes what an answer said, and when the messages it answers for are due next. */
 export async function applyAnswer(
-  { db, account, log, metrics }: StatusQuerierOptions,
+  { db, account, learner, log, metrics }: StatusQuerierOptions,
+  lookup: StatusLookup,
   batch: string,
   answered: readonly ClaimedMessage[],
   reports: readonly StatusReport[],
   { goesOn = false, keepUntracked = true } = {},
 ): Promise<void> {
   const now = Date.now()
+  const plan = learner.planOf(account, lookup)
   const messages = answered.map(({ id, sentAt, polls }) => {
-    const moment = { sentAt: sentAt.getTime(), now, polls: polls + 1, random: Math.random() }
-    return { id, dueAt: new Date(nextPollAt(account.polling, moment)) }
+    const asked = { sentAt: sentAt.getTime(), askedAt: now, polls: polls + 1 }
+    return { id, dueAt: new Date(nextDueAt(plan, asked, now, Math.random())) }
   })
   const options = { answered: { batch, messages, goesOn }, keepUntracked }
-  metrics.observeReports(await applyReports(db, reports, options), log)
+  const applied = await applyReports(db, reports, options)
+  metrics.observeReports(applied, log)
+  learner.observeReports(applied)
+  const told = new Set(reports.map(({ messageId }) => messageId))
+  learner.observeOpen(
+    account.name,
+    answered.filter(({ messageId }) => !told.has(messageId)),
+  )
 }

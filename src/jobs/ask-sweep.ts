@@ -40,7 +40,7 @@ export async function askSweepPage(
     await queue.add(next.name, next.data, next.opts)
     return { ...result, next: next.name }
   }
-  return { ...result, missing: await finishSweep(options, batch) }
+  return { ...result, missing: await finishSweep(options, lookup, batch) }
 }
 
 async function askOneByOne(
@@ -79,7 +79,7 @@ async function askPage(
   })
   // A page tells of everything that was sent, most of which may not be tracked here; what is handed out once is kept.
   const keepUntracked = lookup.readsOnce ?? false
-  await applyAnswer(options, batch, met, reports, { goesOn: true, keepUntracked })
+  await applyAnswer(options, lookup, batch, met, reports, { goesOn: true, keepUntracked })
   const final = met.filter(({ status }) => isFinal(status)).length
   const intermediate = met.filter(({ status }) => status !== null).length - final
   return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore, cursor: next }
@@ -105,11 +105,11 @@ function rowsOf(reports: readonly StatusReport[], noStatusYet: readonly string[]
 }
 
 /** The last page is over: the messages that none told of are not known to the provider (yet), and take their next turn. */
-async function finishSweep(options: StatusQuerierOptions, batch: string): Promise<number> {
+async function finishSweep(options: StatusQuerierOptions, lookup: StatusLookup, batch: string): Promise<number> {
   let missing = 0
   for (;;) {
     const left = await findUnmet(options.db, { batch, limit: CHUNK })
-    if (left.length > 0) await applyAnswer(options, batch, left, [], { goesOn: true })
+    if (left.length > 0) await applyAnswer(options, lookup, batch, left, [], { goesOn: true })
     missing += left.length
     if (left.length < CHUNK) break
   }

@@ -14,11 +14,13 @@ import { forgetErased } from '../db/erasure.ts'
 import { applyReports } from '../db/reports.ts'
 import { deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../db/retention.ts'
 import { type ClosedMessage, findClosed } from '../db/schedule.ts'
+import type { Learner } from '../learner.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 
 export interface ExpirerOptions {
   db: Db
+  learner: Learner
   log: Log
   metrics: Metrics
   /** How long untracked reports are kept. */
@@ -49,7 +51,7 @@ export interface ExpireResult {
 const ago = (ms: number) => ({ olderThan: new Date(Date.now() - ms), limit: MOST_AT_ONCE })
 
 export function createExpirer(options: ExpirerOptions) {
-  const { db, log, metrics, untrackedForMs, changesForMs, readers } = options
+  const { db, learner, log, metrics, untrackedForMs, changesForMs, readers } = options
   const deleteOld = createDeleter(options)
   let closeAgainAt = 0
 
@@ -60,7 +62,11 @@ export function createExpirer(options: ExpirerOptions) {
     let expired = 0
     for (let hasMore = true; hasMore; ) {
       const found = await findClosed(db, MOST_AT_ONCE)
-      if (found.closed.length > 0) metrics.observeReports(await applyReports(db, found.closed.map(toUnknown)), log)
+      if (found.closed.length > 0) {
+        const applied = await applyReports(db, found.closed.map(toUnknown))
+        metrics.observeReports(applied, log)
+        learner.observeReports(applied)
+      }
       expired += found.closed.length
       hasMore = found.hasMore
     }

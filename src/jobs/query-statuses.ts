@@ -28,7 +28,7 @@ import {
   type Outcome,
 } from '../core/account-health.ts'
 import { ProviderError } from '../core/errors.ts'
-import { intervalAfter } from '../core/polling.ts'
+import { pauseAfterFailure } from '../core/polling.ts'
 import { findHealth, moveHealth } from '../db/accounts.ts'
 import { extendLease, refuseMessage, releaseBatch, splitBatch } from '../db/batches.ts'
 import { isDatabaseUnavailable } from '../db/client.ts'
@@ -50,7 +50,6 @@ import {
 
 const FIRST_RETRY_MS = 1_000
 const LONGEST_RETRY_MS = 30_000
-const LONGEST_PAUSE_AFTER_FAILURE_MS = 5 * 60_000
 /** How often an ID that the provider refuses is asked about again, alone. */
 const REFUSED_PAUSE_MS = 24 * 3_600_000
 /** How often good answers are noted, where nothing waits for one. */
@@ -232,7 +231,7 @@ async function giveUp(
   claimed: Claimed,
   error: ProviderError,
 ): Promise<never> {
-  const pause = Math.min(intervalAfter(account.polling, 0, Math.random()), LONGEST_PAUSE_AFTER_FAILURE_MS)
+  const pause = pauseAfterFailure(account.polling, Math.random())
   await releaseBatch(db, { ...claimed, delayMs: pause })
   log.warn({ account: account.name, reason: error.message }, 'a status query failed')
   throw new UnrecoverableError(error.message)

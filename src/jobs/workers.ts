@@ -8,6 +8,7 @@ import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
 import { DrizzleQueryError } from 'drizzle-orm'
 import type { ChangeListener } from '../db/change-listener.ts'
 import { type Db, describeDatabaseError } from '../db/client.ts'
+import type { Learner } from '../learner.ts'
 import { createComplaint, type Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { createProviderHttp, type ProviderHttp } from '../providers/http.ts'
@@ -39,6 +40,7 @@ export interface WorkersOptions {
   backend: QueueBackend
   queues: Queues
   accounts: Accounts
+  learner: Learner
   leaseMs: number
   changesForMs: number
   messagesForMs: number
@@ -68,7 +70,7 @@ export function countWorkers(accounts: Accounts): number {
 }
 
 export async function openWorkers(options: WorkersOptions): Promise<Workers> {
-  const { db, backend, queues, accounts, leaseMs } = options
+  const { db, backend, queues, accounts, learner, leaseMs } = options
   const shutdown = new AbortController()
   // Every request under way listens to it; Node takes more than ten listeners for a leak.
   setMaxListeners(0, shutdown.signal)
@@ -85,9 +87,9 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     )
   }
 
-  open(DISPATCH, createDispatcher({ db, queues, accounts, leaseMs }))
+  open(DISPATCH, createDispatcher({ db, queues, accounts, learner, leaseMs }))
   open(EXPIRE, createExpirer({ ...options, untrackedForMs, queues: queues.all, readers: readersOf(accounts) }))
-  open(TRACK, createTracker(db, accounts), trackWorkerOptions)
+  open(TRACK, createTracker(db, accounts, learner), trackWorkerOptions)
   const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate, proxy: options.proxy })
   const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })
   open(CALLBACKS, caller, { concurrency: MOST_CALLBACKS_AT_ONCE })

@@ -1,6 +1,7 @@
 /** The fields every account has, and what they default to. Providers extend this schema with their credentials. */
 import { z } from 'zod'
 import { parseDuration } from '../core/duration.ts'
+import type { PollingPolicy } from '../core/polling.ts'
 import { isCountry } from './phone-number.ts'
 
 /** A duration such as `30s`, read as milliseconds, above zero. */
@@ -15,20 +16,36 @@ const accountNameSchema = z
   .string()
   .regex(/^[a-z0-9-]{1,40}$/, 'expected 1 to 40 lower-case letters, digits and hyphens')
 
+const DEFAULT_PRICE_MS = 5 * 60_000
+
+/** The learned policy, or the exponential one, which is meant where one of its settings is given without a policy. */
 const pollingSchema = z
   .strictObject({
-    firstAfter: durationSchema.default(60_000),
-    factor: z.number().min(1).max(10).default(2),
-    maxInterval: durationSchema.default(6 * 3_600_000),
+    policy: z.enum(['learned', 'exponential']).optional(),
+    price: durationSchema.optional(),
+    firstAfter: durationSchema.optional(),
+    factor: z.number().min(1).max(10).optional(),
+    maxInterval: durationSchema.optional(),
     window: durationSchema.default(30 * 86_400_000),
   })
-  .refine(({ firstAfter, window }) => firstAfter < window, 'expected firstAfter to be shorter than window')
-  .transform(({ firstAfter, factor, maxInterval, window }) => ({
-    firstAfterMs: firstAfter,
-    factor,
-    maxIntervalMs: maxInterval,
-    windowMs: window,
-  }))
+  .transform((given, context): PollingPolicy => {
+    const { firstAfter = 60_000, factor = 2, maxInterval = 6 * 3_600_000, price, window: windowMs } = given
+    const exponential = (['firstAfter', 'factor', 'maxInterval'] as const).filter((key) => given[key] !== undefined)
+    const policy = given.policy ?? (exponential.length > 0 ? 'exponential' : 'learned')
+    const refuse = (message: string) => {
+      context.addIssue({ code: 'custom', message })
+      return z.NEVER
+    }
+    if (policy === 'learned') {
+      if (exponential.length === 0) return { policy, priceMs: price ?? DEFAULT_PRICE_MS, windowMs }
+      return refuse(
+        `expected ${exponential.join(' and ')} with "policy": "exponential" only; leave out one or the other`,
+      )
+    }
+    if (price !== undefined) return refuse('expected price with "policy": "learned" only; leave out one or the other')
+    if (firstAfter >= windowMs) return refuse('expected firstAfter to be shorter than window')
+    return { policy, firstAfterMs: firstAfter, factor, maxIntervalMs: maxInterval, windowMs }
+  })
 
 const PRINTABLE = /^[\x21-\x7e]+$/
 const PRINTABLE_RULE = 'printable characters without spaces'

@@ -4,11 +4,11 @@
  */
 import type { Query, SQL } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
-import { type ClaimedMessage, checkBatch } from '../../src/db/batches.ts'
+import { checkBatch } from '../../src/db/batches.ts'
 import type { Db } from '../../src/db/client.ts'
 import { trackMessages } from '../../src/db/messages.ts'
 import { applyReports } from '../../src/db/reports.ts'
-import { claimDue, findClosed } from '../../src/db/schedule.ts'
+import { claimDue, findClosed, type Offered } from '../../src/db/schedule.ts'
 import type { Bench } from './bench.ts'
 import { ACCOUNT, fillOutstanding, type Installation, makeDue, openInstallation } from './installation.ts'
 
@@ -29,7 +29,7 @@ export async function explainStatements({ services, counts, say }: Bench): Promi
 
 async function explainAll({ database }: Installation): Promise<string> {
   const leased = { account: ACCOUNT, leaseMs: LEASE_MS }
-  const inOne = (messages: readonly ClaimedMessage[]) => [[...messages]]
+  const inOne = ({ due }: Offered) => [due]
   const { batches } = await claimDue(database.db, { ...leased, limit: BATCH }, inOne)
   const { id: batch = '', messages: claimed = [] } = batches[0] ?? {}
   const now = new Date()

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
+  type ExponentialPolicy,
   intervalAfter,
   lastPollAt,
   minimumInterval,
   nextPollAt,
-  type PollingPolicy,
   windowEnd,
 } from '../../src/core/polling.ts'
 
@@ -14,7 +14,13 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
-const byDefault: PollingPolicy = { firstAfterMs: MINUTE, factor: 2, maxIntervalMs: 6 * HOUR, windowMs: 30 * DAY }
+const byDefault: ExponentialPolicy = {
+  policy: 'exponential',
+  firstAfterMs: MINUTE,
+  factor: 2,
+  maxIntervalMs: 6 * HOUR,
+  windowMs: 30 * DAY,
+}
 
 /** How long a poll may take from the moment it is due until it is answered. */
 const LEASE_MS = MINUTE
@@ -46,12 +52,17 @@ function numbersFrom(seed: number): () => number {
 }
 
 /** The longest delay of a poll that leaves room for the last question, even when two polls in a row are that late. */
-function longestDelay(policy: PollingPolicy): number {
+function longestDelay(policy: ExponentialPolicy): number {
   return Math.min(LEASE_MS, (windowEnd(policy, 0) - lastPollAt(policy, 0)) / 2)
 }
 
 /** The whole life of a message that never becomes final, on a virtual clock. */
-function live(policy: PollingPolicy, trackedAt: number, random: () => number, delayMs = longestDelay(policy)): Life {
+function live(
+  policy: ExponentialPolicy,
+  trackedAt: number,
+  random: () => number,
+  delayMs = longestDelay(policy),
+): Life {
   const polls: Poll[] = []
   const end = windowEnd(policy, SENT_AT)
   let due = nextPollAt(policy, { sentAt: SENT_AT, now: trackedAt, polls: 0, random: random() })
@@ -65,8 +76,9 @@ function live(policy: PollingPolicy, trackedAt: number, random: () => number, de
   return { polls, closedAt: due }
 }
 
-const anyPolicy: fc.Arbitrary<PollingPolicy> = fc.integer({ min: MINUTE, max: 60 * DAY }).chain((windowMs) =>
+const anyPolicy: fc.Arbitrary<ExponentialPolicy> = fc.integer({ min: MINUTE, max: 60 * DAY }).chain((windowMs) =>
   fc.record({
+    policy: fc.constant('exponential' as const),
     firstAfterMs: fc.integer({ min: Math.ceil(windowMs / 2000), max: windowMs - 1 }),
     factor: fc.oneof(fc.constant(1), fc.double({ min: 1, max: 10, noNaN: true })),
     maxIntervalMs: fc.integer({ min: Math.ceil(windowMs / 2000), max: windowMs * 2 }),
@@ -86,15 +98,19 @@ describe('the life of a message that never becomes final', () => {
     expect(closedAt).toBe(SENT_AT + 30 * DAY)
   })
 
-  it.each<[string, Partial<PollingPolicy>, number[]]>([
+  it.each<[string, Partial<ExponentialPolicy>, number[]]>([
     ['a fixed interval', { factor: 1, firstAfterMs: 10 * MINUTE, windowMs: HOUR }, [10, 20, 30, 40, 57]],
     [
       'a first interval above the longest',
-      { firstAfterMs: 5 * HOUR, maxIntervalMs: HOUR, windowMs: 4 * HOUR },
+      { policy: 'exponential', firstAfterMs: 5 * HOUR, maxIntervalMs: HOUR, windowMs: 4 * HOUR },
       [60, 120, 180, 235],
     ],
-    ['a first interval as long as the window', { firstAfterMs: HOUR - 1, windowMs: HOUR }, [57]],
-    ['a window too short for a second interval', { firstAfterMs: 8 * MINUTE, windowMs: 20 * MINUTE }, [8, 19]],
+    ['a first interval as long as the window', { policy: 'exponential', firstAfterMs: HOUR - 1, windowMs: HOUR }, [57]],
+    [
+      'a window too short for a second interval',
+      { policy: 'exponential', firstAfterMs: 8 * MINUTE, windowMs: 20 * MINUTE },
+      [8, 19],
+    ],
   ])('%s', (_, change, minutes) => {
     const { polls } = live({ ...byDefault, ...change }, SENT_AT, () => 0.5, 0)
     expect(polls.map(({ asked }) => Math.round((asked - SENT_AT) / MINUTE))).toEqual(minutes)

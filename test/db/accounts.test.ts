@@ -37,7 +37,8 @@ it('forgets the health of an account that is asked with other credentials, and n
   const record = (account: string, credentials: string) => ({
     account,
     provider: 'seven',
-    polling: { firstAfterMs: 1, factor: 1, maxIntervalMs: 1, windowMs: 1 },
+    polling: { policy: 'learned' as const, priceMs: 1, windowMs: 1 },
+    firstAge: 1,
     isPolled: true,
     credentials,
   })

@@ -134,6 +134,7 @@ describe('migrating', () => {
       changed_at: null,
       life_since: null,
       number: null,
+      wanted_at: null,
     }))
     expect(messages.map((row) => ({ ...row, number: null }))).toEqual(expected)
     const outstanding = messages.filter((row) => row.due_at !== null)

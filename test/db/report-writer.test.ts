@@ -91,6 +91,7 @@ describe('group commit', () => {
         status: each.status,
         changed: true,
         unmatched: true,
+        before: expect.anything(),
       }))
     expect(await Promise.all([writer.write([report()]), writer.write(one), writer.write(other)])).toEqual([
       expect.any(Array),

@@ -65,7 +65,9 @@ async function trackAndClaim(...messageIds: string[]): Promise<string> {
     messageIds.map((messageId) => message(messageId)),
   )
   const lease = { account: 'seven', limit: 1000, leaseMs: HOUR }
-  const claimed = await claimDue(database.db, lease, (all) => [all.filter((one) => messageIds.includes(one.messageId))])
+  const claimed = await claimDue(database.db, lease, ({ due }) => [
+    due.filter((one) => messageIds.includes(one.messageId)),
+  ])
   expect(claimed.batches[0]?.messages).toHaveLength(messageIds.length)
   return claimed.batches[0]?.id ?? ''
 }
@@ -224,13 +226,22 @@ describe('what each report did', () => {
     const id = newId()
     await trackMessages(database.db, [message(id)])
     const news = [report(id, 'transmitted', 1), report(newId(), 'accepted', 1), report(id, 'delivered', 3)]
-    expect(await applyReports(database.db, news)).toEqual([
+    const was = (applied: Awaited<ReturnType<typeof applyReports>>) =>
+      applied.map(({ before: _before, ...rest }) => rest)
+    expect(was(await applyReports(database.db, news))).toEqual([
       { report: news[0], previousStatus: null, status: 'transmitted', changed: true, unmatched: false },
       { report: news[1], previousStatus: null, status: 'accepted', changed: true, unmatched: true },
       { report: news[2], previousStatus: 'transmitted', status: 'delivered', changed: true, unmatched: false },
     ])
     const stale = [report(id, 'buffered', 2), report(id, 'delivered', 3)]
-    expect(await applyReports(database.db, stale)).toEqual([
+    const applied = await applyReports(database.db, stale)
+    const { sentAt } = await rowOf(id)
+    const known = { settledBy: 'webhook', changedAt: expect.any(Number) }
+    expect(applied.map(({ before }) => before)).toEqual([
+      { sentAt: sentAt.getTime(), askedAt: undefined, known },
+      { sentAt: sentAt.getTime(), askedAt: undefined, known },
+    ])
+    expect(was(applied)).toEqual([
       { report: stale[0], previousStatus: 'delivered', status: 'delivered', changed: false, unmatched: false },
       { report: stale[1], previousStatus: 'delivered', status: 'delivered', changed: false, unmatched: false },
     ])

@@ -3,7 +3,6 @@ import { eq, sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
-  type ClaimedMessage,
   checkBatch,
   endBatch,
   extendLease,
@@ -14,9 +13,10 @@ import {
 } from '../../src/db/batches.ts'
 import type { Db } from '../../src/db/client.ts'
 import { trackMessages } from '../../src/db/messages.ts'
+import { pollNow } from '../../src/db/moves.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
-import { claimDue, findClosed, findDueAccounts, pollNow } from '../../src/db/schedule.ts'
+import { claimDue, findClosed, findDueAccounts, type Offered } from '../../src/db/schedule.ts'
 import { batches, due, messages, statusReports } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
 import { findMisplaced, makeDue } from '../support/schedule.ts'
@@ -72,7 +72,7 @@ async function rowOf(messageId: string) {
 
 const idsOf = (rows: readonly { messageId: string }[]) => rows.map(({ messageId }) => messageId).sort()
 
-const inOne = (claimed: readonly ClaimedMessage[]) => (claimed.length > 0 ? [[...claimed]] : [])
+const inOne = ({ due }: Offered) => (due.length > 0 ? [due] : [])
 
 /** Claims one batch; its ID is that of no batch when nothing was due. */
 async function claim(limit = 100, { account = 'seven', leaseMs = MINUTE } = {}) {
@@ -115,7 +115,18 @@ describe('claimDue', () => {
     await database.db.update(messages).set({ polls: 4 })
     const { batch, own, hasMore } = await claim(10, { leaseMs: 90 * SECOND })
     const { id } = await rowOf('1')
-    expect(own).toEqual([{ id, messageId: '1', recipientKey: '49170', sentAt, polls: 4, refused: false }])
+    expect(own).toEqual([
+      {
+        id,
+        messageId: '1',
+        recipientKey: '49170',
+        sentAt,
+        polls: 4,
+        askedAt: undefined,
+        wanted: false,
+        refused: false,
+      },
+    ])
     expect(hasMore).toBe(false)
     expect(secondsUntil(await leaseOf(batch))).toBeGreaterThan(85)
     expect(secondsUntil(await leaseOf(batch))).toBeLessThanOrEqual(90)
@@ -124,7 +135,7 @@ describe('claimDue', () => {
 
   it('cuts what it claims into batches', async () => {
     await track(...['a', 'b', 'c'].map((id) => message(id)))
-    const cut = (claimed: readonly ClaimedMessage[]) => claimed.map((one) => [one])
+    const cut = ({ due }: Offered) => due.map((one) => [one])
     const claimed = await claimDue(database.db, { account: 'seven', limit: 10, leaseMs: MINUTE }, cut)
     expect(claimed.batches.map((batch) => idsOf(batch.messages)).sort()).toEqual([['a'], ['b'], ['c']])
     for (const { id, messages: own } of claimed.batches) {

@@ -542,7 +542,7 @@ describe('POST /v1/messages/{account}/{messageId}/poll', () => {
 
   it('leaves a message to the batch that is asking about it', async () => {
     await track({ messageId: '1', sentAt: fromNow(-HOUR) })
-    await claimDue(api.db, { account: 'seven', limit: 100, leaseMs: HOUR }, (claimed) => [[...claimed]])
+    await claimDue(api.db, { account: 'seven', limit: 100, leaseMs: HOUR }, ({ due }) => [due])
     const [before] = await api.db.select().from(messages)
     expect((await api.post('/v1/messages/seven/1/poll')).status).toBe(202)
     expect(await api.db.select().from(messages)).toEqual([before])

@@ -20,7 +20,13 @@ const NEVER = { components: [], expiredShare: 0, neverShare: 1, failureShare: 0 
 const WINDOW_MS = 80_000
 const LEFT_MS = 9_000
 const POLLING = { firstAfter: '1s', factor: 1, maxInterval: '1s', window: `${WINDOW_MS}ms` }
-const POLICY = { firstAfterMs: 1_000, factor: 1, maxIntervalMs: 1_000, windowMs: WINDOW_MS }
+const POLICY = {
+  policy: 'exponential' as const,
+  firstAfterMs: 1_000,
+  factor: 1,
+  maxIntervalMs: 1_000,
+  windowMs: WINDOW_MS,
+}
 
 it('asks one last time, says unknown when the window closes, and believes a late webhook', async () => {
   const sandbox = await openSandbox({ law: NEVER })

@@ -6,7 +6,7 @@
  */
 import postgres from 'postgres'
 import { Pool } from 'undici'
-import { intervalAfter, type PollingPolicy } from '../../../src/core/polling.ts'
+import { type ExponentialPolicy, intervalAfter } from '../../../src/core/polling.ts'
 import { isFinal, type Status } from '../../../src/core/status.ts'
 
 /** Where an alternative works. */
@@ -14,7 +14,16 @@ export interface Site {
   databaseUrl: string
   redisUrl: string
   provider: { url: string; apiKey: string }
-  polling: PollingPolicy
+  polling: ExponentialPolicy
+}
+
+/** The backoff that the alternatives have unless a measure says otherwise. */
+export const BACKOFF: ExponentialPolicy = {
+  policy: 'exponential',
+  firstAfterMs: 60_000,
+  factor: 2,
+  maxIntervalMs: 6 * 3_600_000,
+  windowMs: 30 * 86_400_000,
 }
 
 export interface Scheduled {

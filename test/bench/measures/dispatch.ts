@@ -60,7 +60,7 @@ async function claimOnce({ database }: Installation): Promise<number> {
   let claimed = 0
   const seconds = await timed(async () => {
     const lot = { account: ACCOUNT, limit: BATCH, leaseMs: LEASE_MS }
-    const { batches } = await claimDue(database.db, lot, (messages) => [[...messages]])
+    const { batches } = await claimDue(database.db, lot, ({ due }) => [due])
     claimed = batches[0]?.messages.length ?? 0
   })
   if (claimed < BATCH) throw new Error(`Only ${claimed} of ${BATCH} rows were due.`)

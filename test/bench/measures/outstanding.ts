@@ -3,16 +3,10 @@
  * The rows are filled by SQL; everything else is the product as it runs.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { BACKOFF } from '../alternatives/alternative.ts'
 import { naiveBullmq } from '../alternatives/naive-bullmq.ts'
 import { type Bench, cut, median, type Row } from '../bench.ts'
-import {
-  accountOf,
-  fillOutstanding,
-  type Installation,
-  makeDue,
-  makeNothingDue,
-  startService,
-} from '../installation.ts'
+import { fillOutstanding, type Installation, makeDue, makeNothingDue, startService } from '../installation.ts'
 import { cpuSeconds, residentMegabytes, treeCpuSeconds } from '../processes.ts'
 import { openSandbox } from '../sandbox.ts'
 
@@ -84,8 +78,7 @@ async function usedRedisBytes(redis: Bench['services']['redis']): Promise<number
 
 async function redisBytesOfJobs({ services, counts }: Bench): Promise<number> {
   await services.clearRedis()
-  const { polling } = accountOf(NO_PROVIDER)
-  const site = { databaseUrl: '', redisUrl: services.redisUrl, provider: NO_PROVIDER, polling }
+  const site = { databaseUrl: '', redisUrl: services.redisUrl, provider: NO_PROVIDER, polling: BACKOFF }
   const scheduler = await naiveBullmq.openScheduler(site)
   const dueAt = new Date(Date.now() + 3_600_000)
   const jobs = Array.from({ length: counts.delayedJobs }, (_, index) => ({ messageId: String(5e10 + index), dueAt }))

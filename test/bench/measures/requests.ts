@@ -6,7 +6,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
-import { nextPollAt } from '../../../src/core/polling.ts'
+import { type ExponentialPolicy, nextPollAt } from '../../../src/core/polling.ts'
 import type { Law } from '../../../src/sandbox/law.ts'
 import { track } from '../../../src/tracking.ts'
 import { readOrder } from '../../../src/tracking-order.ts'
@@ -53,9 +53,20 @@ function lawOf(scale: number): Partial<Law> {
   }
 }
 
+function backoffOf(scale: number): ExponentialPolicy {
+  return {
+    policy: 'exponential',
+    firstAfterMs: 1_000 * scale,
+    factor: 1.5,
+    maxIntervalMs: 2_000 * scale,
+    windowMs: 3_600_000,
+  }
+}
+
+/** The same as an account's setting. */
 function pollingOf(scale: number): object {
-  const ms = (value: number) => `${value * scale}ms`
-  return { firstAfter: ms(1_000), factor: 1.5, maxInterval: ms(2_000), window: '1h' }
+  const { firstAfterMs, factor, maxIntervalMs } = backoffOf(scale)
+  return { firstAfter: `${firstAfterMs}ms`, factor, maxInterval: `${maxIntervalMs}ms`, window: '1h' }
 }
 
 async function askWithLastword({ services, counts }: Bench, installation: Installation): Promise<Asked> {
@@ -81,7 +92,7 @@ async function askWithNaive({ services, counts }: Bench): Promise<Asked> {
   const databaseUrl = await services.createDatabase('empty')
   await createTable(databaseUrl)
   const { url, apiKey } = sandbox
-  const { polling } = accountOf(sandbox, { polling: pollingOf(counts.requestsScale) })
+  const polling = backoffOf(counts.requestsScale)
   const site: Site = { databaseUrl, redisUrl: services.redisUrl, provider: { url, apiKey }, polling }
   const sql = postgres(databaseUrl, { max: 1 })
   const args = ['naive BullMQ', JSON.stringify(site)]

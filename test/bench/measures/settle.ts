@@ -8,7 +8,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
-import { addRows, createTable, type Site } from '../alternatives/alternative.ts'
+import { addRows, BACKOFF, createTable, type Site } from '../alternatives/alternative.ts'
 import { type AlternativeName, alternatives } from '../alternatives/registry.ts'
 import { type Bench, cut, type Row, runAll, timed } from '../bench.ts'
 import {
@@ -137,7 +137,7 @@ async function settleWith({ services, counts }: Bench, name: AlternativeName, co
   const databaseUrl = await services.createDatabase('empty')
   const { url, apiKey } = sandbox
   const provider = { url, apiKey }
-  const site: Site = { databaseUrl, redisUrl: services.redisUrl, provider, polling: accountOf(sandbox).polling }
+  const site: Site = { databaseUrl, redisUrl: services.redisUrl, provider, polling: BACKOFF }
   await createTable(databaseUrl)
   await alternatives[name].prepare?.(site)
   const args = [name, JSON.stringify(site)]

@@ -8,6 +8,7 @@ import { Pool } from 'undici'
 import { nextPollAt, windowEnd } from '../../../src/core/polling.ts'
 import { track } from '../../../src/tracking.ts'
 import { readOrder } from '../../../src/tracking-order.ts'
+import { BACKOFF } from '../alternatives/alternative.ts'
 import { naiveBullmq } from '../alternatives/naive-bullmq.ts'
 import { type Bench, cut, median, type Row, runAll, timed } from '../bench.ts'
 import { ACCOUNT, accountOf, type Installation, openInstallation, startService } from '../installation.ts'
@@ -101,12 +102,11 @@ export async function rateOfHttp(url: string, messages: number): Promise<number>
 
 /** The same rows as ours, each with its own time of the first poll, and nothing else: no normal form, no conflict. */
 async function rateOfInsert({ sql }: Installation, messages: number): Promise<number> {
-  const { polling } = accountOf(NO_PROVIDER)
   const bodies = newBodies(messages).map((ids) => {
     const now = Date.now()
     const sentAt = new Date(now).toISOString()
-    const windowEndsAt = new Date(windowEnd(polling, now)).toISOString()
-    const due = () => new Date(nextPollAt(polling, { sentAt: now, now, polls: 0, random: Math.random() })).toISOString()
+    const windowEndsAt = new Date(windowEnd(BACKOFF, now)).toISOString()
+    const due = () => new Date(nextPollAt(BACKOFF, { sentAt: now, now, polls: 0, random: Math.random() })).toISOString()
     return { ids, sentAt: ids.map(() => sentAt), windowEndsAt: ids.map(() => windowEndsAt), dueAt: ids.map(due) }
   })
   const insert = ({ ids, sentAt, windowEndsAt, dueAt }: (typeof bodies)[number]) => sql`
@@ -126,7 +126,7 @@ async function rateOfJobs({ services }: Bench, messages: number): Promise<number
     databaseUrl: '',
     redisUrl: services.redisUrl,
     provider: NO_PROVIDER,
-    polling: accountOf(NO_PROVIDER).polling,
+    polling: BACKOFF,
   }
   const scheduler = await naiveBullmq.openScheduler(site)
   const dueAt = new Date(Date.now() + 60_000)

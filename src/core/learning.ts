@@ -1,0 +1,106 @@
+/**
+ * What an account has taught: when its messages become final, and whether receipts come. Everything that is found out
+ * about a message is an observation; observations are gathered as news, and news are merged into what was learned before.
+ */
+import {
+  countReceipt,
+  countSighting,
+  type Evidence,
+  learnedCurve,
+  learnedLag,
+  learnedLoss,
+  mergeEvidence,
+  noEvidence,
+} from './evidence.ts'
+import type { Source } from './status.ts'
+import { nextRoute, type RouteNews, type RouteStep, unprovedRoute, type WebhookRoute } from './webhook-route.ts'
+import type { Costs, Economy } from './worth.ts'
+
+export interface Learned {
+  evidence: Evidence
+  route: WebhookRoute
+}
+
+export interface News {
+  evidence: Evidence
+  route: RouteNews & { losses: number[] }
+}
+
+/** What has been found out about a message at `now`. Times are milliseconds since 1970. */
+export interface Observation {
+  now: number
+  sentAt: number
+  /** When an answer had last told of it before. */
+  askedAt: number | undefined
+  source: Source
+  /** When it became final, by the provider's time; undefined when it has no final status yet. */
+  finalAt: number | undefined
+  /** The final status that was known before. */
+  known?: { settledBy: Source; changedAt: number } | undefined
+}
+
+/** A receipt may take twice its usual lag, and this long in any case, before it counts as lost. */
+const SHORTEST_GRACE_MS = 15_000
+
+export function graceOf({ evidence }: Learned): number {
+  return Math.max(SHORTEST_GRACE_MS, 2 * learnedLag(evidence))
+}
+
+export function nothingLearned(now: number): Learned {
+  return { evidence: noEvidence(now), route: unprovedRoute(now) }
+}
+
+export function noNews(now: number): News {
+  return { evidence: noEvidence(now), route: { receipts: 0, lastReceiptAt: 0, losses: [] } }
+}
+
+/** Counts an observation, in place. `graceMs` is how late a receipt may be. */
+export function observe({ evidence, route }: News, seen: Observation, graceMs: number): void {
+  const { now, sentAt, askedAt = sentAt, source, finalAt, known } = seen
+  if (source === 'webhook') {
+    route.receipts += 1
+    route.lastReceiptAt = Math.max(route.lastReceiptAt, now)
+  }
+  if (known) {
+    if (finalAt === undefined || source !== 'webhook' || known.settledBy !== 'poll') return
+    countReceipt(evidence, now - finalAt)
+    if (known.changedAt - finalAt > graceMs) evidence.lost -= 1
+    return
+  }
+  const fromAge = askedAt - sentAt
+  if (finalAt === undefined || source === 'window') {
+    if (source !== 'webhook') countSighting(evidence, { fromAge, toAge: now - sentAt, isFinal: false })
+    return
+  }
+  countSighting(evidence, { fromAge, toAge: finalAt - sentAt, isFinal: true })
+  if (source === 'webhook') countReceipt(evidence, now - finalAt)
+  else if (now - finalAt > graceMs) {
+    evidence.lost += 1
+    route.losses.push(finalAt)
+  }
+}
+
+/** Counts the receipt of a message that is not tracked (yet), in place. */
+export function observeUnmatched({ evidence, route }: News, now: number, isFinal: boolean): void {
+  route.receipts += 1
+  route.lastReceiptAt = Math.max(route.lastReceiptAt, now)
+  if (isFinal) evidence.received += 1
+}
+
+/** Merges news. Losses while the route is silent say nothing about how many are usually lost. */
+export function learn(learned: Learned, news: News, now: number): { learned: Learned; event?: RouteStep['event'] } {
+  const before = learnedLoss(learned.evidence)
+  const step = nextRoute(learned.route, news.route, before, now)
+  const isSilent = step.route.state === 'silent'
+  const told = isSilent ? { ...news.evidence, lost: Math.min(0, news.evidence.lost) } : news.evidence
+  return {
+    learned: { evidence: mergeEvidence(learned.evidence, told, now), route: step.route },
+    ...(step.event ? { event: step.event } : {}),
+  }
+}
+
+/** The economy that follows from what was learned. */
+export function economyOf({ evidence, route }: Learned, costs: Costs): Economy {
+  const loss = route.state === 'ok' ? learnedLoss(evidence) : 1
+  return { ...costs, curve: learnedCurve(evidence), loss, lagMs: learnedLag(evidence) }
+}

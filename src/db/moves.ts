@@ -1,0 +1,83 @@
+/** Moving outstanding messages within the schedule, where somebody wants them sooner or more is known (schedule.ts). */
+import { sql } from 'drizzle-orm'
+import { type ClaimedMessage, type ClaimedRow, claimedColumns, toClaimed } from './batches.ts'
+import { type Db, instantOf, millisecondsOf, textArray } from './client.ts'
+import { inOrder } from './schedule.ts'
+import { due, messages } from './schema.ts'
+
+/** Moves messages that nobody asks about to other times; those that a claim has taken meanwhile are left to it. */
+export async function reschedule(
+  db: Db,
+  account: string,
+  moves: readonly { id: number; dueAt: number }[],
+): Promise<void> {
+  if (moves.length === 0) return
+  const ids = textArray(
+    moves.map(({ id }) => id),
+    'bigint',
+  )
+  const times = textArray(
+    moves.map(({ dueAt }) => dueAt),
+    'float8',
+  )
+  await db.execute(sql`
+    WITH moves AS (
+      SELECT id, ${instantOf('due_ms')} AS due_at FROM unnest(${ids}, ${times}) AS n (id, due_ms)
+    ), taken AS (
+      DELETE FROM ${due} d USING ${messages} m
+      WHERE m.id = ANY(${ids}) AND NOT m.final AND d.account = ${account} AND d.due_at = m.due_at AND d.message = m.id
+      RETURNING d.message
+    ), moved AS (
+      UPDATE ${messages} m SET due_at = n.due_at FROM moves n
+      WHERE m.id = n.id AND m.id IN (SELECT message FROM taken) AND NOT m.final
+      RETURNING m.account, m.due_at, m.id
+    )
+    INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM moved ON CONFLICT DO NOTHING`)
+}
+
+/** A place in the schedule: just after the message of this row, due at this time in milliseconds since 1970. */
+export interface SchedulePlace {
+  dueAt: number
+  id: number
+}
+
+/** Messages that are due after now, up to `limit` in the order of their times, from a place on. */
+export async function findAhead(
+  db: Db,
+  { account, after, limit }: { account: string; after: SchedulePlace | undefined; limit: number },
+): Promise<(ClaimedMessage & SchedulePlace)[]> {
+  const { dueAt, id } = after ?? { dueAt: 0, id: 0 }
+  const rows = await inOrder(db, (transaction) =>
+    transaction.execute<ClaimedRow & { due_ms: number }>(sql`
+      SELECT ${claimedColumns}, ${millisecondsOf('d.due_at')} AS due_ms
+      FROM ${due} d JOIN ${messages} m ON m.id = d.message
+      WHERE d.account = ${account} AND d.due_at > now() AND (d.due_at, d.message) > (to_timestamp(${dueAt}::float8 / 1000), ${id})
+      ORDER BY d.due_at, d.message
+      LIMIT ${limit}`),
+  )
+  return rows.map((row) => ({ ...toClaimed(row), dueAt: row.due_ms }))
+}
+
+/**
+ * Makes those of these messages due now that are outstanding, unless a batch holds them already; with `isFirst` before all
+ * others of their account. Returns how many are outstanding.
+ */
+export async function pollNow(db: Db, ids: readonly number[], { isFirst = false } = {}): Promise<number> {
+  const first = sql`(
+    SELECT least(min(o.due_at), now()) - interval '1 millisecond' FROM ${due} o WHERE o.account = m.account)`
+  const isAskable = sql`m.id = ANY(${textArray(ids, 'bigint')}) AND NOT m.final AND m.sent_at <= now() AND m.window_ends_at > now()`
+  const rows = await db.execute(sql`
+    WITH taken AS (
+      DELETE FROM ${due} d USING ${messages} m
+      WHERE ${isAskable} AND d.account = m.account AND d.due_at = m.due_at AND d.message = m.id
+      RETURNING d.message
+    ), moved AS (
+      UPDATE ${messages} m SET due_at = ${isFirst ? first : sql`now()`}, wanted_at = now()
+      WHERE ${isAskable} AND m.id IN (SELECT message FROM taken)
+      RETURNING m.account, m.due_at, m.id
+    ), scheduled AS (
+      INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM moved ON CONFLICT DO NOTHING
+    )
+    SELECT FROM ${messages} m WHERE ${isAskable}`)
+  return rows.length
+}

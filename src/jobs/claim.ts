@@ -1,0 +1,134 @@
+/**
+ * Turns what is due into jobs: asks the account's plan (core/plan.ts) what is asked about now, claims it, and adds one job
+ * for each request, or the first page of one sweep where the provider is asked by time window.
+ */
+import type { Queue } from 'bullmq'
+import { decide, decideSweep, type Plan, type Scheduled } from '../core/plan.ts'
+import { minimumInterval } from '../core/polling.ts'
+import { type ClaimedMessage, releaseBatch } from '../db/batches.ts'
+import type { Db } from '../db/client.ts'
+import { reschedule } from '../db/moves.ts'
+import { claimDue, lookAtDue } from '../db/schedule.ts'
+import { claimWindow, countSent } from '../db/sweeps.ts'
+import type { LookupByIds, LookupByWindow, StatusLookup } from '../providers/provider.ts'
+import { cutClaimed } from './cut.ts'
+import { batchJobs, type Query, sweepJob } from './queues.ts'
+
+export interface Claiming {
+  db: Db
+  queue: Queue
+  query: Query
+  lookup: StatusLookup
+  plan: Plan
+  leaseMs: number
+  /** How many jobs may be added. */
+  room: number
+  /** True when jobs of the account are under way. */
+  isFull: boolean
+  /** One message only, whatever it is worth: an answer to it says how things are. */
+  isSingle?: true
+}
+
+export interface Added {
+  jobs: number
+  messages: number
+}
+
+const NOTHING: Added = { jobs: 0, messages: 0 }
+const MOST_BATCHES_A_CLAIM = 50
+/** Among so many due messages at least those worth most are found. */
+const FEWEST_LOOKED_AT = 1_000
+const MOST_MESSAGES_A_SWEEP = 50_000
+/** Pages are counted up to here; more cost no more attention. */
+const MOST_PAGES_COUNTED = 50
+
+export async function addJobs(claiming: Claiming): Promise<Added> {
+  const { byIds, byWindow, paidByRecord } = claiming.lookup
+  if (byIds && paidByRecord) return addBatches(claiming, byIds)
+  // One sweep at a time: what comes due meanwhile shares the next one.
+  if (byWindow) return claiming.isFull ? NOTHING : addSweep(claiming, byWindow)
+  return byIds ? addBatches(claiming, byIds) : NOTHING
+}
+
+/** Claims lot after lot, so that the first batches are under way while the others are claimed. */
+async function addBatches(claiming: Claiming, byIds: LookupByIds): Promise<Added> {
+  const added = { jobs: 0, messages: 0 }
+  for (let goesOn = true; goesOn && added.jobs < claiming.room; ) {
+    const lot = await addLot(claiming, byIds, Math.min(claiming.room - added.jobs, MOST_BATCHES_A_CLAIM))
+    added.jobs += lot.jobs
+    added.messages += lot.messages
+    goesOn = lot.hasMore && (lot.jobs > 0 || lot.moved > 0) && !(claiming.isSingle && added.jobs > 0)
+  }
+  return added
+}
+
+async function addLot({ db, queue, leaseMs, query, plan, isSingle }: Claiming, byIds: LookupByIds, requests: number) {
+  const { limits } = byIds
+  const { account } = query
+  const restMs = minimumInterval(plan.policy)
+  const limit = isSingle ? 1 : Math.max(requests * limits.maxIds, FEWEST_LOOKED_AT)
+  let moves: { id: number; dueAt: number }[] = []
+  const options = { account, limit, leaseMs, places: isSingle ? 1 : limits.maxIds, restMs }
+  const { batches, hasMore } = await claimDue(db, options, ({ due, next, now }) => {
+    if (isSingle) return cutClaimed(due, limits)
+    const { ask, later } = decide(plan, { due: due.map(toScheduled), next: next.map(toScheduled) }, now, requests)
+    moves = later.map(({ message, dueAt }) => ({ id: message.claimed.id, dueAt }))
+    return cutClaimed(
+      ask.map(({ claimed }) => claimed),
+      limits,
+    )
+  })
+  const ids = batches.map(({ id }) => id)
+  await orRelease(db, ids, async () => {
+    if (batches.length > 0) await queue.addBulk(batchJobs(query, batches))
+  })
+  await reschedule(db, account, moves)
+  const messages = batches.reduce((sum, batch) => sum + batch.messages.length, 0)
+  return { jobs: batches.length, messages, moved: moves.length, hasMore }
+}
+
+/** A sweep costs its pages: as many as the messages that were sent in its window take. */
+async function addSweep(claiming: Claiming, byWindow: LookupByWindow): Promise<Added> {
+  const { db, queue, leaseMs, query, plan, isSingle } = claiming
+  const { maxSpanMs, slackMs, pageSize } = byWindow
+  const { account } = query
+  const { due, now } = await lookAtDue(db, { account, limit: isSingle ? 1 : FEWEST_LOOKED_AT })
+  const sweep = decideSweep(plan, due.map(toScheduled), now, isSingle ? 0 : maxSpanMs)
+  if (!sweep) return NOTHING
+  await reschedule(
+    db,
+    account,
+    sweep.later.map(({ message, dueAt }) => ({ id: message.claimed.id, dueAt })),
+  )
+  const span = { account, from: new Date(sweep.from), to: new Date(sweep.to) }
+  if (!sweep.urgent && !isSingle) {
+    const sent = await countSent(db, { ...span, limit: MOST_PAGES_COUNTED * pageSize })
+    if (sent === 0 || sweep.worth < plan.economy.priceMs * Math.ceil(sent / pageSize)) return NOTHING
+  }
+  const limit = isSingle ? 1 : MOST_MESSAGES_A_SWEEP
+  const window = await claimWindow(db, { ...span, limit, leaseMs, restMs: minimumInterval(plan.policy) })
+  if (!window) return NOTHING
+  const from = new Date(window.from.getTime() - slackMs).toISOString()
+  const to = new Date(window.to.getTime() + slackMs).toISOString()
+  await orRelease(db, [window.batch], async () => {
+    const { name, data, opts } = sweepJob(query, window.batch, { from, to, page: 0 })
+    await queue.add(name, data, opts)
+  })
+  return { jobs: 1, messages: window.messages }
+}
+
+/** A claimed message as the plan sees it. */
+export function toScheduled(claimed: ClaimedMessage): Scheduled & { claimed: ClaimedMessage } {
+  const { sentAt, askedAt, polls, wanted } = claimed
+  return { sentAt: sentAt.getTime(), askedAt: askedAt?.getTime(), polls, wanted, claimed }
+}
+
+/** Adds jobs for claimed batches; when they cannot be added, their messages are due again at once. */
+async function orRelease(db: Db, batches: readonly string[], add: () => Promise<void>): Promise<void> {
+  try {
+    await add()
+  } catch (error) {
+    for (const batch of batches) await releaseBatch(db, { batch, delayMs: 0 })
+    throw error
+  }
+}

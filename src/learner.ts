@@ -1,0 +1,168 @@
+/**
+ * Learns when messages become final and how receipts come, and plans asking by it. Observations are gathered in this
+ * process, and every few seconds merged into the accounts' rows in Postgres, which all processes share; plans follow from
+ * those rows. A process that is killed, or has no database, loses the observations of a few seconds, and nothing else.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  economyOf,
+  graceOf,
+  type Learned,
+  learn,
+  type News,
+  noNews,
+  nothingLearned,
+  observe,
+  observeUnmatched,
+} from './core/learning.ts'
+import { type Plan, planOf } from './core/plan.ts'
+import { isFinal } from './core/status.ts'
+import type { Costs } from './core/worth.ts'
+import { recordFirstAges } from './db/accounts.ts'
+import type { Db } from './db/client.ts'
+import { type Found, findLearned, moveLearned } from './db/learning.ts'
+import type { AppliedReport } from './db/reports.ts'
+import { createComplaint, type Log } from './log.ts'
+import type { Account, StatusLookup } from './providers/provider.ts'
+import { providerOf } from './providers/registry.ts'
+
+export interface Learner {
+  /** How an account asks by a look-up, by the first of its look-ups unless another is given. */
+  planOf(account: Account, lookup?: StatusLookup): Plan
+  /** Takes note of reports that have been written. */
+  observeReports(applied: readonly AppliedReport[]): void
+  /** Takes note of messages that an answer has told of, or left out, without a report. */
+  observeOpen(account: string, messages: readonly { sentAt: Date; askedAt: Date | undefined }[]): void
+  /** Writes down what was noted and reads what others have. */
+  refresh(): Promise<void>
+  /** As `refresh`, for the last time. */
+  close(): Promise<void>
+}
+
+export interface LearnerOptions {
+  db: Db
+  accounts: ReadonlyMap<string, Account>
+  log: Log
+}
+
+const REFRESH_EVERY_MS = 5_000
+const NO_POLLING: Costs = { priceMs: 0, recordPriceMs: 0, places: 1 }
+
+export function costsOf({ polling }: Account, lookup: StatusLookup | undefined): Costs {
+  if (polling.policy !== 'learned' || !lookup) return { ...NO_POLLING, places: placesOf(lookup) }
+  // Where each record is paid for, that is what the price is for.
+  if (lookup.paidByRecord) return { priceMs: 0, recordPriceMs: polling.priceMs, places: placesOf(lookup) }
+  return { priceMs: polling.priceMs, recordPriceMs: 0, places: placesOf(lookup) }
+}
+
+function placesOf(lookup: StatusLookup | undefined): number {
+  return (!lookup?.paidByRecord && lookup?.byWindow?.pageSize) || lookup?.byIds?.limits.maxIds || 1
+}
+
+/** The plans of accounts of which nothing has been learned. */
+export const priorPlans: Pick<Learner, 'planOf'> = {
+  planOf: (account, lookup = providerOf(account).lookups(account)[0]) =>
+    planOf(account.polling, economyOf(nothingLearned(0), costsOf(account, lookup))),
+}
+
+/** A learner that has read what was learned so far. */
+export async function openLearner({ db, accounts, log }: LearnerOptions): Promise<Learner> {
+  const learned = new Map<string, Learned>()
+  const plans = new Map<string, Plan>()
+  const graces = new Map<string, number>()
+  const complain = createComplaint(log, 'learning')
+  let news = new Map<string, News>()
+
+  const learnedOf = (account: string) => learned.get(account) ?? nothingLearned(Date.now())
+  const graceMsOf = (account: string) => {
+    const graceMs = graces.get(account) ?? graceOf(learnedOf(account))
+    graces.set(account, graceMs)
+    return graceMs
+  }
+  const newsOf = (account: string) => {
+    const known = news.get(account)
+    if (known) return known
+    const begun = noNews(Date.now())
+    news.set(account, begun)
+    return begun
+  }
+
+  function planFor(account: Account, lookup = providerOf(account).lookups(account)[0]): Plan {
+    const key = `${account.name} ${lookup?.name ?? ''}`
+    const known = plans.get(key)
+    if (known) return known
+    const plan = planOf(account.polling, economyOf(learnedOf(account.name), costsOf(account, lookup)))
+    plans.set(key, plan)
+    return plan
+  }
+
+  function sound(account: string, found: Found | undefined, now: number): Learned {
+    if (found !== 'damaged') return found ?? nothingLearned(now)
+    log.warn({ account }, 'what was learned about the account cannot be read; learning begins again')
+    return nothingLearned(now)
+  }
+
+  async function writeDown(account: string, told: News): Promise<void> {
+    const step = await moveLearned(db, account, (found, now) => learn(sound(account, found, now), told, now))
+    const { state, since, lost } = step.learned.route
+    if (step.event === 'silent') {
+      const details = { account, since: new Date(since), lost }
+      log.error(details, 'the webhook route is silent: final statuses are found by polling whose receipts did not come')
+    }
+    if (step.event === 'returned') log.info({ account, state }, 'receipts come by the webhook route again')
+  }
+
+  async function refresh(): Promise<void> {
+    const told = news
+    news = new Map()
+    for (const [account, one] of told) await writeDown(account, one)
+    const found = await findLearned(db)
+    for (const stale of [plans, graces, learned]) stale.clear()
+    for (const [account, one] of found) if (one !== 'damaged') learned.set(account, one)
+    const ages = [...told.keys()].flatMap((name) => {
+      const account = accounts.get(name)
+      return account ? [{ account: name, firstAge: planFor(account).firstAge }] : []
+    })
+    await recordFirstAges(db, ages)
+  }
+
+  await refresh()
+  const stop = new AbortController()
+  const running = (async () => {
+    while (!stop.signal.aborted) {
+      await delay(REFRESH_EVERY_MS, undefined, { signal: stop.signal }).catch(() => {})
+      // Without the database nothing is asked or received either.
+      await refresh().catch(complain)
+    }
+  })()
+
+  return {
+    planOf: planFor,
+    observeReports(applied) {
+      const now = Date.now()
+      for (const { report, unmatched, before } of applied) {
+        const { account, source, status, occurredAt } = report
+        const told = newsOf(account)
+        if (unmatched) {
+          if (source === 'webhook') observeUnmatched(told, now, isFinal(status))
+          continue
+        }
+        const finalAt = isFinal(status) ? occurredAt.getTime() : undefined
+        observe(told, { now, source, finalAt, ...before }, graceMsOf(account))
+      }
+    },
+    observeOpen(account, messages) {
+      const now = Date.now()
+      const told = newsOf(account)
+      for (const { sentAt, askedAt } of messages) {
+        const seen = { now, sentAt: sentAt.getTime(), askedAt: askedAt?.getTime(), source: 'poll' as const }
+        observe(told, { ...seen, finalAt: undefined }, 0)
+      }
+    },
+    refresh,
+    async close() {
+      stop.abort()
+      await running
+    },
+  }
+}
