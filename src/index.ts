@@ -1,19 +1,21 @@
 /**
  * The library: a client of the service, and tracking inside a transaction of one's own. Importing it starts nothing.
  */
+export type {
+  Change,
+  ChangePage,
+  Message,
+  MessageFilter,
+  MessagePage,
+  MessageReport,
+  MessageWithReports,
+  PolledMessage,
+} from './client/answers.ts'
 export {
-  type Change,
-  type ChangePage,
   type ChangesOptions,
   type Client,
   type ClientOptions,
   createClient,
-  type Message,
-  type MessageFilter,
-  type MessagePage,
-  type MessageReport,
-  type MessageWithReports,
-  type PolledMessage,
   type RequestOptions,
 } from './client/client.ts'
 export { type Issue, LastwordError } from './core/errors.ts'

@@ -5,7 +5,6 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import {
-  economyOf,
   graceOf,
   type Learned,
   learn,
@@ -15,20 +14,19 @@ import {
   observe,
   observeUnmatched,
 } from './core/learning.ts'
-import { type Plan, planOf } from './core/plan.ts'
+import type { Plan } from './core/plan.ts'
 import { isFinal } from './core/status.ts'
-import type { Costs } from './core/worth.ts'
 import { recordFirstAges } from './db/accounts.ts'
 import type { Db } from './db/client.ts'
 import { type Found, findLearned, moveLearned } from './db/learning.ts'
 import type { AppliedReport } from './db/reports.ts'
 import { createComplaint, type Log } from './log.ts'
-import type { Account, StatusLookup } from './providers/provider.ts'
-import { providerOf } from './providers/registry.ts'
+import { firstLookup, type Plans, planFrom } from './plans.ts'
+import type { Account } from './providers/provider.ts'
 
-export interface Learner {
-  /** How an account asks by a look-up, by the first of its look-ups unless another is given. */
-  planOf(account: Account, lookup?: StatusLookup): Plan
+export interface Learner extends Plans {
+  /** What has been learned about an account, as of a few seconds ago. */
+  learnedOf(account: string): Learned
   /** Takes note of reports that have been written. */
   observeReports(applied: readonly AppliedReport[]): void
   /** Takes note of messages that an answer has told of, or left out, without a report. */
@@ -46,25 +44,6 @@ export interface LearnerOptions {
 }
 
 const REFRESH_EVERY_MS = 5_000
-const NO_POLLING: Costs = { priceMs: 0, recordPriceMs: 0, places: 1 }
-
-export function costsOf({ polling }: Account, lookup: StatusLookup | undefined): Costs {
-  if (polling.policy !== 'learned' || !lookup) return { ...NO_POLLING, places: placesOf(lookup) }
-  // Where each record is paid for, that is what the price is for.
-  if (lookup.paidByRecord) return { priceMs: 0, recordPriceMs: polling.priceMs, places: placesOf(lookup) }
-  return { priceMs: polling.priceMs, recordPriceMs: 0, places: placesOf(lookup) }
-}
-
-function placesOf(lookup: StatusLookup | undefined): number {
-  return (!lookup?.paidByRecord && lookup?.byWindow?.pageSize) || lookup?.byIds?.limits.maxIds || 1
-}
-
-/** The plans of accounts of which nothing has been learned. */
-export const priorPlans: Pick<Learner, 'planOf'> = {
-  planOf: (account, lookup = providerOf(account).lookups(account)[0]) =>
-    planOf(account.polling, economyOf(nothingLearned(0), costsOf(account, lookup))),
-}
-
 /** A learner that has read what was learned so far. */
 export async function openLearner({ db, accounts, log }: LearnerOptions): Promise<Learner> {
   const learned = new Map<string, Learned>()
@@ -73,9 +52,13 @@ export async function openLearner({ db, accounts, log }: LearnerOptions): Promis
   const complain = createComplaint(log, 'learning')
   let news = new Map<string, News>()
 
-  const learnedOf = (account: string) => learned.get(account) ?? nothingLearned(Date.now())
+  const nothing = nothingLearned(Date.now())
+  const learnedOf = (account: string) => learned.get(account) ?? nothing
   const graceMsOf = (account: string) => {
-    const graceMs = graces.get(account) ?? graceOf(learnedOf(account))
+    const known = graces.get(account)
+    if (known !== undefined) return known
+    const polling = accounts.get(account)?.polling
+    const graceMs = polling ? graceOf(learnedOf(account), polling) : Number.POSITIVE_INFINITY
     graces.set(account, graceMs)
     return graceMs
   }
@@ -87,11 +70,11 @@ export async function openLearner({ db, accounts, log }: LearnerOptions): Promis
     return begun
   }
 
-  function planFor(account: Account, lookup = providerOf(account).lookups(account)[0]): Plan {
+  function planFor(account: Account, lookup = firstLookup(account)): Plan {
     const key = `${account.name} ${lookup?.name ?? ''}`
     const known = plans.get(key)
     if (known) return known
-    const plan = planOf(account.polling, economyOf(learnedOf(account.name), costsOf(account, lookup)))
+    const plan = planFrom(learnedOf(account.name), account, lookup)
     plans.set(key, plan)
     return plan
   }
@@ -138,6 +121,7 @@ export async function openLearner({ db, accounts, log }: LearnerOptions): Promis
 
   return {
     planOf: planFor,
+    learnedOf,
     observeReports(applied) {
       const now = Date.now()
       for (const { report, unmatched, before } of applied) {

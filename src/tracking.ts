@@ -8,7 +8,7 @@ import { type PollingPolicy, windowEnd } from './core/polling.ts'
 import type { Db } from './db/client.ts'
 import { trackMessages } from './db/messages.ts'
 import type { NewMessage } from './db/new-message.ts'
-import { type Learner, priorPlans } from './learner.ts'
+import { type Plans, priorPlans } from './plans.ts'
 import { type Country, cleanPhoneNumber, isNationalNumber, isNumberOf } from './providers/phone-number.ts'
 import type { Account, Provider } from './providers/provider.ts'
 import { providerOf } from './providers/registry.ts'
@@ -27,12 +27,7 @@ export interface Tracked {
 }
 
 /** Tracks an order, all or none unless it is partial; committed when it resolves. Throws NOT_FOUND or INPUT_INVALID. */
-export async function track(
-  db: Db,
-  accounts: Accounts,
-  order: ReadOrder,
-  plans: Pick<Learner, 'planOf'> = priorPlans,
-): Promise<Tracked> {
+export async function track(db: Db, accounts: Accounts, order: ReadOrder, plans: Plans = priorPlans): Promise<Tracked> {
   const account = accounts.get(order.account)
   if (!account) {
     const known = [...accounts.keys()].join(', ') || 'none'
@@ -63,7 +58,7 @@ export interface AccountRecord {
   defaultCountry?: Country | undefined
 }
 
-export function recordOf(account: Account, plans: Pick<Learner, 'planOf'>): AccountRecord {
+export function recordOf(account: Account, plans: Plans): AccountRecord {
   const { name, provider, polling, defaultCountry } = account
   const isPolled = providerOf(account).lookups(account).length > 0
   return { account: name, provider, polling, firstAge: plans.planOf(account).firstAge, isPolled, defaultCountry }

@@ -33,6 +33,7 @@ const byDefault: Config = {
   proxy: {},
 }
 
+const backoff = { policy: 'exponential', firstAfterMs: MINUTE, factor: 2, maxIntervalMs: 6 * HOUR, windowMs: 30 * DAY }
 const sevenByDefault = {
   name: 'main',
   provider: 'seven',
@@ -43,7 +44,7 @@ const sevenByDefault = {
   requestsPerSecond: 5,
   timeoutMs: 10_000,
   signatureFreshnessMs: 3_600_000,
-  polling: { firstAfterMs: MINUTE, factor: 2, maxIntervalMs: 6 * HOUR, windowMs: 30 * DAY },
+  polling: { policy: 'learned', priceMs: 5 * MINUTE, windowMs: 30 * DAY },
 }
 
 let directory = ''
@@ -149,7 +150,13 @@ describe('a correct configuration', () => {
           batchSize: 1000,
           requestsPerSecond: 0.5,
           timeoutMs: 2500,
-          polling: { firstAfterMs: 500, factor: 1.5, maxIntervalMs: 5 * MINUTE, windowMs: 2 * DAY },
+          polling: {
+            policy: 'exponential',
+            firstAfterMs: 500,
+            factor: 1.5,
+            maxIntervalMs: 5 * MINUTE,
+            windowMs: 2 * DAY,
+          },
         },
       ],
     ],
@@ -157,6 +164,21 @@ describe('a correct configuration', () => {
       'polling said in part',
       accounts({ polling: { window: '72h' } }),
       [{ ...sevenByDefault, polling: { ...sevenByDefault.polling, windowMs: 72 * HOUR } }],
+    ],
+    [
+      'a price for the learned policy',
+      accounts({ polling: { policy: 'learned', price: '90s' } }),
+      [{ ...sevenByDefault, polling: { ...sevenByDefault.polling, priceMs: 90_000 } }],
+    ],
+    [
+      'the exponential policy by name',
+      accounts({ polling: { policy: 'exponential' } }),
+      [{ ...sevenByDefault, polling: backoff }],
+    ],
+    [
+      'the exponential policy by one of its settings',
+      accounts({ polling: { maxInterval: '1h' } }),
+      [{ ...sevenByDefault, polling: { ...backoff, maxIntervalMs: HOUR } }],
     ],
     [
       'a callback, with its defaults',
@@ -197,7 +219,7 @@ describe('a correct configuration', () => {
     [
       'values of the environment',
       accounts({ apiKey: 'env:SEVEN_KEY', polling: { firstAfter: 'env:FIRST' } }),
-      [{ ...sevenByDefault, apiKey: 'from-outside', polling: { ...sevenByDefault.polling, firstAfterMs: 30_000 } }],
+      [{ ...sevenByDefault, apiKey: 'from-outside', polling: { ...backoff, firstAfterMs: 30_000 } }],
     ],
   ])('accounts: %s', (_, text, expected) => {
     const outside = { SEVEN_KEY: 'from-outside', FIRST: '30s' }
@@ -360,6 +382,26 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [
       accounts({ polling: { firstAfter: '2d', window: '1d' } }),
       '[0].polling: found an object, expected firstAfter to be shorter than window.',
+    ],
+    [
+      accounts({ polling: { policy: 'learned', factor: 3, maxInterval: '1h' } }),
+      '[0].polling: found an object, expected factor and maxInterval with "policy": "exponential" only; leave out one or the other.',
+    ],
+    [
+      accounts({ polling: { policy: 'exponential', price: '5m' } }),
+      '[0].polling: found an object, expected price with "policy": "learned" only; leave out one or the other.',
+    ],
+    [
+      accounts({ polling: { price: '5m', firstAfter: '1m' } }),
+      '[0].polling: found an object, expected price with "policy": "learned" only; leave out one or the other.',
+    ],
+    [
+      accounts({ polling: { price: 'cheap' } }),
+      '[0].polling.price: found a text of 5 characters, expected a duration like 500ms, 30s, 5m, 6h or 30d.',
+    ],
+    [
+      accounts({ polling: { policy: 'random' } }),
+      '[0].polling.policy: found a text of 6 characters, expected one of "learned"|"exponential".',
     ],
     [
       accounts({ callback: { url: '//app/sEcReT-in-a-url', secret: CALLBACK_SECRET } }),

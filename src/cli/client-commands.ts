@@ -1,4 +1,8 @@
-/** The commands that speak to a running service: `track`, `list`, `status`, `changes`, `poll`, `callbacks` and `erase`. */
+/**
+ * The commands that speak to a running service: `track`, `list`, `status`, `changes`, `poll`, `schedule`, `callbacks` and
+ * `erase`.
+ */
+
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { SOURCES, STATUSES } from '../core/status.ts'
 import { type CallbacksFlags, runCallbacks } from './callbacks.ts'
@@ -6,6 +10,7 @@ import { type ChangesFlags, runChanges } from './changes.ts'
 import { runErase } from './erase.ts'
 import { runList } from './list.ts'
 import { type MessageFlags, runPoll, runStatus } from './messages.ts'
+import { runSchedule } from './schedule.ts'
 import { runTrack, type TrackFlags } from './track.ts'
 
 const OUTSTANDING = 4
@@ -106,6 +111,11 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .option('--recipient <number>', 'which one, where the ID covers several')
     .addHelpText('after', POLL_HELP)
     .action(runPoll)
+
+  withService(program.command('schedule'))
+    .description('show when messages of an account are asked about, and why')
+    .requiredOption('--account <name>', 'which account')
+    .action(runSchedule)
 
   withService(program.command('callbacks'))
     .description('list the callbacks that failed for good, or try them again')

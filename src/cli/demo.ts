@@ -23,7 +23,8 @@ const LOT_EVERY_MS = 300
 /** One second of the demo is a minute of the delivery-time law. */
 const TIME_SCALE = 60
 const VALIDITY_S = 25
-const POLLING = { firstAfter: '3s', factor: 1.6, maxInterval: '8s', window: '40s' }
+/** The default policy, at the same scale: a request must be worth five seconds of waiting. */
+const POLLING = { policy: 'learned', price: '5s', window: '40s' }
 const GIVE_UP_AFTER_MS = 150_000
 
 interface ShownMessage {

@@ -2,7 +2,8 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { stringify } from 'csv-stringify'
-import { createClient, type ListFilter, type Message } from '../client/client.ts'
+import type { ListFilter, Message } from '../client/answers.ts'
+import { createClient } from '../client/client.ts'
 import { readServiceLocation } from '../config.ts'
 import { formatTable } from './table.ts'
 

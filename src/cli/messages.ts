@@ -1,5 +1,6 @@
 /** `lastword status` and `lastword poll`: one message, looked at or asked about. */
-import { createClient, type Message, type MessageWithReports, type PolledMessage } from '../client/client.ts'
+import type { Message, MessageWithReports, PolledMessage } from '../client/answers.ts'
+import { createClient } from '../client/client.ts'
 import { readServiceLocation } from '../config.ts'
 import { formatTable, printable } from './table.ts'
 

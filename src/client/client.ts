@@ -9,9 +9,19 @@
  * Every request is tried once, `changes` goes on until it is told to stop. Whatever fails throws a LastwordError whose
  * `retryable` says whether the same request may succeed later; tracking twice is harmless.
  */
-import type { Source, Status, StatusError } from '../core/status.ts'
 import type { Tracked } from '../tracking.ts'
 import type { Order } from '../transaction.ts'
+import type {
+  Change,
+  ChangePage,
+  ListFilter,
+  Message,
+  MessageFilter,
+  MessagePage,
+  MessageWithReports,
+  PolledMessage,
+  Schedule,
+} from './answers.ts'
 import { pause, withRetries } from './backoff.ts'
 import { ask, type ServiceAddress, type ServiceRequest } from './request.ts'
 
@@ -22,105 +32,6 @@ export interface ClientOptions {
   apiKey?: string | undefined
   /** How long a request may take; 30,000 by default. Waiting for changes comes on top of it. */
   timeoutMs?: number | undefined
-}
-
-/** A message and what is known of it. Times are ISO 8601 in UTC. */
-export interface Message {
-  account: string
-  messageId: string
-  recipient: string | null
-  /** Null as long as there is no report. */
-  status: Status | null
-  /** True when nothing more is asked. */
-  final: boolean
-  statusAt: string | null
-  /** Who brought the final status; null while there is none. */
-  settledBy: Source | null
-  sentAt: string
-  /** How often the provider was asked. */
-  polls: number
-  nextPollAt: string | null
-  windowEndsAt: string
-  metadata: Record<string, unknown> | null
-  /** Why the provider refuses to answer about this message. */
-  queryError?: string
-}
-
-/** A message that is asked about now. */
-export interface PolledMessage extends Message {
-  /** Only where the account was paused: since and until when, and why. Asking has ended the pause. */
-  paused?: { since: string | null; until: string | null; trouble: string | null }
-}
-
-export interface MessageReport {
-  status: Status
-  /** The provider's own word. */
-  rawStatus: string
-  source: Source
-  occurredAt: string
-  receivedAt: string
-  /** What it did to the status. */
-  outcome: 'applied' | 'stale' | 'duplicate' | 'contradicting'
-  error: StatusError | null
-  /** What else the report said: the channel, the operator, the sender's own ID. */
-  details?: Record<string, unknown>
-}
-
-export interface MessageWithReports extends Message {
-  /** In the order of their arrival. */
-  reports: MessageReport[]
-}
-
-/** What messages are found by. Several filters find those that match all of them. */
-export interface MessageFilter {
-  account?: string | undefined
-  /** Of whatever account. */
-  messageId?: string | undefined
-  /** A phone number in any form. */
-  recipient?: string | undefined
-  status?: Status | undefined
-  /** Who brought the final status. */
-  settledBy?: Source | undefined
-  /** The provider's code of the error that a message failed with. */
-  error?: string | undefined
-  /** ISO 8601; both ends of a range, the second exclusive. */
-  sentAfter?: string | undefined
-  sentBefore?: string | undefined
-  /** Up to five keys and the values they must have. */
-  metadata?: Readonly<Record<string, string | number | boolean>> | undefined
-}
-
-export interface ListFilter extends MessageFilter {
-  /** True for messages without a final status, false for those with one. */
-  outstanding?: boolean | undefined
-}
-
-export interface MessagePage {
-  messages: Message[]
-  /** What `cursor` is for the next page; null on the last. */
-  nextCursor: string | null
-}
-
-/** One change of a message's status. */
-export interface Change {
-  account: string
-  messageId: string
-  recipient: string | null
-  status: Status
-  previousStatus: Status | null
-  final: boolean
-  source: Source
-  /** When it happened at the provider. */
-  occurredAt: string
-  /** When Lastword knew. */
-  changedAt: string
-  metadata: Record<string, unknown> | null
-}
-
-export interface ChangePage {
-  changes: Change[]
-  /** Where to go on after these: store it once all of them are handled. */
-  cursor: string
 }
 
 export interface ChangesOptions {
@@ -175,6 +86,8 @@ export interface Client {
   ): Promise<void>
   /** Erases every message to a phone number. Returns how many those were; throws NOT_FOUND when there is none. */
   eraseRecipient(number: string, options?: RequestOptions): Promise<number>
+  /** When messages of an account are asked about, and why. Throws NOT_FOUND for the account. */
+  schedule(account: string, options?: RequestOptions): Promise<Schedule>
   /** Has the provider asked now about every outstanding message that matches. Returns how many those are. */
   pollAll(filter?: MessageFilter & RequestOptions): Promise<number>
   /**
@@ -238,6 +151,8 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
       const path = `/v1/recipients/${encodeURIComponent(number)}`
       return (await request<{ erased: number }>({ method: 'DELETE', path, signal })).erased
     },
+    schedule: (account, { signal } = {}) =>
+      request<Schedule>({ path: `/v1/accounts/${encodeURIComponent(account)}/schedule`, signal }),
     async pollAll({ signal, ...filter } = {}) {
       let polled = 0
       let cursor: string | undefined

@@ -12,6 +12,7 @@ import {
   mergeEvidence,
   noEvidence,
 } from './evidence.ts'
+import type { PollingPolicy } from './polling.ts'
 import type { Source } from './status.ts'
 import { nextRoute, type RouteNews, type RouteStep, unprovedRoute, type WebhookRoute } from './webhook-route.ts'
 import type { Costs, Economy } from './worth.ts'
@@ -39,11 +40,14 @@ export interface Observation {
   known?: { settledBy: Source; changedAt: number } | undefined
 }
 
-/** A receipt may take twice its usual lag, and this long in any case, before it counts as lost. */
 const SHORTEST_GRACE_MS = 15_000
+const PRICE_A_GRACE = 20
 
-export function graceOf({ evidence }: Learned): number {
-  return Math.max(SHORTEST_GRACE_MS, 2 * learnedLag(evidence))
+/** How late a receipt may be before it counts as lost: twice its usual lag, and, but for low prices, fifteen seconds. */
+export function graceOf({ evidence }: Learned, policy: PollingPolicy): number {
+  const shortest =
+    policy.policy === 'learned' ? Math.min(SHORTEST_GRACE_MS, policy.priceMs / PRICE_A_GRACE) : SHORTEST_GRACE_MS
+  return Math.max(shortest, 2 * learnedLag(evidence))
 }
 
 export function nothingLearned(now: number): Learned {

@@ -78,6 +78,19 @@ function within(policy: PollingPolicy, sentAt: number, dueAt: number, earliest: 
   return Math.min(Math.max(noRoomBeforeLast ? last : dueAt, earliest), windowEnd(policy, sentAt))
 }
 
+const MOST_AGES = 1_000
+
+/** The ages, in milliseconds, at which a message that never becomes final is asked about, each time as it falls due. */
+export function agesOf(plan: Plan): number[] {
+  const end = windowEnd(plan.policy, 0)
+  const ages: number[] = []
+  for (let due = firstDueAt(plan, 0, 0, 0.5); due < end && ages.length < MOST_AGES; ) {
+    ages.push(due)
+    due = nextDueAt(plan, { sentAt: 0, askedAt: due, polls: ages.length }, due, 0.5)
+  }
+  return ages
+}
+
 /** A message that is due, or due next. */
 export interface Scheduled extends Pending {
   /** Somebody wants to know of it now. */

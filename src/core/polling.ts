@@ -11,14 +11,6 @@
  * Times are epoch milliseconds. Randomness comes in as a number in [0, 1).
  */
 
-/** Asks when it pays (worth.ts), by what has been learned. */
-export interface LearnedPolicy {
-  policy: 'learned'
-  /** The waiting, summed over its messages, that a request must be worth. */
-  priceMs: number
-  windowMs: number
-}
-
 export interface ExponentialPolicy {
   policy: 'exponential'
   firstAfterMs: number
@@ -27,7 +19,8 @@ export interface ExponentialPolicy {
   windowMs: number
 }
 
-export type PollingPolicy = LearnedPolicy | ExponentialPolicy
+/** The learned policy asks when it pays (worth.ts): `priceMs` is the waiting that a request must be worth. */
+export type PollingPolicy = { policy: 'learned'; priceMs: number; windowMs: number } | ExponentialPolicy
 
 type Window = Pick<PollingPolicy, 'windowMs'>
 

@@ -8,7 +8,7 @@
  * they became final after the last receipt came: where receipts come at all, they soon come again.
  */
 
-export type RouteState = 'unproved' | 'ok' | 'silent'
+type RouteState = 'unproved' | 'ok' | 'silent'
 
 export interface WebhookRoute {
   state: RouteState

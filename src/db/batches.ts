@@ -50,7 +50,7 @@ export interface Batch {
 }
 
 /** Adds batches with a lease of `leaseMs`. */
-export async function insertBatches(
+async function insertBatches(
   db: Db,
   { account, leaseMs }: { account: string; leaseMs: number },
   added: readonly Batch[],

@@ -1,8 +1,8 @@
 /**
  * Finding messages, the latest sent first, by anything people ask for. Most filters lead to their messages by an index in
  * the order of sending; of several, the one that leads to the fewest is followed, and the others are looked at on the way.
- * One request looks at BUDGET messages of each account at most, or a page of them: it may then find fewer messages than
- * were asked for, or none, and its end is where the next one goes on.
+ * One request looks for so long and no longer: it may then find fewer messages than were asked for, or none, and its end is
+ * where the next one goes on.
  */
 import { inArray, type SQL, sql } from 'drizzle-orm'
 import { FAILURE_STATUSES, INTERMEDIATE_STATUSES, type Source, type Status } from '../core/status.ts'
@@ -44,14 +44,33 @@ export interface ListPage {
 }
 
 const BUDGET = 400
+const PATIENCE_MS = 20
 /** Up to so many outstanding messages are sorted; where there are more, the latest messages hold enough of them. */
 const SORTED = 2_000
 
-/** One page of tracked messages. */
+interface ListOptions extends ListFilter {
+  after?: ListPlace | undefined
+  limit: number
+}
+
+/** One page of tracked messages; where few match it goes on looking for so many milliseconds. */
 export async function listMessages(
   db: Db,
-  { after, limit, ...filter }: ListFilter & { after?: ListPlace | undefined; limit: number },
+  { patienceMs = PATIENCE_MS, ...options }: ListOptions & { patienceMs?: number },
 ): Promise<ListPage> {
+  const begun = performance.now()
+  const found: MessageRow[] = []
+  for (let after = options.after; ; ) {
+    const { messages, next } = await listStep(db, { ...options, after, limit: options.limit - found.length })
+    found.push(...messages)
+    const isEnough = found.length >= options.limit || performance.now() - begun >= patienceMs
+    if (!next || isEnough) return { messages: found, next }
+    after = next
+  }
+}
+
+/** One page, looking at BUDGET messages of each account at most, or a page of them. */
+async function listStep(db: Db, { after, limit, ...filter }: ListOptions): Promise<ListPage> {
   return inOrder(db, async (transaction) => {
     const range = rangeOf(filter, after)
     const way = await findShortest(transaction, waysOf(filter, await isSortable(transaction, filter)), range)

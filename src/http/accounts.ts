@@ -1,20 +1,38 @@
-/** The health of the accounts: what asks about their messages, and whether the provider gives good answers. */
+/**
+ * The accounts: whether the provider gives good answers, whether receipts come, and when their messages are asked about.
+ */
 import type { FastifyInstance } from 'fastify'
 import { Gauge } from 'prom-client'
+import { z } from 'zod'
 import { type AccountHealth, isPaused, needsProbe } from '../core/account-health.ts'
+import { EDGES } from '../core/ages.ts'
+import { shareBy } from '../core/curve.ts'
+import { LastwordError } from '../core/errors.ts'
+import { learnedLag, learnedLoss } from '../core/evidence.ts'
+import type { Learned } from '../core/learning.ts'
+import { agesOf, planOf } from '../core/plan.ts'
 import { findHealths } from '../db/accounts.ts'
 import { type Db, isDatabaseUnavailable } from '../db/client.ts'
+import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
+import { parseInput } from '../parse-input.ts'
+import type { Account } from '../providers/provider.ts'
 import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
+import { textSchema } from './list-query.ts'
 
 export interface AccountRoutesOptions {
   db: Db
   accounts: Accounts
+  learner: Learner
   metrics: Metrics
 }
 
-export function registerAccountRoutes(server: FastifyInstance, { db, accounts, metrics }: AccountRoutesOptions): void {
+export const accountPathSchema = z.object({ account: textSchema })
+
+export function registerAccountRoutes(server: FastifyInstance, options: AccountRoutesOptions): void {
+  const { db, accounts, learner, metrics } = options
+  registerRouteGauges(options)
   new Gauge({
     name: 'lastword_account_without_good_answer_seconds',
     help: 'For how long the provider has given an account no good answer; 0 while it does',
@@ -53,11 +71,80 @@ export function registerAccountRoutes(server: FastifyInstance, { db, accounts, m
           lastGoodAnswer: timeOf(lastGoodAt),
           noGoodAnswerSince: timeOf(bad?.since),
           lastError: bad?.reason ?? null,
+          webhookRoute: describeRoute(learner.learnedOf(account.name)),
+          schedule: describeSchedule(account, learner),
         }
       }),
     }
   })
+
+  server.get('/v1/accounts/:account/schedule', async (request) => {
+    const { account: name } = parseInput(accountPathSchema, request.params, 'path')
+    const account = accounts.get(name)
+    if (!account)
+      throw new LastwordError('NOT_FOUND', `No account named ${JSON.stringify(name.slice(0, 50))} is configured.`)
+    return scheduleOf(account, learner)
+  })
 }
+
+function registerRouteGauges({ accounts, learner, metrics }: AccountRoutesOptions): void {
+  new Gauge({
+    name: 'lastword_webhook_route_silent',
+    help: '1 while receipts that should come stay away, else 0',
+    labelNames: ['account'],
+    registers: [metrics.registry],
+    collect() {
+      for (const account of accounts.keys()) {
+        this.set({ account }, learner.learnedOf(account).route.state === 'silent' ? 1 : 0)
+      }
+    },
+  })
+  new Gauge({
+    name: 'lastword_webhook_loss_ratio',
+    help: 'The share of final statuses whose receipt never comes, as learned; 1 as long as none has come',
+    labelNames: ['account'],
+    registers: [metrics.registry],
+    collect() {
+      for (const account of accounts.keys()) this.set({ account }, learnedLoss(learner.learnedOf(account).evidence))
+    },
+  })
+}
+
+function describeRoute({ evidence, route }: Learned) {
+  const { state, since, lost } = route
+  const hasReceipts = evidence.received > 0
+  return { state, since: timeOf(since), lost, lagP95: hasReceipts ? seconds(learnedLag(evidence)) : null }
+}
+
+function describeSchedule(account: Account, learner: Learner) {
+  const { polling } = account
+  const { economy } = learner.planOf(account)
+  return {
+    policy: polling.policy,
+    price: polling.policy === 'learned' ? seconds(polling.priceMs) : null,
+    webhookLoss: round(economy.loss),
+    finalsSeen: learner.learnedOf(account.name).evidence.seen,
+  }
+}
+
+/** When messages of an account are asked about and why; every duration in seconds. */
+function scheduleOf(account: Account, learner: Learner) {
+  const plan = learner.planOf(account)
+  const { curve, lagMs } = plan.economy
+  const alone = planOf(plan.policy, { ...plan.economy, places: 1 })
+  return {
+    account: account.name,
+    ...describeSchedule(account, learner),
+    webhookLagP95: seconds(lagMs),
+    alone: agesOf(alone).map(seconds),
+    shared: agesOf(plan).map(seconds),
+    curve: EDGES.map((age) => [seconds(age), round(shareBy(curve, age))]),
+  }
+}
+
+const seconds = (ms: number) => round(ms / 1000)
+/** Four digits say all that has been learned. */
+const round = (value: number) => Number(value.toPrecision(4))
 
 /** How an account waits at present; undefined when it does not. */
 export function describePause(health: AccountHealth, now: number) {

@@ -163,6 +163,16 @@ export const failedCallbacksSchema = z.object({
 
 export const replayedSchema = z.object({ replayed: countSchema.describe('How many are due again.') })
 
+const agesSchema = z.array(z.number())
+const scheduleFields = {
+  policy: z.enum(['learned', 'exponential']).describe('How it is decided when to ask.'),
+  price: z.number().nullable().describe('The seconds of waiting that a request must be worth; `null` by backoff.'),
+  webhookLoss: z
+    .number()
+    .describe('The share of final statuses whose receipt never comes; 1 as long as none has come.'),
+  finalsSeen: countSchema.describe('How many final statuses this was learned from.'),
+}
+
 export const accountSchema = z.object({
   account: z.string().describe('The name of the account.'),
   provider: z.string().describe('The provider, like `seven` or `cm`.'),
@@ -179,6 +189,32 @@ export const accountSchema = z.object({
   lastGoodAnswer: timeSchema.nullable().describe('When the provider last answered as it should, to the second or so.'),
   noGoodAnswerSince: timeSchema.nullable().describe('When the first answer after that came which was not good.'),
   lastError: z.string().nullable().describe('Why the latest of these was not.'),
+  webhookRoute: z
+    .object({
+      state: z
+        .enum(['ok', 'silent', 'unproved'])
+        .describe('`silent`: receipts that should come stay away; `unproved`: none has come yet.'),
+      since: timeSchema.describe('Since when; `silent` since the last receipt.'),
+      lost: countSchema.describe(
+        'How many final statuses were found by polling since then whose receipts did not come.',
+      ),
+      lagP95: z.number().nullable().describe('The seconds that 95 % of the receipts that come do not exceed.'),
+    })
+    .describe('The way its receipts take.'),
+  schedule: z.object(scheduleFields).describe('When its messages are asked about, in short.'),
+})
+
+export const scheduleSchema = z.object({
+  account: z.string().describe('The name of the account.'),
+  ...scheduleFields,
+  webhookLagP95: z.number().describe('The seconds that 95 % of the receipts that come do not exceed, or are taken to.'),
+  alone: agesSchema.describe(
+    'The ages in seconds at which a message without a receipt is asked about where it is alone.',
+  ),
+  shared: agesSchema.describe('The same where requests are full.'),
+  curve: z
+    .array(z.tuple([z.number(), z.number()]))
+    .describe('Ages in seconds, each with the share of messages that are final by then.'),
 })
 
 export const accountListSchema = z.object({

@@ -95,7 +95,25 @@ export const accountList = {
       lastGoodAnswer: '2026-01-31T10:00:05.120Z',
       noGoodAnswerSince: null,
       lastError: null,
+      webhookRoute: { state: 'ok', since: '2026-01-03T08:15:00.000Z', lost: 0, lagP95: 3.4 },
+      schedule: { policy: 'learned', price: 300, webhookLoss: 0.03, finalsSeen: 48213 },
     },
+  ],
+}
+export const schedule = {
+  account: 'seven',
+  policy: 'learned',
+  price: 300,
+  webhookLoss: 0.03,
+  finalsSeen: 48213,
+  webhookLagP95: 3.4,
+  alone: [3600, 7200, 14400],
+  shared: [35.2, 141, 520],
+  curve: [
+    [0, 0],
+    [5, 0.37],
+    [60, 0.87],
+    [3600, 0.93],
   ],
 }
 export const ready = { status: 'ok', database: 'ok', migrations: 'ok', queue: 'ok' }

@@ -3,6 +3,7 @@
  * schemas are those that validate (see the routes) and those of `answers.ts`.
  */
 import { z } from 'zod'
+import { accountPathSchema } from './accounts.ts'
 import {
   accountListSchema,
   changePageSchema,
@@ -10,6 +11,7 @@ import {
   livenessSchema,
   readinessSchema,
   replayedSchema,
+  scheduleSchema,
   webhookAnswerSchema,
 } from './answers.ts'
 import { callbacksQuerySchema, replaySchema } from './callbacks.ts'
@@ -67,8 +69,20 @@ const changeOperations: Operation[] = [
     tag: 'Accounts',
     summary: 'The health of the accounts',
     description:
-      'The look-up in use at each account, and whether the provider gives good answers: since when not, why, and until when nothing is asked.',
+      'The look-up in use at each account, and whether the provider gives good answers: since when not, why, and until when nothing is asked. Also whether receipts come, and when messages are asked about, in short.',
     answers: { 200: { description: 'The accounts.', content: accountListSchema, example: examples.accountList } },
+  },
+  {
+    id: 'getSchedule',
+    method: 'get',
+    path: '/v1/accounts/{account}/schedule',
+    tag: 'Accounts',
+    summary: 'When messages are asked about, and why',
+    description:
+      'By the learned policy: the curve of finals that was learned, the share of receipts that is lost, and the ages at which a message is asked about whose receipt does not come.',
+    parameters: parametersOf('path', accountPathSchema, { account: 'The name of the account.' }),
+    answers: { 200: { description: 'The schedule.', content: scheduleSchema, example: examples.schedule } },
+    problems: ['unknownAccount'],
   },
 ]
 

@@ -61,7 +61,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   })
   await server.register(async (guarded) => {
     guarded.addHook('onRequest', createKeyCheck(apiKeys))
-    registerAccountRoutes(guarded, { db, accounts, metrics })
+    registerAccountRoutes(guarded, { db, accounts, learner, metrics })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, learner, queues, metrics })

@@ -65,8 +65,8 @@ interface Entry {
 }
 
 const TICK_MS = 1_000
-/** How far ahead is looked for the moment at which waiting messages are worth a request, the furthest first. */
-const SKIPS_MS = [64_000, 16_000, 4_000]
+/** How far ahead is looked to find the moment at which waiting messages are worth a request. */
+const SKIP_MS = 60_000
 const LEARN_EVERY_MS = 5_000
 const PLAN_EVERY_MS = 60_000
 const MOST_REQUESTS = 50
@@ -121,7 +121,7 @@ export function simulate(options: SimulationOptions): Outcome {
 
   function settle(message: Message, source: 'webhook' | 'poll'): void {
     const { sentAt, askedAt, finalAt } = message
-    observe(news, { now, sentAt, askedAt, source, finalAt }, graceOf(learned))
+    observe(news, { now, sentAt, askedAt, source, finalAt }, graceOf(learned, planner.policy))
     message.isKnown = true
     if (!counts(message)) return
     outcome.delays.push(now - finalAt)
@@ -157,7 +157,7 @@ export function simulate(options: SimulationOptions): Outcome {
       if (!isKnown) settle(message, 'webhook')
       else {
         const known = { settledBy: 'poll' as const, changedAt: finalAt }
-        observe(news, { now, sentAt, askedAt, source: 'webhook', finalAt, known }, graceOf(learned))
+        observe(news, { now, sentAt, askedAt, source: 'webhook', finalAt, known }, graceOf(learned, planner.policy))
       }
     }
   }
@@ -190,11 +190,12 @@ export function simulate(options: SimulationOptions): Outcome {
     outcome.polls += own
     for (const message of ask) askAbout(message, current)
     if (ask.length > 0 || candidates.length === 0) return now + TICK_MS
-    // The worth only grows: what does not pay then does not pay before.
+    // The worth grows faster and faster, so a straight line meets the price no later than it does.
     const sumAt = (at: number) =>
       [...candidates, ...next].reduce((sum, message) => sum + worthAt(current, message, at), 0)
-    const skip = SKIPS_MS.find((ms) => sumAt(now + ms) < current.economy.priceMs) ?? TICK_MS
-    return Math.max(now + TICK_MS, Math.min(now + skip, next[0]?.dueAt ?? untilMs, soonestNews()))
+    const sum = sumAt(now)
+    const skip = (SKIP_MS * (current.economy.priceMs - sum)) / Math.max(sumAt(now + SKIP_MS) - sum, 1)
+    return Math.max(now + TICK_MS, Math.min(now + Math.min(skip, SKIP_MS), next[0]?.dueAt ?? untilMs, soonestNews()))
   }
 
   function askAbout(message: Message, current: Plan): void {
@@ -202,7 +203,7 @@ export function simulate(options: SimulationOptions): Outcome {
     message.polls += 1
     if (message.finalAt <= now) settle(message, 'poll')
     else {
-      observe(news, { now, sentAt, askedAt, source: 'poll', finalAt: undefined }, graceOf(learned))
+      observe(news, { now, sentAt, askedAt, source: 'poll', finalAt: undefined }, graceOf(learned, planner.policy))
       message.askedAt = now
       schedule(message, nextDueAt(current, message, now, random()))
     }

@@ -181,7 +181,10 @@ describe('what an observation tells', () => {
   })
 })
 
+const sharesUpTo = (part: number) => PRIOR_LAW.slice(0, part + 1).reduce((sum, { share }) => sum + share, 0)
+
 describe('learning', () => {
+  const policy = { policy: 'learned', priceMs: 5 * MINUTE, windowMs: 30 * DAY } as const
   const costs = { priceMs: 5 * MINUTE, recordPriceMs: 0, places: 100 }
   const seen: Observation = {
     now: NOW,
@@ -193,7 +196,7 @@ describe('learning', () => {
 
   function told(learned: Learned, observations: readonly Partial<Observation>[], now = NOW) {
     const news = noNews(now)
-    for (const one of observations) observe(news, { ...seen, ...one }, graceOf(learned))
+    for (const one of observations) observe(news, { ...seen, ...one }, graceOf(learned, policy))
     return learn(learned, news, now)
   }
 
@@ -224,8 +227,8 @@ describe('learning', () => {
     const random = createRandom(3)
     const news = noNews(NOW)
     for (let message = 0; message < 5_000; message++) {
-      let draw = random()
-      const part = PRIOR_LAW.find(({ share }) => (draw -= share) < 0)
+      const draw = random()
+      const part = PRIOR_LAW.find((_, index) => draw < sharesUpTo(index))
       const takes = part ? drawLognormal(random, part.medianMs, part.sigma) : Infinity
       const finalAt = takes < 3 * DAY ? NOW + takes : undefined
       observe(news, { ...seen, sentAt: NOW, now: NOW + 3 * DAY, source: 'poll', finalAt }, MINUTE)

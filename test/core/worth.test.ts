@@ -13,8 +13,13 @@ const DAY = 24 * HOUR
 const anyCurve: fc.Arbitrary<Curve> = fc
   .array(fc.double({ min: 0, max: 3, noNaN: true }), { minLength: BUCKETS, maxLength: BUCKETS })
   .map((hazards) => {
+    const shares = [0]
     let survivors = 1
-    return curveOf([0, ...hazards.map((hazard) => 1 - (survivors *= Math.exp(-hazard / 20)))])
+    for (const hazard of hazards) {
+      survivors *= Math.exp(-hazard / 20)
+      shares.push(1 - survivors)
+    }
+    return curveOf(shares)
   })
 
 const anyEconomy: fc.Arbitrary<Economy> = fc.record({

@@ -80,7 +80,7 @@ describe('the account', () => {
       pageSize: 1000,
       maxWindowMs: 86_400_000,
       clockSlackMs: 300_000,
-      polling: { firstAfterMs: 60_000, factor: 2, maxIntervalMs: 21_600_000, windowMs: 2_592_000_000 },
+      polling: { policy: 'learned', priceMs: 300_000, windowMs: 2_592_000_000 },
     })
   })
 

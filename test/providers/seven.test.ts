@@ -328,7 +328,7 @@ describe('an account', () => {
       batchSize: 100,
       requestsPerSecond: 5,
       timeoutMs: 10_000,
-      polling: { firstAfterMs: 60_000, factor: 2, maxIntervalMs: 21_600_000, windowMs: 2_592_000_000 },
+      polling: { policy: 'learned', priceMs: 300_000, windowMs: 2_592_000_000 },
     })
   })
 

@@ -1,0 +1,118 @@
+/** What the service answers, and the filters it takes, as an app sees them. */
+import type { Source, Status, StatusError } from '../core/status.ts'
+
+/** A message and what is known of it. Times are ISO 8601 in UTC. */
+export interface Message {
+  account: string
+  messageId: string
+  recipient: string | null
+  /** Null as long as there is no report. */
+  status: Status | null
+  /** True when nothing more is asked. */
+  final: boolean
+  statusAt: string | null
+  /** Who brought the final status; null while there is none. */
+  settledBy: Source | null
+  sentAt: string
+  /** How often the provider was asked. */
+  polls: number
+  nextPollAt: string | null
+  windowEndsAt: string
+  metadata: Record<string, unknown> | null
+  /** Why the provider refuses to answer about this message. */
+  queryError?: string
+}
+
+/** A message that is asked about now. */
+export interface PolledMessage extends Message {
+  /** Only where the account was paused: since and until when, and why. Asking has ended the pause. */
+  paused?: { since: string | null; until: string | null; trouble: string | null }
+}
+
+export interface MessageReport {
+  status: Status
+  /** The provider's own word. */
+  rawStatus: string
+  source: Source
+  occurredAt: string
+  receivedAt: string
+  /** What it did to the status. */
+  outcome: 'applied' | 'stale' | 'duplicate' | 'contradicting'
+  error: StatusError | null
+  /** What else the report said: the channel, the operator, the sender's own ID. */
+  details?: Record<string, unknown>
+}
+
+export interface MessageWithReports extends Message {
+  /** In the order of their arrival. */
+  reports: MessageReport[]
+}
+
+/** What messages are found by. Several filters find those that match all of them. */
+export interface MessageFilter {
+  account?: string | undefined
+  /** Of whatever account. */
+  messageId?: string | undefined
+  /** A phone number in any form. */
+  recipient?: string | undefined
+  status?: Status | undefined
+  /** Who brought the final status. */
+  settledBy?: Source | undefined
+  /** The provider's code of the error that a message failed with. */
+  error?: string | undefined
+  /** ISO 8601; both ends of a range, the second exclusive. */
+  sentAfter?: string | undefined
+  sentBefore?: string | undefined
+  /** Up to five keys and the values they must have. */
+  metadata?: Readonly<Record<string, string | number | boolean>> | undefined
+}
+
+export interface ListFilter extends MessageFilter {
+  /** True for messages without a final status, false for those with one. */
+  outstanding?: boolean | undefined
+}
+
+export interface MessagePage {
+  messages: Message[]
+  /** What `cursor` is for the next page; null on the last. */
+  nextCursor: string | null
+}
+
+/** One change of a message's status. */
+export interface Change {
+  account: string
+  messageId: string
+  recipient: string | null
+  status: Status
+  previousStatus: Status | null
+  final: boolean
+  source: Source
+  /** When it happened at the provider. */
+  occurredAt: string
+  /** When Lastword knew. */
+  changedAt: string
+  metadata: Record<string, unknown> | null
+}
+
+export interface ChangePage {
+  changes: Change[]
+  /** Where to go on after these: store it once all of them are handled. */
+  cursor: string
+}
+
+/** Durations and ages are in seconds. */
+export interface Schedule {
+  account: string
+  policy: 'learned' | 'exponential'
+  /** The waiting that a request must be worth; null by the exponential policy. */
+  price: number | null
+  /** The share of final statuses whose receipt never comes. */
+  webhookLoss: number
+  webhookLagP95: number
+  finalsSeen: number
+  /** The ages at which a message without a receipt is asked about where it is alone, and where requests are full. */
+  alone: number[]
+  shared: number[]
+  /** Ages, each with the share of messages that are final by then. */
+  curve: [number, number][]
+}
