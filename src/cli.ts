@@ -10,6 +10,7 @@ import { addClientCommands } from './cli/client-commands.ts'
 import { type HooksFlags, runHooks } from './cli/hooks.ts'
 import { describeRecipients } from './cli/messages.ts'
 import type { SandboxFlags } from './cli/sandbox.ts'
+import type { SimulateFlags } from './cli/simulate.ts'
 import { readConfig } from './config.ts'
 import { type ErrorCode, LastwordError } from './core/errors.ts'
 import type { Parts } from './runtime.ts'
@@ -69,6 +70,17 @@ program
   .action(async (flags: SandboxFlags) => {
     const { runSandbox } = await import('./cli/sandbox.ts')
     await runSandbox(flags, stopSignal())
+  })
+
+program
+  .command('simulate')
+  .description('compare ways of asking on a virtual clock: requests a message, and how late statuses are known')
+  .option('--svg <file>', 'draw a chart, too')
+  .option('--json', 'print JSON', false)
+  .option('--scale <factor>', 'simulate so much less time; below 1 the figures say little', Number, 1)
+  .action(async (flags: SimulateFlags) => {
+    const { runSimulation } = await import('./cli/simulate.ts')
+    if (!(await runSimulation(flags))) process.exitCode = 1
   })
 
 program

@@ -22,22 +22,30 @@ export function curveOf(shares: readonly number[]): Curve {
   return { shares, waits }
 }
 
-/** F at an age. */
-export function shareBy({ shares }: Curve, age: number): number {
-  if (age <= 0) return 0
-  const bucket = bucketOf(age)
-  const share = at(shares, bucket)
-  if (age >= LAST_EDGE_MS) return at(shares, BUCKETS)
-  const from = at(EDGES, bucket)
-  return share + ((at(shares, bucket + 1) - share) * (age - from)) / (at(EDGES, bucket + 1) - from)
+/** What a curve says of an age. */
+export interface AtAge {
+  /** F. */
+  share: number
+  /** The integral of F from 0 on, in milliseconds. */
+  wait: number
 }
 
-/** The integral of F from 0 to an age, in milliseconds. */
-export function waitBy(curve: Curve, age: number): number {
-  if (age <= 0) return 0
-  if (age >= LAST_EDGE_MS) return at(curve.waits, BUCKETS) + (age - LAST_EDGE_MS) * at(curve.shares, BUCKETS)
+export function atAge({ shares, waits }: Curve, age: number): AtAge {
+  if (age <= 0) return { share: 0, wait: 0 }
+  if (age >= LAST_EDGE_MS) {
+    const share = at(shares, BUCKETS)
+    return { share, wait: at(waits, BUCKETS) + (age - LAST_EDGE_MS) * share }
+  }
   const bucket = bucketOf(age)
-  return at(curve.waits, bucket) + ((at(curve.shares, bucket) + shareBy(curve, age)) / 2) * (age - at(EDGES, bucket))
+  const [from, before] = [at(EDGES, bucket), at(shares, bucket)]
+  const slope = (at(shares, bucket + 1) - before) / (at(EDGES, bucket + 1) - from)
+  const share = before + slope * (age - from)
+  return { share, wait: at(waits, bucket) + ((before + share) / 2) * (age - from) }
+}
+
+/** F at an age. */
+export function shareBy(curve: Curve, age: number): number {
+  return atAge(curve, age).share
 }
 
 /** A kind of message: its share of all, and the lognormal distribution of how long it takes. */

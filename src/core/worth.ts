@@ -12,7 +12,7 @@
  * part of the price of a full request; so a request's worth of due messages always pays, and fewer wait for each other.
  */
 import { BUCKETS, bucketOf, EDGES } from './ages.ts'
-import { type Curve, shareBy, waitBy } from './curve.ts'
+import { atAge, type Curve, shareBy } from './curve.ts'
 
 export interface Economy {
   curve: Curve
@@ -36,11 +36,11 @@ const LEAST = 1e-9
 /** The worth, in milliseconds, of asking about a message at an age, when it was last asked about at another. */
 export function worthOf({ curve, loss, lagMs }: Economy, age: number, askedAge: number): number {
   if (age <= askedAge) return 0
-  const before = shareBy(curve, askedAge)
-  const share = shareBy(curve, age)
-  const unseen = waitBy(curve, age) - waitBy(curve, askedAge) - before * (age - askedAge)
-  const onItsWay = share - shareBy(curve, Math.max(askedAge, age - lagMs))
-  const outstanding = 1 - share + loss * (share - before) + (1 - loss) * onItsWay
+  const before = atAge(curve, askedAge)
+  const now = atAge(curve, age)
+  const unseen = now.wait - before.wait - before.share * (age - askedAge)
+  const onItsWay = loss < 1 ? now.share - shareBy(curve, Math.max(askedAge, age - lagMs)) : 0
+  const outstanding = 1 - now.share + loss * (now.share - before.share) + (1 - loss) * onItsWay
   return Math.max(0, (loss * unseen) / Math.max(outstanding, LEAST))
 }
 

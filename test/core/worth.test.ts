@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { BUCKETS, EDGES, LAST_EDGE_MS } from '../../src/core/ages.ts'
-import { type Curve, curveOf, PRIOR_CURVE, shareBy, waitBy } from '../../src/core/curve.ts'
+import { atAge, type Curve, curveOf, PRIOR_CURVE, shareBy } from '../../src/core/curve.ts'
 import { chooseToAsk, dueAge, type Economy, thresholdOf, worthOf } from '../../src/core/worth.ts'
 
 const SECOND = 1_000
@@ -60,11 +60,11 @@ describe('the curve of finals', () => {
         const from = Math.max(0, age - MINUTE)
         let sum = 0
         for (let step = 0; step < steps; step++) sum += shareBy(curve, from + ((step + 0.5) * (age - from)) / steps)
-        const integral = waitBy(curve, age) - waitBy(curve, from)
+        const integral = atAge(curve, age).wait - atAge(curve, from).wait
         expect(integral).toBeCloseTo((sum * (age - from)) / steps, -2)
       }),
     )
-    expect(waitBy(PRIOR_CURVE, LAST_EDGE_MS + HOUR) - waitBy(PRIOR_CURVE, LAST_EDGE_MS)).toBeCloseTo(
+    expect(atAge(PRIOR_CURVE, LAST_EDGE_MS + HOUR).wait - atAge(PRIOR_CURVE, LAST_EDGE_MS).wait).toBeCloseTo(
       HOUR * shareBy(PRIOR_CURVE, DAY * 100),
     )
   })
