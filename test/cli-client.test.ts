@@ -439,6 +439,41 @@ describe('lastword list', () => {
   })
 })
 
+describe('lastword schedule', () => {
+  it('prints when a message is asked about, and why, for people and for programs', async () => {
+    const { code, stdout } = await run(['schedule', '--account', 'seven'])
+    expect(code).toBe(0)
+    expect(stdout).toContain('learned, from 0 final statuses')
+    expect(stdout).toMatch(/Price +5 min: a request is sent when/)
+    expect(stdout).toMatch(/Receipts +none come/)
+    expect(stdout).toMatch(/Asked alone at +\d/)
+    expect(stdout).toMatch(/ 1 min +#{34} +85/)
+    const { stdout: json } = await run(['schedule', '--account', 'seven', '--json'])
+    const schedule = JSON.parse(json)
+    expect(schedule).toMatchObject({
+      account: 'seven',
+      policy: 'learned',
+      price: 300,
+      webhookLoss: 1,
+      webhookLagP95: 10,
+      finalsSeen: 0,
+    })
+    for (const ages of [schedule.alone, schedule.shared]) {
+      expect(ages).toEqual(ages.toSorted((a: number, b: number) => a - b))
+      expect(ages.at(-1)).toBe(30 * 86_400 - 300)
+    }
+    expect(schedule.alone.length).toBeLessThan(schedule.shared.length)
+    expect(schedule.curve[0]).toEqual([0, 0])
+    expect(schedule.curve.at(-1)[1]).toBeCloseTo(0.985, 3)
+  })
+
+  it('says that there is no such account', async () => {
+    const { code, stderr } = await run(['schedule', '--account', 'sevn'])
+    expect(code).toBe(3)
+    expect(stderr).toContain('No account named "sevn" is configured')
+  })
+})
+
 describe('lastword erase', () => {
   it('erases one message, or everything of a number', async () => {
     await post({

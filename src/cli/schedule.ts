@@ -19,7 +19,7 @@ export async function runSchedule(flags: {
   console.log(flags.json ? JSON.stringify(schedule) : describeSchedule(schedule))
 }
 
-export function describeSchedule(schedule: Schedule): string {
+function describeSchedule(schedule: Schedule): string {
   const { account, policy, price, webhookLoss, webhookLagP95, finalsSeen, alone, shared, curve } = schedule
   const percent = (share: number) => `${Number((share * 100).toPrecision(3))} %`
   const head: string[][] = [['Account', account]]
@@ -27,7 +27,7 @@ export function describeSchedule(schedule: Schedule): string {
   else {
     head.push(
       ['Policy', `learned, from ${finalsSeen} final statuses`],
-      ['Price', `${duration(price ?? 0)}: a request is sent when its messages have together waited so long for news`],
+      ['Price', `${duration(price ?? 0)}: a request is sent when its messages have together waited that long for news`],
       [
         'Receipts',
         webhookLoss >= 1

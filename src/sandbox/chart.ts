@@ -18,7 +18,7 @@ const SERIES: readonly { name: string; prefix: string; color: string }[] = [
 ]
 
 export function drawChart(points: readonly Point[], title: string): string {
-  const drawn = points.filter(({ law }) => law === 'the prior')
+  const drawn = points.filter(({ law, figures }) => law === 'the prior' && figures.mean > 0 && figures.requests > 0)
   const traffics = [...new Set(drawn.map(({ perSecond }) => perSecond))]
   const width = COLUMNS * PANEL.width
   const height = HEAD + Math.ceil(traffics.length / COLUMNS) * PANEL.height

@@ -27,7 +27,7 @@ export interface Point {
   figures: Figures
 }
 
-export interface Finding {
+interface Finding {
   what: string
   value: number
   /** The most it may be. */

@@ -6,7 +6,7 @@ import { type Curve, curveOfLaw, type LawPart, PRIOR_LAW } from '../core/curve.t
 import { createRandom, drawLognormal, type Random } from './random.ts'
 import { type Outcome, type Planner, simulate, steadyTraffic, type Traffic, type Webhooks } from './simulation.ts'
 
-export const SECOND = 1_000
+const SECOND = 1_000
 export const HOUR = 3_600_000
 export const DAY = 86_400_000
 const WINDOW_MS = 30 * DAY

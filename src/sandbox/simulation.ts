@@ -7,7 +7,7 @@ import TinyQueue from 'tinyqueue'
 import type { Curve } from '../core/curve.ts'
 import { economyOf, graceOf, type Learned, learn, noNews, nothingLearned, observe } from '../core/learning.ts'
 import { decide, nextDueAt, type Plan, planOf, type Scheduled } from '../core/plan.ts'
-import type { PollingPolicy } from '../core/polling.ts'
+import { type PollingPolicy, windowEnd } from '../core/polling.ts'
 import { worthOf } from '../core/worth.ts'
 import { createRandom, drawLognormal, type Random } from './random.ts'
 
@@ -167,7 +167,9 @@ export function simulate(options: SimulationOptions): Outcome {
     const taken: Message[] = []
     for (let first = due.peek(); first && first.at <= until && taken.length < most; first = due.peek()) {
       due.pop()
-      if (!isStale(first)) taken.push(first.message)
+      // What is due at its window's end is closed then, and asked about no more.
+      const isClosing = first.at >= windowEnd(planner.policy, first.message.sentAt)
+      if (!isStale(first) && !isClosing) taken.push(first.message)
     }
     return taken
   }
