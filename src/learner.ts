@@ -44,6 +44,7 @@ export interface LearnerOptions {
 }
 
 const REFRESH_EVERY_MS = 5_000
+
 /** A learner that has read what was learned so far. */
 export async function openLearner({ db, accounts, log }: LearnerOptions): Promise<Learner> {
   const learned = new Map<string, Learned>()
@@ -98,8 +99,13 @@ export async function openLearner({ db, accounts, log }: LearnerOptions): Promis
   async function refresh(): Promise<void> {
     const told = news
     news = new Map()
+    const before = await findLearned(db)
+    for (const account of learned.keys()) {
+      if (!before.has(account))
+        log.warn({ account }, 'what was learned about the account is gone; learning begins again')
+    }
     for (const [account, one] of told) await writeDown(account, one)
-    const found = await findLearned(db)
+    const found = told.size === 0 ? before : await findLearned(db)
     for (const stale of [plans, graces, learned]) stale.clear()
     for (const [account, one] of found) if (one !== 'damaged') learned.set(account, one)
     const ages = [...told.keys()].flatMap((name) => {

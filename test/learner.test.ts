@@ -103,7 +103,7 @@ it('tells of a silent route and of its return, a line each, whichever process fi
   expect(lines[1]).toMatchObject({ level: 30, account: 'seven', msg: expect.stringContaining('again') })
 })
 
-it('begins again from the prior, and says so, when what was learned cannot be read', async () => {
+it('begins again from the prior, and says so, when what was learned cannot be read or is gone', async () => {
   const learner = await open()
   learner.observeReports([applied('webhook')])
   await learner.refresh()
@@ -115,4 +115,10 @@ it('begins again from the prior, and says so, when what was learned cannot be re
   await learner.refresh()
   expect(learner.learnedOf('seven').evidence.seen).toBe(2)
   expect(lines.filter(({ msg }) => String(msg).includes('cannot be read'))).toHaveLength(1)
+
+  await tables.db.delete(accountLearning)
+  await learner.refresh()
+  await learner.refresh()
+  expect(learner.learnedOf('seven').evidence.seen).toBe(0)
+  expect(lines.filter(({ msg }) => String(msg).includes('is gone'))).toHaveLength(1)
 })

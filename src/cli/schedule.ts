@@ -45,6 +45,7 @@ function describeSchedule(schedule: Schedule): string {
 }
 
 function agesInShort(ages: readonly number[]): string {
+  if (ages.length === 0) return 'never'
   const shown = ages.slice(0, MOST_AGES).map(duration).join(', ')
   const [last] = ages.slice(-1)
   return ages.length > MOST_AGES && last !== undefined ? `${shown}, … ${duration(last)} (${ages.length} times)` : shown

@@ -16,6 +16,7 @@ import { type Db, isDatabaseUnavailable } from '../db/client.ts'
 import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
 import { parseInput } from '../parse-input.ts'
+import { firstLookup } from '../plans.ts'
 import type { Account } from '../providers/provider.ts'
 import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
@@ -132,17 +133,19 @@ function scheduleOf(account: Account, learner: Learner) {
   const plan = learner.planOf(account)
   const { curve, lagMs } = plan.economy
   const alone = planOf(plan.policy, { ...plan.economy, places: 1 })
+  const isPolled = firstLookup(account) !== undefined
   return {
     account: account.name,
     ...describeSchedule(account, learner),
     webhookLagP95: seconds(lagMs),
-    alone: agesOf(alone).map(seconds),
-    shared: agesOf(plan).map(seconds),
+    alone: isPolled ? agesOf(alone).map(seconds) : [],
+    shared: isPolled ? agesOf(plan).map(seconds) : [],
     curve: EDGES.map((age) => [seconds(age), round(shareBy(curve, age))]),
   }
 }
 
-const seconds = (ms: number) => round(ms / 1000)
+/** To the millisecond. */
+const seconds = (ms: number) => Math.round(ms) / 1000
 /** Four digits say all that has been learned. */
 const round = (value: number) => Number(value.toPrecision(4))
 

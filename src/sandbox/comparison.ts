@@ -47,6 +47,9 @@ const TRAFFIC: readonly { perSecond: number; days: number; leastShare: number }[
   { perSecond: 100, days: 0.04, leastShare: 1 },
 ]
 
+/** Infinite where no price suits. */
+const ratio = (ours = Number.POSITIVE_INFINITY, theirs: number) => ours / theirs
+
 type Say = (text: string) => void
 
 /** With `scale` below 1 everything is that much shorter, for tests: the figures then say little. */
@@ -73,14 +76,17 @@ export function compare(say: Say, scale = 1): Comparison {
     add('the prior', 'fixed, every 10 min', FIXED)
     const byPrice = PRICES_S.map((price) => add('the prior', `learned, ${price} s`, learned(price)))
     add('the prior', `full knowledge, ${PRICE_S} s`, knowing(LAWS['the prior'] ?? { parts: [] }, PRICE_S, NONE))
-    const [first] = byPrice
+    const at = `${perSecond}/s, at the price that suits`
     if (perSecond < 100) {
       const patient = byPrice.filter(({ mean }) => mean <= backoff.mean).sort((a, b) => a.requests - b.requests)[0]
-      const ratio = patient ? patient.requests / backoff.requests : Number.POSITIVE_INFINITY
-      finding(`requests against exponential, no greater delay, ${perSecond}/s`, ratio, 1 / leastShare)
-    } else if (first) {
-      finding(`requests against exponential, ${perSecond}/s`, first.requests / backoff.requests, 1)
-      finding(`delay against exponential, ${perSecond}/s`, first.mean / backoff.mean, 0.5)
+      finding(
+        `requests with no greater delay than exponential, ${at}`,
+        ratio(patient?.requests, backoff.requests),
+        1 / leastShare,
+      )
+    } else {
+      const sparing = byPrice.filter(({ requests }) => requests <= backoff.requests).sort((a, b) => a.mean - b.mean)[0]
+      finding(`delay with no more requests than exponential, ${at}`, ratio(sparing?.mean, backoff.mean), 0.5)
     }
     if (perSecond < 0.05 || perSecond > 1) continue
     for (const law of Object.keys(LAWS).filter((name) => name !== 'the prior')) {

@@ -113,6 +113,34 @@ it('notices that receipts stay away, says so once, polls instead, and steps back
   })
 })
 
+it('asks CM.com by window when that pays: a sweep for many messages, none for each', async () => {
+  const sandbox = await openSandbox({ law: QUICK })
+  const account = {
+    name: 'cm',
+    provider: 'cm',
+    productToken: sandbox.cm.productToken,
+    baseUrl: sandbox.cm.url,
+    requestsPerSecond: 5,
+    timeout: '2s',
+    polling: { price: '20s' },
+  }
+  const service = await startService({ accounts: [account] })
+  for (let lot = 0; lot < 10; lot++) {
+    const sentAt = new Date()
+    const keys = sandbox.cm.send(10)
+    await trackOver(
+      service.url,
+      keys.map(({ messageId }) => messageId),
+      { account: 'cm', sentAt },
+    )
+    await new Promise((resolve) => setTimeout(resolve, 300))
+  }
+  await allSettled(service, 'cm')
+  expect(sandbox.stats().cm.requests).toBeLessThan(10)
+  const { webhookRoute } = (await accountOf(service)) ?? {}
+  expect(webhookRoute).toMatchObject({ state: 'unproved' })
+})
+
 it('asks now at any price when somebody wants it, and fills the request', async () => {
   const sandbox = await openSandbox({ law: QUICK })
   const account = sevenAccount(sandbox, { polling: { price: '30d' } })
