@@ -127,7 +127,9 @@ it('asks CM.com by window when that pays: a sweep for many messages, none for ea
   const service = await startService({ accounts: [account] })
   for (let lot = 0; lot < 10; lot++) {
     const sentAt = new Date()
-    const keys = sandbox.cm.send(10)
+    const keys = sandbox.cm.send(
+      Array.from({ length: 10 }, (_, index) => ({ recipients: [`44794600000${lot}${index}`] })),
+    )
     await trackOver(
       service.url,
       keys.map(({ messageId }) => messageId),
