@@ -40,12 +40,13 @@ it('measures everything with small numbers, and every settled row is true', { ti
     'webhooks',
     'requests',
     'workers',
+    'deciding',
     'dispatch',
     'outstanding',
     'lists',
     'retention',
   ])
-  expect(rows.filter(({ goal }) => goal)).toHaveLength(26)
+  expect(rows.filter(({ goal }) => goal)).toHaveLength(27)
   for (const { measure, value } of rows) {
     expect(stdout).toContain(measure)
     expect([measure, Number.isFinite(value)]).toEqual([measure, process.platform === 'linux' || expect.any(Boolean)])

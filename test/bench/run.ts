@@ -17,6 +17,7 @@ import { type Bench, FULL, type Measure, QUICK, type Row } from './bench.ts'
 import { explainStatements } from './explain.ts'
 import { drawGrowth, measureGrowth, printGrowth } from './growth.ts'
 import { openInstallation } from './installation.ts'
+import { measureDeciding } from './measures/decide.ts'
 import { measureDispatch } from './measures/dispatch.ts'
 import { measureLists } from './measures/lists.ts'
 import { measureOutstanding } from './measures/outstanding.ts'
@@ -36,6 +37,7 @@ const measures: Readonly<Record<string, Measure>> = {
   webhooks: measureWebhooks,
   requests: measureRequests,
   workers: measureTwoWorkers,
+  decide: measureDeciding,
   outstanding: measureManyOutstanding,
   lists: measureLists,
   retention: measureRetention,
