@@ -213,7 +213,7 @@ export const scheduleSchema = z.object({
   ),
   shared: agesSchema.describe('The same where requests are full.'),
   curve: z
-    .array(z.tuple([z.number(), z.number()]))
+    .array(z.array(z.number()).length(2))
     .describe('Ages in seconds, each with the share of messages that are final by then.'),
 })
 
