@@ -25,7 +25,7 @@ export function drawChart(points: readonly Point[], title: string): string {
   const panels = traffics.map((perSecond, index) => {
     const [x, y] = [(index % COLUMNS) * PANEL.width, HEAD + Math.floor(index / COLUMNS) * PANEL.height]
     const own = drawn.filter((point) => point.perSecond === perSecond)
-    return `<g transform="translate(${x} ${y})">\n${drawPanel(own, `${perSecond} messages a second`)}\n</g>`
+    return `<g transform="translate(${x} ${y})">\n${drawPanel(own, `${perSecond} ${perSecond === 1 ? 'message' : 'messages'} a second`)}\n</g>`
   })
   const legend = SERIES.map(({ name, color }, index) => {
     const x = 16 + index * 180
@@ -73,7 +73,10 @@ function drawPanel(points: readonly Point[], title: string): string {
     const line = `<polyline points="${places.join(' ')}" fill="none" stroke="${color}" stroke-width="2"/>`
     const dots = own.map(({ figures, planner }) => {
       const [cx, cy] = [x.at(figures.requests), y.at(figures.mean)]
-      return `<circle cx="${cx}" cy="${cy}" r="5" fill="${color}" stroke="#ffffff"><title>${planner}</title></circle>`
+      // Full knowledge is a ring around what learning reaches.
+      const look =
+        prefix === 'full knowledge' ? `r="8" fill="none" stroke="${color}" stroke-width="2"` : `r="5" fill="${color}"`
+      return `<circle cx="${cx}" cy="${cy}" ${look}><title>${planner}</title></circle>`
     })
     return own.length > 1 ? [line, ...dots] : dots
   })
