@@ -2,6 +2,7 @@
  * The library: a client of the service, and tracking inside a transaction of one's own. Importing it starts nothing.
  */
 export type {
+  AccountHealth,
   Change,
   ChangePage,
   Message,

@@ -439,6 +439,19 @@ describe('lastword list', () => {
   })
 })
 
+it('lastword accounts prints how they are doing, for people and for programs', async () => {
+  const { code, stdout } = await run(['accounts'])
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/seven +seven +status +ok +none yet +unproved/)
+  expect(stdout).toMatch(/cm +cm +transactions +ok/)
+  const { stdout: json } = await run(['accounts', '--json'])
+  const [first] = json
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(first).toMatchObject({ account: 'seven', status: 'ok', webhookRoute: { state: 'unproved', lost: 0 } })
+})
+
 describe('lastword schedule', () => {
   it('prints when a message is asked about, and why, for people and for programs', async () => {
     const { code, stdout } = await run(['schedule', '--account', 'seven'])

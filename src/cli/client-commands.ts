@@ -1,10 +1,11 @@
 /**
- * The commands that speak to a running service: `track`, `list`, `status`, `changes`, `poll`, `schedule`, `callbacks` and
- * `erase`.
+ * The commands that speak to a running service: `track`, `list`, `status`, `changes`, `poll`, `accounts`,
+ * `schedule`, `callbacks` and `erase`.
  */
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { SOURCES, STATUSES } from '../core/status.ts'
+import { runAccounts } from './accounts.ts'
 import { type CallbacksFlags, runCallbacks } from './callbacks.ts'
 import { type ChangesFlags, runChanges } from './changes.ts'
 import { runErase } from './erase.ts'
@@ -111,6 +112,10 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .option('--recipient <number>', 'which one, where the ID covers several')
     .addHelpText('after', POLL_HELP)
     .action(runPoll)
+
+  withService(program.command('accounts'))
+    .description('show how the accounts are doing at their providers')
+    .action(runAccounts)
 
   withService(program.command('schedule'))
     .description('show when messages of an account are asked about, and why')

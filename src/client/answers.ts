@@ -100,6 +100,24 @@ export interface ChangePage {
   cursor: string
 }
 
+/** How an account is doing at its provider. Durations are in seconds. */
+export interface AccountHealth {
+  account: string
+  provider: string
+  query: string
+  /** The look-up in use; null when nothing is asked. */
+  lookup: string | null
+  status: 'ok' | 'refused' | 'unreachable' | 'failing'
+  trouble: string | null
+  troubleSince: string | null
+  pausedUntil: string | null
+  lastGoodAnswer: string | null
+  noGoodAnswerSince: string | null
+  lastError: string | null
+  webhookRoute: { state: 'ok' | 'silent' | 'unproved'; since: string; lost: number; lagP95: number | null }
+  schedule: Pick<Schedule, 'policy' | 'price' | 'webhookLoss' | 'finalsSeen'>
+}
+
 /** Durations and ages are in seconds. */
 export interface Schedule {
   account: string

@@ -12,6 +12,7 @@
 import type { Tracked } from '../tracking.ts'
 import type { Order } from '../transaction.ts'
 import type {
+  AccountHealth,
   Change,
   ChangePage,
   ListFilter,
@@ -86,6 +87,8 @@ export interface Client {
   ): Promise<void>
   /** Erases every message to a phone number. Returns how many those were; throws NOT_FOUND when there is none. */
   eraseRecipient(number: string, options?: RequestOptions): Promise<number>
+  /** Every configured account, with its health. */
+  accounts(options?: RequestOptions): Promise<AccountHealth[]>
   /** When messages of an account are asked about, and why. Throws NOT_FOUND for the account. */
   schedule(account: string, options?: RequestOptions): Promise<Schedule>
   /** Has the provider asked now about every outstanding message that matches. Returns how many those are. */
@@ -151,6 +154,8 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
       const path = `/v1/recipients/${encodeURIComponent(number)}`
       return (await request<{ erased: number }>({ method: 'DELETE', path, signal })).erased
     },
+    accounts: async ({ signal } = {}) =>
+      (await request<{ accounts: AccountHealth[] }>({ path: '/v1/accounts', signal })).accounts,
     schedule: (account, { signal } = {}) =>
       request<Schedule>({ path: `/v1/accounts/${encodeURIComponent(account)}/schedule`, signal }),
     async pollAll({ signal, ...filter } = {}) {

@@ -14,7 +14,7 @@
  * batch puts it back.
  */
 import { randomUUID } from 'node:crypto'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { type Batch, type ClaimedMessage, type ClaimedRow, claimedColumns, fromNow, toClaimed } from './batches.ts'
 import { type Db, executePrepared, millisecondsOf, textArray } from './client.ts'
 import type { MessageKey } from './recipients.ts'
@@ -48,8 +48,10 @@ export interface Claimed {
 
 interface ClaimOptions {
   account: string
-  /** The most due messages that are looked at. */
+  /** The most due messages that are looked at, the longest due first. */
   limit: number
+  /** Where there are more, so many of those due last are looked at, too: they may be worth more. */
+  newest?: number
   leaseMs: number
   /** How many messages a request has room for: free places are offered to those due next. */
   places?: number
@@ -64,11 +66,17 @@ interface ClaimOptions {
  */
 export async function claimDue(
   db: Db,
-  { account, limit, leaseMs, places = 1, restMs = 0 }: ClaimOptions,
+  { account, limit, newest = 0, leaseMs, places = 1, restMs = 0 }: ClaimOptions,
   choose: (offered: Offered) => ClaimedMessage[][],
 ): Promise<Claimed> {
   const { due: rows, next } = await inOrder(db, async (transaction) => {
-    const due = await findDue(transaction, { account, limit })
+    const oldest = await findDue(transaction, { account, limit })
+    const latest =
+      newest > 0 && oldest.length === limit
+        ? await findDue(transaction, { account, limit: newest, order: LATEST_FIRST })
+        : []
+    const known = new Set(oldest.map(({ place }) => place))
+    const due = [...oldest, ...latest.filter(({ place }) => !known.has(place))]
     const isDue = due.filter((row) => row.is_due).length
     const free = isDue === 0 ? 0 : (places - (isDue % places)) % places
     return { due, next: free === 0 ? [] : await findNext(transaction, { account, limit: free, restMs }) }
@@ -78,7 +86,7 @@ export async function claimDue(
   const chosen = choose({ due: claimed.map(toClaimed), next: next.map(toClaimed), now: rows[0]?.now_ms ?? 0 })
   const cutOff = chosen.map((messages) => ({ id: randomUUID(), messages }))
   const rowOf = new Map([...claimed, ...next].map((row) => [Number(row.id), row]))
-  return { batches: await take(db, { account, leaseMs }, cutOff, rowOf, stale), hasMore: rows.length === limit }
+  return { batches: await take(db, { account, leaseMs }, cutOff, rowOf, stale), hasMore: rows.length >= limit }
 }
 
 interface DueRow extends ClaimedRow {
@@ -97,11 +105,17 @@ export async function lookAtDue(db: Db, options: { account: string; limit: numbe
   return { due: rows.filter((row) => row.is_due).map(toClaimed), now: rows[0]?.now_ms ?? 0 }
 }
 
-function findDue(db: Db, { account, limit }: { account: string; limit: number }): Promise<readonly DueRow[]> {
+const LONGEST_DUE_FIRST = sql.raw('d.due_at, d.message')
+const LATEST_FIRST = sql.raw('d.due_at DESC, d.message DESC')
+
+function findDue(
+  db: Db,
+  { account, limit, order = LONGEST_DUE_FIRST }: { account: string; limit: number; order?: SQL },
+): Promise<readonly DueRow[]> {
   return db.execute<DueRow>(sql`
     SELECT ${dueColumns} FROM ${due} d LEFT JOIN ${messages} m ON m.id = d.message
     WHERE d.account = ${account} AND d.due_at <= now() AND (m.due_at = d.due_at AND m.window_ends_at <= now()) IS NOT TRUE
-    ORDER BY d.due_at, d.message
+    ORDER BY ${order}
     LIMIT ${limit}`)
 }
 

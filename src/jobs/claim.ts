@@ -66,9 +66,13 @@ async function addLot({ db, queue, leaseMs, query, plan, isSingle }: Claiming, b
   const { limits } = byIds
   const { account } = query
   const restMs = minimumInterval(plan.policy)
-  const limit = isSingle ? 1 : Math.max(requests * limits.maxIds, FEWEST_LOOKED_AT)
+  const most = requests * limits.maxIds
+  const isByWorth = plan.policy.policy === 'learned' && !isSingle
+  const limit = isSingle ? 1 : isByWorth ? Math.max(most, FEWEST_LOOKED_AT) : most
   let moves: { id: number; dueAt: number }[] = []
-  const options = { account, limit, leaseMs, places: isSingle ? 1 : limits.maxIds, restMs }
+  // Where the budget is short, the most worth goes first, wherever it stands.
+  const newest = isByWorth && limit > most ? FEWEST_LOOKED_AT : 0
+  const options = { account, limit, newest, leaseMs, places: isSingle ? 1 : limits.maxIds, restMs }
   const { batches, hasMore } = await claimDue(db, options, ({ due, next, now }) => {
     if (isSingle) return cutClaimed(due, limits)
     const { ask, later } = decide(plan, { due: due.map(toScheduled), next: next.map(toScheduled) }, now, requests)

@@ -151,6 +151,39 @@ describe('claimDue', () => {
     expect(await claim(2)).toMatchObject({ messageIds: ['c'], hasMore: false })
   })
 
+  it('offers those due last, too, where there are more than it looks at', async () => {
+    await track(...[9, 7, 5, 3, 1].map((ago) => message(`${ago}`, { dueAt: fromNow(-ago * MINUTE) })))
+    const offered: string[][] = []
+    const options = { account: 'seven', leaseMs: MINUTE, newest: 2 }
+    for (const limit of [2, 4, 10]) {
+      await claimDue(database.db, { ...options, limit }, ({ due }) => {
+        offered.push(idsOf(due))
+        return []
+      })
+    }
+    expect(offered).toEqual([
+      ['1', '3', '7', '9'],
+      ['1', '3', '5', '7', '9'],
+      ['1', '3', '5', '7', '9'],
+    ])
+    expect(await scheduled()).toBe(5)
+  })
+
+  it('fills free places with those due next, but for those asked about just now and those not sent yet', async () => {
+    await track(
+      message('due'),
+      ...[1, 2, 3, 4].map((inMinutes) => message(`next ${inMinutes}`, { dueAt: fromNow(inMinutes * MINUTE) })),
+      message('not sent', { sentAt: fromNow(SECOND * 30), dueAt: fromNow(SECOND * 40) }),
+    )
+    await database.db.execute(sql`UPDATE ${messages} SET asked_at = now() WHERE message_id = 'next 2'`)
+    const options = { account: 'seven', limit: 10, leaseMs: MINUTE, places: 3, restMs: 10 * SECOND }
+    const { batches: claimed } = await claimDue(database.db, options, ({ due, next }) => [[...due, ...next]])
+    expect(claimed.map((batch) => idsOf(batch.messages))).toEqual([['due', 'next 1', 'next 3']])
+    // Without anything due there is nothing to fill.
+    expect((await claimDue(database.db, options, ({ due, next }) => [[...due, ...next]])).batches).toEqual([])
+    expect(await findMisplaced(client)).toEqual([])
+  })
+
   it('passes over what is not due, not of this account, final, or past its window', async () => {
     await track(
       message('later', { dueAt: fromNow(MINUTE) }),
