@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { nothingLearned } from '../src/core/learning.ts'
-import { firstLookup, planFrom, priorPlans } from '../src/plans.ts'
+import { planFrom, priorPlans } from '../src/plans.ts'
 import type { Account } from '../src/providers/provider.ts'
 import { findProvider } from '../src/providers/registry.ts'
 import { pollsAndForgets, pollsAndForgetsFixture } from './support/polls-and-forgets.ts'
@@ -24,19 +24,10 @@ it.each<[string, Account, object]>([
 it('has the price for each record where records are paid for', () => {
   const account = pollsAndForgets.accountSchema.parse({
     ...pollsAndForgetsFixture.entry,
+    query: 'single',
     polling: { policy: 'learned', price: '1m' },
   })
-  const [lookup] = pollsAndForgets.lookups(account)
-  expect(lookup?.paidByRecord).toBe(true)
+  const lookup = pollsAndForgets.lookups(account).find(({ paidByRecord }) => paidByRecord)
+  expect(lookup).toBeDefined()
   expect(planFrom(nothingLearned(0), account, lookup).economy).toMatchObject({ priceMs: 0, recordPriceMs: 60_000 })
-})
-
-it('plans by the look-up in use where that is another than the first', () => {
-  const account = seven()
-  expect(firstLookup(account)?.name).toBe('status')
-  const [, second] = findProvider('seven')?.lookups(account as never) ?? []
-  expect(second?.name).toBe('logbook')
-  const plan = priorPlans.planOf(account, second)
-  expect(plan.economy.places).not.toBe(100)
-  expect(plan.firstAge).not.toBe(priorPlans.planOf(account).firstAge)
 })

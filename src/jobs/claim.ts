@@ -34,7 +34,7 @@ export interface Added {
   messages: number
 }
 
-const NOTHING: Added = { jobs: 0, messages: 0 }
+export const NOTHING: Added = { jobs: 0, messages: 0 }
 const MOST_BATCHES_A_CLAIM = 50
 /** Among so many due messages at least those worth most are found. */
 const FEWEST_LOOKED_AT = 1_000

@@ -15,7 +15,7 @@ import type { Learner } from '../learner.ts'
 import type { Account } from '../providers/provider.ts'
 import { lookupInUse, providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
-import { type Added, addJobs, type Claiming } from './claim.ts'
+import { type Added, addJobs, type Claiming, NOTHING } from './claim.ts'
 import type { Queues } from './queues.ts'
 import { createReplanner } from './replan.ts'
 
@@ -57,12 +57,8 @@ export function createDispatcher({ db, queues, accounts, learner, leaseMs }: Dis
     for (const account of accounts.values()) {
       const health = healths.get(account.name) ?? {}
       if (!due.has(account.name) || isPaused(health, now)) continue
-      const added = { jobs: 0, messages: 0 }
-      for (const claiming of await claimingsOf({ db, queues, learner, leaseMs, account, health, now })) {
-        const { jobs, messages } = await addJobs(claiming)
-        added.jobs += jobs
-        added.messages += messages
-      }
+      const claiming = await claimingOf({ db, queues, learner, leaseMs, account, health, now })
+      const added = claiming ? await addJobs(claiming) : NOTHING
       if (added.jobs > 0) result[account.name] = added
     }
     return result
@@ -80,15 +76,16 @@ interface Dispatched {
 }
 
 /**
- * What to claim for an account now: as much as its workers can run; one message while only a probe may ask; and one
- * more, once a day, for a first look-up that has been given up.
+ * What to claim for an account now: as much as its workers can run; one message while only a probe may ask, or, once a
+ * day, for a first look-up that has been given up.
  */
-async function claimingsOf({ db, queues, learner, leaseMs, account, health, now }: Dispatched): Promise<Claiming[]> {
+async function claimingOf(dispatched: Dispatched): Promise<Claiming | undefined> {
+  const { db, queues, learner, leaseMs, account, health, now } = dispatched
   const [first] = providerOf(account).lookups(account)
   const lookup = lookupInUse(account, health.lookup)
-  if (!lookup || !first) return []
+  if (!lookup || !first) return undefined
   const queue = queues.statusQuery(account.name)
-  if (await queue.isPaused()) return []
+  if (await queue.isPaused()) return undefined
   const probe = needsProbe(health)
   // A job that waits for its next attempt is no probe: it is given back when it runs.
   const types: JobType[] = probe
@@ -96,18 +93,18 @@ async function claimingsOf({ db, queues, learner, leaseMs, account, health, now 
     : ['waiting', 'active', 'prioritized', 'delayed']
   const capacity = probe ? 1 : capacityOf(account, leaseMs)
   const room = Math.max(0, capacity - (await queue.getJobCountByTypes(...types)))
-  if (room === 0) return []
+  if (room === 0) return undefined
   const query = { account: account.name, lookup: lookup.name }
   const plan = learner.planOf(account, lookup)
   const claiming: Claiming = { db, queue, leaseMs, lookup, plan, query, room, isFull: room < capacity }
-  if (probe) return [{ ...claiming, query: { ...query, probe }, isSingle: true }]
-  if (!isTrialDue(health, first.name, now)) return [claiming]
+  if (probe) return { ...claiming, query: { ...query, probe }, isSingle: true }
+  if (!isTrialDue(health, first.name, now)) return claiming
   await moveHealth(db, account.name, (latest) => ({ health: { ...latest, firstTriedAt: now }, events: [] }))
-  const trial: Claiming = {
+  // The others come in the next tick: a sweep for all of them might answer before the one that is tried.
+  return {
     ...claiming,
     lookup: first,
     query: { ...query, lookup: first.name, trial: true },
     isSingle: true,
   }
-  return [trial, claiming]
 }
