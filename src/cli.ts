@@ -7,7 +7,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { addClientCommands } from './cli/client-commands.ts'
-import { type HooksFlags, runHooks } from './cli/hooks.ts'
+import type { HooksFlags } from './cli/hooks.ts'
 import { describeRecipients } from './cli/messages.ts'
 import type { SandboxFlags } from './cli/sandbox.ts'
 import type { SimulateFlags } from './cli/simulate.ts'
@@ -56,6 +56,7 @@ program
   .option('--delete', 'end the subscriptions of that URL', false)
   .option('--json', 'print JSON', false)
   .action(async (flags: HooksFlags) => {
+    const { runHooks } = await import('./cli/hooks.ts')
     if (!(await runHooks(readConfig(), flags, console.log))) process.exitCode = 1
   })
 
