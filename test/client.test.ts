@@ -136,8 +136,9 @@ describe('the client', () => {
     const first = await client.listPage({ limit: 1000 })
     const second = await client.listPage({ limit: 1000, cursor: first.nextCursor ?? undefined })
     expect([first.messages.length, second.messages.length, second.nextCursor]).toEqual([1000, 203, null])
-    const settled = await client.listPage({ status: 'delivered', outstanding: false })
-    expect(settled.messages.map(({ messageId }) => messageId)).toEqual(['10001'])
+    const settled: string[] = []
+    for await (const { messageId } of client.list({ status: 'delivered', outstanding: false })) settled.push(messageId)
+    expect(settled).toEqual(['10001'])
   })
 
   it('names the recipients of an ID that covers several', async () => {

@@ -43,8 +43,8 @@ export interface ListPage {
   next: ListPlace | undefined
 }
 
-const BUDGET = 400
-const PATIENCE_MS = 20
+const BUDGET = 500
+const PATIENCE_MS = 25
 /** Up to so many outstanding messages are sorted; where there are more, the latest messages hold enough of them. */
 const SORTED = 2_000
 
@@ -183,7 +183,9 @@ async function findAlong(
     SELECT f.sent_at, f.id FROM ${branches} CROSS JOIN LATERAL (
       SELECT s.sent_at, s.id FROM (
         SELECT s.* FROM (${rows}) s WHERE ${range} ORDER BY s.sent_at DESC, s.id DESC LIMIT ${budget}
-      ) s CROSS JOIN LATERAL (SELECT FROM ${messages} m WHERE m.id = s.id AND ${meets(filter)} LIMIT 1) met
+      ) s CROSS JOIN LATERAL (
+        SELECT FROM ${messages} m WHERE m.id = s.id AND ${mayMeet(filter)} AND ${meets(filter)} LIMIT 1
+      ) met
       ORDER BY s.sent_at DESC, s.id DESC LIMIT ${limit}
     ) f
     ORDER BY f.sent_at DESC, f.id DESC LIMIT ${limit}`)
@@ -252,6 +254,12 @@ function conditionsOf(filter: ListFilter): Partial<Record<keyof ListFilter, SQL>
 
 function meets(filter: ListFilter): SQL {
   return allOf([sql`m.tracked_at IS NOT NULL`, ...Object.values(conditionsOf(filter))])
+}
+
+/** Whether the message of a row `s` may meet the filter, as far as a small table tells before its row is looked up. */
+function mayMeet({ status, error }: ListFilter): SQL {
+  const isFailing = FAILURE_STATUSES.some((one) => one === status)
+  return isFailing || error !== undefined ? sql`EXISTS (SELECT FROM ${failures} f WHERE f.message = s.id)` : sql`true`
 }
 
 /** The criteria that a way does not meet by itself. */

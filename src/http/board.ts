@@ -7,8 +7,9 @@ import type { Queues } from '../jobs/queues.ts'
 
 const BASE_PATH = '/queues'
 
-export async function registerBoard(server: FastifyInstance, queues: Queues): Promise<void> {
-  const serverAdapter = new FastifyAdapter().setBasePath(BASE_PATH)
+/** `prefix` is the path under which browsers reach the service. */
+export async function registerBoard(server: FastifyInstance, queues: Queues, prefix: string): Promise<void> {
+  const serverAdapter = new FastifyAdapter().setBasePath(prefix + BASE_PATH)
   const adapters = queues.all.map((queue) => {
     const adapter = new BullMQAdapter(queue, { delimiter: '.' })
     adapter.setFormatter('data', maskRecipients)

@@ -21,7 +21,7 @@ export function registerDocsRoutes(server: FastifyInstance, { hasApiKeys }: { ha
   server.get('/docs', (_request, reply) =>
     reply
       .type('text/html; charset=utf-8')
-      .header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'")
+      .header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
       .send(page),
   )
 }

@@ -13,6 +13,7 @@ import { registerBoard } from './board.ts'
 import { registerCallbackRoutes } from './callbacks.ts'
 import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
 import { registerDocsRoutes } from './docs.ts'
+import { createDoors } from './doors.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
@@ -32,11 +33,19 @@ export interface ServerOptions {
   publicUrl: string | undefined
 }
 
+/** The path under which people reach the service; empty where it is a host's own. */
+function prefixOf(publicUrl: string | undefined): string {
+  return publicUrl === undefined ? '' : new URL(publicUrl).pathname.replace(/\/+$/, '')
+}
+
 const REQUEST_WITHIN_MS = 30_000
 
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
   const { db, queues, accounts, learner, pingQueues, nextChange, log, metrics, apiKeys, host, publicUrl } = options
+  const prefix = prefixOf(publicUrl)
   const server = fastify({
+    // A proxy may hand the path on as it came, or without the prefix.
+    rewriteUrl: ({ url = '/' }) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : url),
     loggerInstance: log as FastifyBaseLogger,
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
     logController: new LogController({ disableRequestLogging: true }),
@@ -60,7 +69,10 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerWebhookRoutes(webhooks, { db, accounts, writer: createReportWriter(db), learner, metrics, host, publicUrl })
   })
   await server.register(async (guarded) => {
+    guarded.addHook('onRequest', createDoors({ hasApiKeys: apiKeys.length > 0, host, publicUrl }))
     guarded.addHook('onRequest', createKeyCheck(apiKeys))
+    // A form of another site can send text without asking first; bodies here are JSON.
+    guarded.removeContentTypeParser('text/plain')
     registerAccountRoutes(guarded, { db, accounts, learner, metrics })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
@@ -69,7 +81,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
     )
     registerDocsRoutes(guarded, { hasApiKeys: apiKeys.length > 0 })
-    await registerBoard(guarded, queues)
+    await registerBoard(guarded, queues, prefix)
   })
   return server
 }

@@ -228,7 +228,7 @@ describe('a list of many messages', () => {
   it('looks at so many at once where few match, and goes on from there', async () => {
     const { ids, pages } = await listAll(tables, { settledBy: 'poll' }, 10)
     expect(ids).toEqual(['rare'])
-    expect(pages).toBe(MANY / 400 + 1)
+    expect(pages).toBe(MANY / 500 + 1)
     const { read } = await rowsRead({ settledBy: 'poll' })
     expect(read).toBeLessThan(6_000)
     // With patience it is found at once.
