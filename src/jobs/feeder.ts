@@ -130,6 +130,8 @@ function callbacksOf(accounts: Accounts, changes: readonly Change[]): NewCallbac
 }
 
 async function dispatchCallbacks({ db, queues, leaseMs }: FeederOptions): Promise<number> {
+  // What is claimed and not sent comes due again, and would be added once more for each lease.
+  if (await queues.callbacks.isPaused()) return 0
   const claim = randomUUID()
   const claimed = await claimCallbacks(db, {
     claim,

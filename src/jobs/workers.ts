@@ -152,11 +152,13 @@ async function addSchedulers(queues: Queues): Promise<void> {
 }
 
 /**
- * Adds a scheduler that is missing, and revives one whose tick is overdue: the next tick is added by the worker that
- * takes the last one, so a worker killed in between takes the chain with it.
+ * Adds a scheduler that is missing, and revives one whose tick is overdue or too far ahead. The next tick is added by the
+ * worker that takes the last one: a worker killed in between takes the chain with it, and one whose clock is ahead puts it
+ * where the others wait for it.
  */
 async function keepScheduler(queue: Queue, id: string, every: number): Promise<void> {
   const scheduler = await queue.getJobScheduler(id)
-  if (scheduler?.next !== undefined && scheduler.next > Date.now() - SCHEDULERS_EVERY_MS) return
+  const inMs = (scheduler?.next ?? Number.NEGATIVE_INFINITY) - Date.now()
+  if (inMs > -SCHEDULERS_EVERY_MS && inMs < every + SCHEDULERS_EVERY_MS) return
   await queue.upsertJobScheduler(id, { every }, { name: 'tick', opts: tickJobOptions })
 }

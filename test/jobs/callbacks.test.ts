@@ -619,6 +619,26 @@ it('gives back at a stop what a receiver does not answer, and fails nothing', { 
   expect(await service.queue('callbacks').getFailedCount()).toBe(0)
 })
 
+it('adds no jobs while the queue is paused, and sends everything once it goes on', async () => {
+  const { service, receiver, apply } = await setUp({ lease: '20s' })
+  const queue = service.queue('callbacks')
+  await queue.pause()
+  const messageIds = newIds(30)
+  await trackOver(service.url, messageIds)
+  await apply(messageIds, 'delivered', 1)
+  await until(async () => expect(await callbackStates(service)).toHaveLength(30))
+  // The rounds in which they would have been added.
+  await new Promise((resolve) => setTimeout(resolve, 3_000))
+  expect(await queue.getJobCountByTypes('waiting', 'active', 'delayed')).toBe(0)
+  await queue.resume()
+  await nothingLeft(service)
+  expect(
+    takenBy(receiver)
+      .map(({ messageId }) => messageId)
+      .sort(),
+  ).toEqual(messageIds.sort())
+})
+
 describe('the pause after an attempt', () => {
   it('doubles up to an hour, with jitter over its upper half', () => {
     const pauses = (random: number) => Array.from({ length: 12 }, (_, attempts) => callbackPause(attempts, random))

@@ -118,7 +118,28 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     await trackDelivered(service.url, sandbox, 20)
     await allSettled(service)
   })
+
+  it('takes a tick that lies too far ahead for a lost one', { timeout: 40_000 }, async () => {
+    const sandbox = await openSandbox({ law: ONE_MINUTE })
+    const installation = await createInstallation(backend)
+    await putTicksAhead(installation)
+    const service = await startService({ installation, accounts: [accountAt(sandbox)], lease: `${LEASE_MS}ms` })
+    await trackDelivered(service.url, sandbox, 20)
+    await allSettled(service)
+  })
 })
+
+/** What a worker does whose clock is an hour ahead. */
+async function putTicksAhead({ queue }: Installation) {
+  for (const [id, every] of [
+    ['dispatch', 1_000],
+    ['expire', 5_000],
+  ] as const) {
+    const startDate = Date.now() + 3_600_000
+    await queue(id).upsertJobScheduler(id, { every, startDate }, { name: 'tick' })
+    expect((await queue(id).getJobScheduler(id))?.next).toBeGreaterThan(Date.now() + 3_000_000)
+  }
+}
 
 /** What a worker does that dies between taking a tick and adding the next one, and whose tick then fails as stalled. */
 async function loseNextTicks(backend: (typeof BACKENDS)[number], { queueUrl, sql, queue }: Installation) {
