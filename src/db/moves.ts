@@ -1,6 +1,5 @@
 /** Moving outstanding messages within the schedule, where somebody wants them sooner or more is known (schedule.ts). */
 import { sql } from 'drizzle-orm'
-import { type ClaimedMessage, type ClaimedRow, claimedColumns, toClaimed } from './batches.ts'
 import { type Db, instantOf, millisecondsOf, textArray } from './client.ts'
 import { inOrder } from './schedule.ts'
 import { due, messages } from './schema.ts'
@@ -41,21 +40,35 @@ export interface SchedulePlace {
   id: number
 }
 
+/** A message of the schedule; times in milliseconds since 1970. */
+export interface MessageAhead extends SchedulePlace {
+  sentAt: number
+  askedAt: number | undefined
+  polls: number
+}
+
 /** Messages that are due after now, up to `limit` in the order of their times, from a place on. */
 export async function findAhead(
   db: Db,
   { account, after, limit }: { account: string; after: SchedulePlace | undefined; limit: number },
-): Promise<(ClaimedMessage & SchedulePlace)[]> {
+): Promise<MessageAhead[]> {
   const { dueAt, id } = after ?? { dueAt: 0, id: 0 }
   const rows = await inOrder(db, (transaction) =>
-    transaction.execute<ClaimedRow & { due_ms: number }>(sql`
-      SELECT ${claimedColumns}, ${millisecondsOf('d.due_at')} AS due_ms
+    transaction.execute<{ id: number; due: number; sent: number; asked: number | null; polls: number }>(sql`
+      SELECT d.message::float8 AS id, ${millisecondsOf('d.due_at')} AS due, ${millisecondsOf('m.sent_at')} AS sent,
+        ${millisecondsOf('m.asked_at')} AS asked, m.polls
       FROM ${due} d JOIN ${messages} m ON m.id = d.message
       WHERE d.account = ${account} AND d.due_at > now() AND (d.due_at, d.message) > (to_timestamp(${dueAt}::float8 / 1000), ${id})
       ORDER BY d.due_at, d.message
       LIMIT ${limit}`),
   )
-  return rows.map((row) => ({ ...toClaimed(row), dueAt: row.due_ms }))
+  return rows.map(({ id, due, sent, asked, polls }) => ({
+    id,
+    dueAt: due,
+    sentAt: sent,
+    askedAt: asked ?? undefined,
+    polls,
+  }))
 }
 
 /**

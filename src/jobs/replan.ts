@@ -11,9 +11,8 @@ import { findAhead, reschedule, type SchedulePlace } from '../db/moves.ts'
 import type { Learner } from '../learner.ts'
 import type { Account } from '../providers/provider.ts'
 import type { Accounts } from '../tracking.ts'
-import { toScheduled } from './claim.ts'
 
-const MESSAGES_A_TICK = 10_000
+const MESSAGES_A_TICK = 4_000
 /** A message is moved when it is due sooner by this share of the time that is left, and by this long. */
 const LEAST_SHARE = 0.1
 const LEAST_MS = 5_000
@@ -42,7 +41,7 @@ export function createReplanner({ db, accounts, learner }: { db: Db; accounts: A
     const ahead = await findAhead(db, { account: account.name, after: walk.after, limit: MESSAGES_A_TICK })
     const now = Date.now()
     const moves = ahead.flatMap((message) => {
-      const dueAt = nextDueAt(plan, toScheduled(message), now, Math.random())
+      const dueAt = nextDueAt(plan, message, now, Math.random())
       const sooner = message.dueAt - dueAt
       return sooner > LEAST_MS && sooner > LEAST_SHARE * (message.dueAt - now) ? [{ id: message.id, dueAt }] : []
     })
