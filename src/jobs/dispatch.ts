@@ -8,6 +8,7 @@
 import type { Job, JobType } from 'bullmq'
 import { type AccountHealth, isPaused, isTrialDue, needsProbe } from '../core/account-health.ts'
 import { findHealths, moveHealth } from '../db/accounts.ts'
+import { runAlone } from '../db/alone.ts'
 import { giveBackExpired } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'
 import { findDueAccounts } from '../db/schedule.ts'
@@ -47,7 +48,7 @@ export function capacityOf(account: Account, leaseMs: number): number {
 export function createDispatcher({ db, queues, accounts, learner, leaseMs }: DispatchOptions) {
   const replan = createReplanner({ db, accounts, learner })
 
-  return async function dispatch(_job: Job): Promise<DispatchResult> {
+  async function tick(): Promise<DispatchResult> {
     const result: DispatchResult = {}
     await giveBackExpired(db)
     await replan()
@@ -63,6 +64,9 @@ export function createDispatcher({ db, queues, accounts, learner, leaseMs }: Dis
     }
     return result
   }
+
+  // Two at once would both see the room that only one may fill.
+  return async (_job: Job): Promise<DispatchResult> => (await runAlone(db, 'dispatch', tick)) ?? {}
 }
 
 interface Dispatched {

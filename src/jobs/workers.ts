@@ -160,5 +160,7 @@ async function keepScheduler(queue: Queue, id: string, every: number): Promise<v
   const scheduler = await queue.getJobScheduler(id)
   const inMs = (scheduler?.next ?? Number.NEGATIVE_INFINITY) - Date.now()
   if (inMs > -SCHEDULERS_EVERY_MS && inMs < every + SCHEDULERS_EVERY_MS) return
+  // Added again, it would keep the time of its next tick.
+  if (inMs > 0) await queue.removeJobScheduler(id)
   await queue.upsertJobScheduler(id, { every }, { name: 'tick', opts: tickJobOptions })
 }

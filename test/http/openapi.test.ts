@@ -483,6 +483,8 @@ describe('the page', () => {
   it('loads nothing and runs nothing', async () => {
     const { body, headers } = await api.get('/docs')
     expect(body).not.toMatch(/<script|<link|<img|<iframe|@import|url\(| src=| on\w+=|javascript:|href="(https?:)?\/\//i)
-    expect(headers.get('content-security-policy')).toBe("default-src 'none'; style-src 'unsafe-inline'")
+    expect(headers.get('content-security-policy')).toBe(
+      "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    )
   })
 })
