@@ -122,7 +122,7 @@ async function addSweep(claiming: Claiming, byWindow: LookupByWindow): Promise<A
 }
 
 /** A claimed message as the plan sees it. */
-export function toScheduled(claimed: ClaimedMessage): Scheduled & { claimed: ClaimedMessage } {
+function toScheduled(claimed: ClaimedMessage): Scheduled & { claimed: ClaimedMessage } {
   const { sentAt, askedAt, polls, wanted } = claimed
   return { sentAt: sentAt.getTime(), askedAt: askedAt?.getTime(), polls, wanted, claimed }
 }
