@@ -23,7 +23,7 @@ const COMPARED_AGES_MS = [30_000, 600_000, 6 * 3_600_000]
 
 interface Walk {
   plan: Plan
-  /** Undefined when the walk has come to the end. */
+  /** Where it goes on; undefined at its beginning. */
   after: SchedulePlace | undefined
   isOver: boolean
 }

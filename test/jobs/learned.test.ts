@@ -1,14 +1,10 @@
 /** Asking when it pays, as it runs: full requests, a webhook route that is watched, plans that change, and ask now. */
-import { eq, sql } from 'drizzle-orm'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createClient } from '../../src/client/client.ts'
-import { openDatabase } from '../../src/db/client.ts'
-import { accountLearning } from '../../src/db/schema.ts'
 import {
   allSettled,
   BACKENDS,
   closeAll,
-  closeLater,
   createInstallation,
   openSandbox,
   type Service,
@@ -22,7 +18,6 @@ import {
 
 afterEach(closeAll)
 
-const DAY = 86_400_000
 const QUICK = {
   components: [{ share: 1, medianMs: 700, sigma: 0.3 }],
   expiredShare: 0,
@@ -35,12 +30,6 @@ async function accountOf({ url }: Service) {
     accounts: { webhookRoute: { state: string; since: string; lost: number; lagP95: number | null } }[]
   }
   return accounts[0]
-}
-
-async function learningOf({ databaseUrl }: Service) {
-  const database = await openDatabase(databaseUrl, 1)
-  closeLater(() => database.close())
-  return database.db
 }
 
 describe.each(BACKENDS)('with the queues in %s', (backend) => {
@@ -174,28 +163,4 @@ it('brings outstanding messages forward when asking becomes cheaper', async () =
   const cheap = await startService({ installation, accounts: [accountAt('1s')] })
   await allSettled({ ...cheap })
   expect(await statusesOf(cheap)).toEqual(truthsOf(sandbox))
-})
-
-it('begins again from the prior, and says so, when what was learned cannot be read', async () => {
-  const installation = await createInstallation('redis')
-  const sandbox = await openSandbox({ law: QUICK })
-  const accounts = [sevenAccount(sandbox, { polling: { price: '1s' } })]
-  const before = await startService({ installation, accounts })
-  const sentAt = new Date()
-  await trackOver(before.url, sandbox.send(20, { sentAt }), { sentAt })
-  await allSettled(before)
-  await before.close()
-  const db = await learningOf(before)
-  const [row] = await db.select().from(accountLearning)
-  expect(row).toMatchObject({ account: 'seven', learned: { evidence: { seen: 20 }, route: { state: 'unproved' } } })
-  await db
-    .update(accountLearning)
-    .set({ learned: sql`'{"evidence":{"seen":"many"}}'::jsonb` })
-    .where(eq(accountLearning.account, 'seven'))
-
-  const after = await startService({ installation, accounts })
-  expect(await createClient({ url: after.url }).schedule('seven')).toMatchObject({ finalsSeen: 0, webhookLoss: 1 })
-  await trackOver(after.url, sandbox.send(20, { sentAt: new Date(Date.now() - DAY / 24) }), { sentAt })
-  await allSettled(after)
-  await until(async () => expect((await createClient({ url: after.url }).schedule('seven')).finalsSeen).toBe(20))
 })
