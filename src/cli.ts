@@ -11,12 +11,14 @@ import type { HooksFlags } from './cli/hooks.ts'
 import { describeRecipients } from './cli/messages.ts'
 import type { SandboxFlags } from './cli/sandbox.ts'
 import type { SimulateFlags } from './cli/simulate.ts'
-import { readConfig } from './config.ts'
+import { readConfig, readHealthUrls } from './config.ts'
 import { type ErrorCode, LastwordError } from './core/errors.ts'
-import type { Parts } from './runtime.ts'
+import type { Parts, Runtime } from './runtime.ts'
 
 /** A stop that takes longer than this is cut short. */
 const STOP_WITHIN_MS = 14_000
+/** A start that is stopped leaves what it has begun, for this long at most. */
+const LEAVE_WITHIN_MS = 2_000
 
 const program = new Command('lastword')
   .description('Finds the final delivery status of every SMS you send, by webhook and by batched polling.')
@@ -45,6 +47,14 @@ program
     const { migrate } = await import('./runtime.ts')
     await migrate(readConfig())
     console.log('The database is up to date.')
+  })
+
+program
+  .command('health')
+  .description('exit with 0 when the process of this configuration is ready, for containers')
+  .action(async () => {
+    const { checkHealth } = await import('./cli/health.ts')
+    if (!(await checkHealth(readHealthUrls(), console.log))) process.exitCode = 1
   })
 
 program
@@ -111,7 +121,13 @@ function stopSignal(): Promise<string> {
 async function run(parts: Parts): Promise<void> {
   const stopped = stopSignal()
   const { start } = await import('./runtime.ts')
-  const { log, url, close } = await start(readConfig(), parts)
+  const config = readConfig()
+  const ending = new AbortController()
+  void stopped.then((signal) => ending.abort(signal))
+  const starting = start(config, parts, ending.signal)
+  const started = await Promise.race([starting, stopped])
+  if (typeof started === 'string') return stopBeforeReady(starting)
+  const { log, url, close } = started
   log.info({ url, ...parts }, url ? `listening on ${url}, Bull Board at ${url}/queues` : 'working')
   log.info(`${await stopped}: stopping`)
   setTimeout(() => {
@@ -120,6 +136,16 @@ async function run(parts: Parts): Promise<void> {
   }, STOP_WITHIN_MS).unref()
   await close()
   log.info('stopped')
+  // A connection to a server that says nothing may live on for a while.
+  process.exit()
+}
+
+/** Ends a start. What it has begun gets a moment to be left in order. */
+async function stopBeforeReady(starting: Promise<Runtime>): Promise<never> {
+  const left = starting.then(({ close }) => close()).catch(() => {})
+  await Promise.race([left, new Promise((resolve) => setTimeout(resolve, LEAVE_WITHIN_MS))])
+  console.error('lastword: stopped before it was ready.')
+  process.exit()
 }
 
 const EXIT_CODES: Partial<Record<ErrorCode, number>> = {

@@ -2,23 +2,30 @@
  * The configuration: read from the environment, once, here and nowhere else. A mistake throws CONFIG_INVALID with a
  * sentence that names the variable, what was found and what is expected; secrets are never part of it.
  */
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import type { z } from 'zod'
+import { type Environment, invalid, readAccounts } from './config-accounts.ts'
 import { parseDuration } from './core/duration.ts'
-import { LastwordError } from './core/errors.ts'
+import { readPostgresUrl } from './postgres-url.ts'
 import type { Account } from './providers/provider.ts'
-import { findProvider, providerNames } from './providers/registry.ts'
 import type { ProxySettings } from './proxy.ts'
+import { readRedisUrl } from './redis-url.ts'
 
 export interface Config {
   host: string
   port: number
   /** A postgres:// URL; undefined starts the embedded database in `dataDir`. */
   databaseUrl: string | undefined
-  /** A redis://, rediss:// or postgres:// URL; undefined keeps the queues in the database. */
+  /** Past a pooler, for LISTEN, migrations and queues in the database; undefined where `databaseUrl` serves for them. */
+  databaseDirectUrl: string | undefined
+  /** A redis://, rediss://, redis+cluster:// or postgres:// URL; undefined keeps the queues in the database. */
   queueUrl: string | undefined
+  /** What the names of all keys in Redis begin with. */
+  queuePrefix: string
+  /** How long a start waits for a database or Redis that does not answer. */
+  startWithinMs: number
   dataDir: string
+  /** Where a process without an API can be looked at; undefined for nowhere. */
+  metricsPort: number | undefined
   accounts: Account[]
   apiKeys: string[]
   publicUrl: string | undefined
@@ -34,17 +41,19 @@ export interface Config {
   proxy: ProxySettings
 }
 
-type Environment = Readonly<Record<string, string | undefined>>
-
 /** Reads `process.env`, or the environment given, over other defaults where there are. Empty variables count as unset. */
 export function readConfig(environment: Environment = process.env, defaults: Environment = {}): Config {
   const set = Object.entries(environment).filter(([, value]) => value !== undefined && value !== '')
   const env: Environment = { ...defaults, ...Object.fromEntries(set) }
   const config: Config = {
     host: env.HOST ?? '127.0.0.1',
-    port: readPort(env),
-    databaseUrl: readUrl(env, 'DATABASE_URL', ['postgres:', 'postgresql:']),
-    queueUrl: readUrl(env, 'QUEUE_URL', ['redis:', 'rediss:', 'postgres:', 'postgresql:']),
+    port: readPort(env, 'PORT', '3000'),
+    metricsPort: env.METRICS_PORT === undefined ? undefined : readPort(env, 'METRICS_PORT', ''),
+    databaseUrl: readServerUrl(env, 'DATABASE_URL', POSTGRES),
+    databaseDirectUrl: readServerUrl(env, 'DATABASE_DIRECT_URL', POSTGRES),
+    queueUrl: readServerUrl(env, 'QUEUE_URL', [...REDIS, ...POSTGRES]),
+    queuePrefix: readPrefix(env),
+    startWithinMs: readDuration(env, 'START_WITHIN', '30s'),
     dataDir: env.DATA_DIR ?? '.lastword',
     accounts: readAccounts(env),
     apiKeys: readApiKeys(env),
@@ -89,10 +98,21 @@ export function readServiceLocation(
   return { url, apiKey }
 }
 
-/** Addresses that mean every interface are called by the loopback one. */
+/** Where a process of this environment says whether it is ready: at its API, or, for a worker, at METRICS_PORT. */
+export function readHealthUrls(environment: Environment = process.env): string[] {
+  const env = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const ports = [readPort(env, 'PORT', '3000'), readPort(env, 'METRICS_PORT', '0')].filter((port) => port !== 0)
+  if (ports.length === 0) throw invalid('PORT', '0', 'the port of the process')
+  return ports.map((port) => urlOf(env, port))
+}
+
 function localUrl(env: Environment): string | undefined {
-  const port = readPort(env)
-  if (port === 0) return undefined
+  const port = readPort(env, 'PORT', '3000')
+  return port === 0 ? undefined : urlOf(env, port)
+}
+
+/** Addresses that mean every interface are called by the loopback one. */
+function urlOf(env: Environment, port: number): string {
   const host = env.HOST ?? '127.0.0.1'
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return `http://${isIP(reachable) === 6 ? `[${reachable}]` : reachable}:${port}`
@@ -128,14 +148,10 @@ function checkTogether(config: Config): void {
   }
 }
 
-function invalid(variable: string, found: string, expected: string, cause?: unknown): LastwordError {
-  return new LastwordError('CONFIG_INVALID', `${variable}: found ${found}, expected ${expected}.`, { cause })
-}
-
-function readPort(env: Environment): number {
-  const text = env.PORT ?? '3000'
+function readPort(env: Environment, variable: string, byDefault: string): number {
+  const text = env[variable] ?? byDefault
   const port = Number(text)
-  if (!/^\d+$/.test(text) || port > 65_535) throw invalid('PORT', `"${text}"`, 'a port number from 0 to 65535')
+  if (!/^\d+$/.test(text) || port > 65_535) throw invalid(variable, `"${text}"`, 'a port number from 0 to 65535')
   return port
 }
 
@@ -148,6 +164,26 @@ function readUrl(env: Environment, variable: string, protocols: string[]): strin
   if (!url) throw invalid(variable, 'text that is not a URL', expected)
   if (!protocols.includes(url.protocol)) throw invalid(variable, `a URL that begins with ${url.protocol}`, expected)
   return text
+}
+
+const POSTGRES = ['postgres:', 'postgresql:']
+const REDIS = ['redis:', 'rediss:', 'redis+cluster:', 'rediss+cluster:']
+
+/** The URL of a database or of Redis, as given: with several hosts it is none by the rules of the web. */
+function readServerUrl(env: Environment, variable: string, protocols: string[]): string | undefined {
+  const text = env[variable]
+  if (text === undefined) return undefined
+  const protocol = /^[a-z+]+:(?=\/\/)/i.exec(text)?.[0].toLowerCase()
+  if (protocol === undefined || !protocols.includes(protocol)) return readUrl(env, variable, protocols)
+  if (POSTGRES.includes(protocol)) readPostgresUrl(variable, text)
+  else readRedisUrl(variable, text)
+  return text
+}
+
+function readPrefix(env: Environment): string {
+  const prefix = env.QUEUE_PREFIX ?? '{lastword}'
+  if (/^[\w.{}-]{1,60}$/.test(prefix)) return prefix
+  throw invalid('QUEUE_PREFIX', `"${prefix}"`, 'up to 60 letters, digits, dots, dashes and braces, like {lastword-b}')
 }
 
 /** By the names that other programs read; the lower-case ones come first there too. */
@@ -188,103 +224,4 @@ function readApiKeys(env: Environment): string[] {
     throw invalid('API_KEYS', 'a key that is empty or holds a space', 'comma-separated keys of printable characters')
   }
   return env.API_KEYS === undefined ? [] : keys
-}
-
-function readAccounts(env: Environment): Account[] {
-  if (env.ACCOUNTS !== undefined && env.ACCOUNTS_FILE !== undefined) {
-    throw invalid('ACCOUNTS_FILE', 'both ACCOUNTS and ACCOUNTS_FILE', 'one of them')
-  }
-  const variable = env.ACCOUNTS_FILE === undefined ? 'ACCOUNTS' : 'ACCOUNTS_FILE'
-  const text = env.ACCOUNTS_FILE === undefined ? (env.ACCOUNTS ?? '[]') : readAccountsFile(env.ACCOUNTS_FILE)
-  const accounts = parseAccounts(variable, text).map((entry, index) => readAccount(env, `${variable}[${index}]`, entry))
-  const names = accounts.map(({ name }) => name)
-  const repeated = names.find((name, index) => names.indexOf(name) !== index)
-  if (repeated !== undefined) throw invalid(variable, `two accounts named "${repeated}"`, 'a different name for each')
-  return accounts
-}
-
-function readAccountsFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
-    throw invalid('ACCOUNTS_FILE', `${code} when reading "${path}"`, 'the path of a readable JSON file', error)
-  }
-}
-
-function parseAccounts(variable: string, text: string): unknown[] {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    // The parser's message quotes the text, which holds credentials.
-    throw invalid(variable, `${text.length} characters that are not JSON`, 'a JSON array of accounts')
-  }
-  if (!Array.isArray(value)) throw invalid(variable, 'JSON that is not an array', 'a JSON array of accounts')
-  return value
-}
-
-function readAccount(env: Environment, where: string, entry: unknown): Account {
-  const resolved = resolveEnvironment(env, where, entry)
-  if (typeof resolved !== 'object' || resolved === null || Array.isArray(resolved)) {
-    throw invalid(where, describe(resolved), 'an account {"name","provider",…}')
-  }
-  const name = valueAt(resolved, ['provider'])
-  const provider = typeof name === 'string' ? findProvider(name) : undefined
-  if (!provider) {
-    throw invalid(`${where}.provider`, describe(name, 'provider'), `one of ${providerNames().join(', ')}`)
-  }
-  const account = provider.accountSchema.safeParse(resolved)
-  if (account.success) return account.data
-  throw invalidAccount(where, resolved, account.error.issues[0])
-}
-
-function invalidAccount(where: string, entry: object, issue: z.core.$ZodIssue | undefined): LastwordError {
-  const path = issue?.path.map(String) ?? []
-  const at = [where, ...path].join('.')
-  if (issue?.code === 'unrecognized_keys') {
-    return invalid(at, `the unknown ${issue.keys.map((key) => `"${key}"`).join(', ')}`, 'known fields only')
-  }
-  return invalid(at, describe(valueAt(entry, path), path.at(-1)), expectationOf(issue))
-}
-
-/** What the library's sentences, which begin with the kind of mistake and end with what was received, expect. */
-function expectationOf(issue: z.core.$ZodIssue | undefined): string {
-  if (issue?.code === 'invalid_format' && issue.format === 'url') return 'a URL that begins with http:// or https://'
-  const expected = issue?.message.replace(/^(?!expected).*?: /, '').replace(/,? (received|found) .*$/, '')
-  return expected?.replace(/^expected /, '') ?? 'an account'
-}
-
-function valueAt(value: unknown, [key, ...rest]: string[]): unknown {
-  if (key === undefined) return value
-  return typeof value === 'object' && value !== null ? valueAt(Reflect.get(value, key), rest) : undefined
-}
-
-/** Fields whose value may be printed: none of them ever holds a secret. */
-const PRINTABLE: ReadonlySet<string> = new Set(
-  'name provider query batchSize requestsPerSecond timeout factor firstAfter maxInterval window events signatureFreshness pageSize maxWindow clockSlack'.split(
-    ' ',
-  ),
-)
-
-function describe(value: unknown, key = ''): string {
-  if (value === undefined) return 'nothing'
-  if (Array.isArray(value)) return 'a list'
-  if (typeof value === 'object' && value !== null) return 'an object'
-  if (typeof value === 'boolean' || value === null || PRINTABLE.has(key)) return JSON.stringify(value)
-  return typeof value === 'string' ? `a text of ${value.length} characters` : 'a number'
-}
-
-/** Replaces every string value `env:NAME` by the variable of that name. */
-function resolveEnvironment(env: Environment, where: string, value: unknown): unknown {
-  if (typeof value === 'string' && value.startsWith('env:')) {
-    const name = value.slice('env:'.length)
-    const found = env[name]
-    if (found === undefined) throw invalid(where, `"${value}"`, `the environment variable ${name} to be set`)
-    return found
-  }
-  if (Array.isArray(value)) return value.map((item) => resolveEnvironment(env, where, item))
-  if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).map(([key, item]) => [key, resolveEnvironment(env, `${where}.${key}`, item)])
-  return Object.fromEntries(entries)
 }

@@ -41,19 +41,23 @@ export interface LearnerOptions {
   db: Db
   accounts: ReadonlyMap<string, Account>
   log: Log
+  /** The time that all processes agree on; this process's own unless given. */
+  now?: () => number
 }
 
 const REFRESH_EVERY_MS = 5_000
+/** A database that says nothing keeps nobody from ending. */
+const CLOSE_WITHIN_MS = 3_000
 
 /** A learner that has read what was learned so far. */
-export async function openLearner({ db, accounts, log }: LearnerOptions): Promise<Learner> {
+export async function openLearner({ db, accounts, log, now: clock = Date.now }: LearnerOptions): Promise<Learner> {
   const learned = new Map<string, Learned>()
   const plans = new Map<string, Plan>()
   const graces = new Map<string, number>()
   const complain = createComplaint(log, 'learning')
   let news = new Map<string, News>()
 
-  const nothing = nothingLearned(Date.now())
+  const nothing = nothingLearned(clock())
   const learnedOf = (account: string) => learned.get(account) ?? nothing
   const graceMsOf = (account: string) => {
     const known = graces.get(account)
@@ -66,7 +70,7 @@ export async function openLearner({ db, accounts, log }: LearnerOptions): Promis
   const newsOf = (account: string) => {
     const known = news.get(account)
     if (known) return known
-    const begun = noNews(Date.now())
+    const begun = noNews(clock())
     news.set(account, begun)
     return begun
   }
@@ -127,9 +131,10 @@ export async function openLearner({ db, accounts, log }: LearnerOptions): Promis
 
   return {
     planOf: planFor,
+    now: clock,
     learnedOf,
     observeReports(applied) {
-      const now = Date.now()
+      const now = clock()
       for (const { report, unmatched, before } of applied) {
         const { account, source, status, occurredAt } = report
         const told = newsOf(account)
@@ -142,7 +147,7 @@ export async function openLearner({ db, accounts, log }: LearnerOptions): Promis
       }
     },
     observeOpen(account, messages) {
-      const now = Date.now()
+      const now = clock()
       const told = newsOf(account)
       for (const { sentAt, askedAt } of messages) {
         const seen = { now, sentAt: sentAt.getTime(), askedAt: askedAt?.getTime(), source: 'poll' as const }
@@ -152,7 +157,7 @@ export async function openLearner({ db, accounts, log }: LearnerOptions): Promis
     refresh,
     async close() {
       stop.abort()
-      await running
+      await Promise.race([running, delay(CLOSE_WITHIN_MS, undefined, { ref: false })])
     },
   }
 }

@@ -8,6 +8,8 @@ import { providerOf } from './providers/registry.ts'
 export interface Plans {
   /** How an account asks by a look-up, by the first of its look-ups unless another is given. */
   planOf(account: Account, lookup?: StatusLookup): Plan
+  /** The time that all processes agree on, in milliseconds since 1970. */
+  now(): number
 }
 
 export function firstLookup(account: Account): StatusLookup | undefined {
@@ -21,6 +23,7 @@ export function planFrom(learned: Learned, account: Account, lookup: StatusLooku
 /** The plans of accounts of which nothing has been learned. */
 export const priorPlans: Plans = {
   planOf: (account, lookup = firstLookup(account)) => planFrom(nothingLearned(0), account, lookup),
+  now: Date.now,
 }
 
 function costsOf({ polling }: Account, lookup: StatusLookup | undefined): Costs {

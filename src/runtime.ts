@@ -4,21 +4,26 @@
  */
 import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
+import { openClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { LastwordError } from './core/errors.ts'
 import { recordAccounts } from './db/accounts.ts'
 import { openChangeListener } from './db/change-listener.ts'
-import { openDatabase } from './db/client.ts'
+import { type Db, isDatabaseUnavailable } from './db/client.ts'
+import { openDatabase, unavailable } from './db/connection.ts'
 import { openEmbedded } from './db/embedded.ts'
+import { findInstallation } from './db/installation.ts'
 import { migrateDatabase } from './db/migrate.ts'
-import { openQueueBackend } from './jobs/backend.ts'
+import { openQueueBackend, type QueueBackend } from './jobs/backend.ts'
 import { addReaders } from './jobs/feeder.ts'
 import { openQueues } from './jobs/queues.ts'
 import { countWorkers, openWorkers } from './jobs/workers.ts'
 import { openLearner } from './learner.ts'
 import { createLog, type Log } from './log.ts'
 import { createMetrics } from './metrics.ts'
+import { readPostgresUrl } from './postgres-url.ts'
 import type { Account } from './providers/provider.ts'
+import { keepTrying } from './starting.ts'
 import { recordOf } from './tracking.ts'
 
 export interface Parts {
@@ -33,35 +38,43 @@ export interface Runtime {
   close(): Promise<void>
 }
 
-/** Starts the parts asked for. Throws CONFIG_INVALID or UNAVAILABLE with a sentence for the operator. */
-export async function start(config: Config, parts: Parts): Promise<Runtime> {
+/**
+ * Starts the parts asked for, waiting for servers that do not answer yet. Throws CONFIG_INVALID, UNAVAILABLE or UNUSABLE
+ * with a sentence for the operator, or the reason of `stopped`.
+ */
+export async function start(config: Config, parts: Parts, stopped = new AbortController().signal): Promise<Runtime> {
   const log = createLog(config.logLevel)
-  const releasers: (() => Promise<unknown>)[] = []
+  const releasers: (() => unknown)[] = []
   const close = async () => {
     for (let release = releasers.pop(); release; release = releasers.pop()) await release()
   }
   try {
-    const databaseUrl = config.databaseUrl ?? (await openOwnDatabase(config.dataDir, releasers))
-    const database = await openDatabase(databaseUrl)
-    releasers.push(() => database.close())
-    await migrateDatabase(databaseUrl)
-    const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
-    const learner = await openLearner({ db: database.db, accounts, log })
-    releasers.push(() => learner.close())
-    const records = config.accounts.map((account) => ({
-      ...recordOf(account, learner),
-      credentials: digestOf(account),
-    }))
-    await recordAccounts(database.db, records)
-    await addReaders(database.db, accounts)
+    const { db, database, learner, clock, accounts, queueLocation } = await openStore(
+      config,
+      parts,
+      releasers,
+      log,
+      stopped,
+    )
     const workers = parts.workers ? countWorkers(accounts) : 0
-    const backend = await openQueueBackend({ url: config.queueUrl ?? databaseUrl, log, workers })
+    const { url, variable } = queueLocation
+    const patience = { withinMs: config.startWithinMs, log, stopped }
+    const backend = await keepTrying(
+      () => openQueueBackend({ url, variable, log, workers, prefix: config.queuePrefix }),
+      noAnswer(variable),
+      patience,
+    )
     releasers.push(() => backend.close())
+    const mark = () => markQueues(db, backend, config, variable)
+    await keepTrying(mark, noAnswer(variable), patience)
+    const watch = watchQueues(backend, mark, log)
+    releasers.push(() => watch.close())
     const queues = openQueues(backend, accounts.values())
-    const metrics = createMetrics({ ofProcess: parts.api })
+    const metrics = createMetrics({ ofProcess: parts.api || config.metricsPort !== undefined })
     const listener = await openChangeListener(database)
     releasers.push(() => listener.close())
-    const shared = { db: database.db, queues, accounts, learner, log, metrics }
+    const watched = { takesWrites: database.takesWrites, checkQueues: backend.check, aheadMs: clock.aheadMs }
+    const shared = { db, queues, accounts, learner, log, metrics }
 
     // Closed together: while the API answers what it has in hand, the workers must take nothing new.
     const running: (() => Promise<void>)[] = []
@@ -79,31 +92,123 @@ export async function start(config: Config, parts: Parts): Promise<Runtime> {
       })
       running.push(() => workers.close())
     }
-    if (!parts.api) return { url: undefined, log, close }
+    const { apiKeys, host, port, publicUrl, metricsPort } = config
+    if (!parts.api) {
+      if (metricsPort === undefined) return { url: undefined, log, close }
+      const { createWatchServer } = await import('./http/watch.ts')
+      const server = await createWatchServer({ ...shared, ...watched, apiKeys })
+      running.push(() => closeServer(server))
+      const watchUrl = await listen(server, 'METRICS_PORT', host, metricsPort)
+      log.info({ url: watchUrl }, `metrics at ${watchUrl}/metrics`)
+      return { url: undefined, log, close }
+    }
     const { createServer } = await import('./http/server.ts')
-    const { apiKeys, host, port, publicUrl } = config
     const { nextChange } = listener
-    const server = await createServer({
-      ...shared,
-      pingQueues: () => backend.ping(),
-      nextChange,
-      apiKeys,
-      host,
-      publicUrl,
-    })
+    const server = await createServer({ ...shared, ...watched, nextChange, apiKeys, host, publicUrl })
     // Those who wait for changes are answered first.
     running.push(async () => {
       await listener.close()
       await closeServer(server)
     })
-    const url = await server.listen({ host, port }).catch((error: unknown) => {
-      throw cannotListen(host, port, error)
-    })
-    return { url, log, close }
+    return { url: await listen(server, 'PORT', host, port), log, close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** Opens the database and brings it to the shape that this version needs, and what is read from it. */
+async function openStore(config: Config, parts: Parts, releasers: (() => unknown)[], log: Log, stopped: AbortSignal) {
+  const { databaseUrl, databaseDirectUrl, queueUrl } = config
+  const url = databaseUrl ?? (await openOwnDatabase(config.dataDir, releasers))
+  const variable = 'DATABASE_URL'
+  const direct = databaseDirectUrl ?? url
+  const directVariable = databaseDirectUrl === undefined ? variable : 'DATABASE_DIRECT_URL'
+  for (const warning of readPostgresUrl(variable, url).warnings) log.warn(warning)
+  const patience = { withinMs: config.startWithinMs, log, stopped }
+  const tryDatabase = <T>(run: () => Promise<T>) =>
+    keepTrying(() => run().catch((error) => Promise.reject(explain(error))), noAnswer(variable), patience)
+  const explain = (error: unknown) =>
+    isDatabaseUnavailable(error) ? unavailable(variable, readPostgresUrl(variable, url), error) : error
+
+  const database = await tryDatabase(() => openDatabase(url, { directUrl: databaseDirectUrl }))
+  releasers.push(() => database.close())
+  const { db } = database
+  if (!database.listens)
+    log.info(
+      'DATABASE_URL leads to a pooler: changes are looked for every second; DATABASE_DIRECT_URL past it would have them told at once',
+    )
+  // A migration may take long; only what keeps it from beginning is waited for.
+  await Promise.race([
+    migrateDatabase(direct, directVariable).catch((error) => Promise.reject(explain(error))),
+    abortOf(stopped),
+  ])
+  const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
+  const clock = await tryDatabase(() => openClock({ db, log, isWorker: parts.workers }))
+  releasers.push(() => clock.close())
+  const learner = await tryDatabase(() => openLearner({ db, accounts, log, now: clock.now }))
+  releasers.push(() => learner.close())
+  const records = config.accounts.map((account) => ({ ...recordOf(account, learner), credentials: digestOf(account) }))
+  await tryDatabase(() => recordAccounts(db, records))
+  await tryDatabase(() => addReaders(db, accounts))
+  const queueLocation =
+    queueUrl === undefined ? { url: direct, variable: directVariable } : { url: queueUrl, variable: 'QUEUE_URL' }
+  return { db, database, learner, clock, accounts, queueLocation }
+}
+
+function noAnswer(variable: string): LastwordError {
+  return new LastwordError('UNAVAILABLE', `${variable}: there is no answer; start the server, or correct ${variable}.`)
+}
+
+function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}
+
+/** Says whose the queues are. Throws CONFIG_INVALID when they are another installation's. */
+async function markQueues(
+  db: Db,
+  backend: QueueBackend,
+  { queueUrl, queuePrefix }: Config,
+  variable: string,
+): Promise<void> {
+  // Queues in the database of the installation are its own.
+  if (queueUrl === undefined) return
+  const { id } = await findInstallation(db)
+  const owner = await backend.meet(id)
+  if (owner === undefined || owner === id) return
+  const found = `the queues ${queueUrl.startsWith('redis') ? `with the prefix ${queuePrefix} ` : ''}belong to another installation (${owner}), with another database`
+  const remedy = queueUrl.startsWith('redis')
+    ? `set QUEUE_PREFIX to another one, like {lastword-b}; or, if that installation is no more, delete the key ${queuePrefix}:installation`
+    : 'use a database of its own; or, if that installation is no more, delete from bullmq.lastword_installation'
+  throw new LastwordError('CONFIG_INVALID', `${variable}: ${found}; ${remedy}.`)
+}
+
+const WATCH_EVERY_MS = 5_000
+
+/** Tells when the queues take no writes any more, and when they do again. A flushed Redis is marked anew. */
+function watchQueues(backend: QueueBackend, mark: () => Promise<void>, log: Log): { close(): void } {
+  let isAway = false
+  const look = async () => {
+    try {
+      await backend.check()
+      await mark()
+      if (isAway) log.info('the queue is back')
+      isAway = false
+    } catch (error) {
+      if (!isAway) log.error({ err: error }, `the queue is away: ${error instanceof Error ? error.message : error}`)
+      isAway = true
+    }
+  }
+  const watching = setInterval(look, WATCH_EVERY_MS)
+  return { close: () => clearInterval(watching) }
+}
+
+async function listen(server: FastifyInstance, variable: string, host: string, port: number): Promise<string> {
+  return server.listen({ host, port }).catch((error: unknown) => {
+    throw cannotListen(host, port, error, variable)
+  })
 }
 
 /** Says whether an account is asked with the credentials and at the address of before, without telling them. */
@@ -129,18 +234,24 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 }
 
 /** UNAVAILABLE for an address that is taken, forbidden or not of this machine; any other error as it is. */
-export function cannotListen(host: string, port: number, error: unknown): unknown {
+export function cannotListen(host: string, port: number, error: unknown, variable = 'PORT'): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (code === 'EADDRINUSE') {
-    return new LastwordError('UNAVAILABLE', `PORT: ${host}:${port} is taken by another process; set another PORT.`)
+    return new LastwordError(
+      'UNAVAILABLE',
+      `${variable}: ${host}:${port} is taken by another process; set another ${variable}.`,
+    )
   }
   if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-    return new LastwordError('UNAVAILABLE', `HOST, PORT: cannot listen at ${host}:${port} (${code}); set others.`)
+    return new LastwordError(
+      'UNAVAILABLE',
+      `HOST, ${variable}: cannot listen at ${host}:${port} (${code}); set others.`,
+    )
   }
   return error
 }
 
-async function openOwnDatabase(dataDir: string, releasers: (() => Promise<unknown>)[]): Promise<string> {
+async function openOwnDatabase(dataDir: string, releasers: (() => unknown)[]): Promise<string> {
   const embedded = await openEmbedded(dataDir)
   releasers.push(() => embedded.close())
   return embedded.url

@@ -39,7 +39,7 @@ export async function track(db: Db, accounts: Accounts, order: ReadOrder, plans:
   const provider = providerOf(account)
   const mayCallBack = account.callback !== undefined
   const scheduled = scheduleOrder(provider, recordOf(account, plans), order, {
-    now: Date.now(),
+    now: plans.now(),
     random: Math.random,
     mayCallBack,
   })

@@ -8,6 +8,8 @@ const CODES = {
   CONFIG_INVALID: { status: 500, title: 'Invalid configuration', retryable: false },
   /** The database, the queue or the embedded server cannot be reached or started. */
   UNAVAILABLE: { status: 503, title: 'Temporarily unavailable', retryable: true },
+  /** The database or the queue answers and can never serve: waiting does not help. */
+  UNUSABLE: { status: 503, title: 'Cannot be used', retryable: false },
   INPUT_INVALID: { status: 400, title: 'Invalid request', retryable: false },
   UNAUTHORIZED: { status: 401, title: 'Unauthorized', retryable: false },
   FORBIDDEN: { status: 403, title: 'Forbidden', retryable: false },

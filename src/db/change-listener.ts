@@ -1,17 +1,28 @@
 /**
  * Who waits for changes is woken by the database: one connection of the process listens, however many wait. A wake-up can
- * be missed while that connection is made anew, so nobody should wait without looking again after some time.
+ * be missed while that connection is made anew, and behind a pooler none comes at all: everybody looks again by themselves
+ * after some time.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { CHANGES_CHANNEL } from './changes.ts'
-import type { Database } from './client.ts'
+import type { Database } from './connection.ts'
+
+const LOOK_EVERY_MS = 5_000
+/** A database that says nothing keeps nobody from ending. */
+const CLOSE_WITHIN_MS = 2_000
+const LOOK_WITHOUT_LISTENING_EVERY_MS = 1_000
 
 export interface ChangeListener {
-  /** Resolves with true at the next change, with false after `ms` or when the listener is closed. */
+  /** Resolves with true when there may be a change, with false after `ms` or when the listener is closed. */
   nextChange(ms: number): Promise<boolean>
   close(): Promise<void>
 }
 
-export async function openChangeListener({ listen }: Pick<Database, 'listen'>): Promise<ChangeListener> {
+export async function openChangeListener({
+  listens,
+  listen,
+}: Pick<Database, 'listens' | 'listen'>): Promise<ChangeListener> {
+  const lookEveryMs = listens ? LOOK_EVERY_MS : LOOK_WITHOUT_LISTENING_EVERY_MS
   const waiting = new Set<(isChange: boolean) => void>()
   let closed = false
   const wakeAll = (isChange: boolean) => {
@@ -28,7 +39,7 @@ export async function openChangeListener({ listen }: Pick<Database, 'listen'>): 
           waiting.delete(wake)
           resolve(isChange)
         }
-        const timer = setTimeout(wake, ms, false)
+        const timer = setTimeout(wake, Math.min(ms, lookEveryMs), ms > lookEveryMs)
         waiting.add(wake)
       })
     },
@@ -36,7 +47,7 @@ export async function openChangeListener({ listen }: Pick<Database, 'listen'>): 
       if (closed) return
       closed = true
       wakeAll(false)
-      await unlisten()
+      await Promise.race([unlisten(), delay(CLOSE_WITHIN_MS, undefined, { ref: false })])
     },
   }
 }

@@ -1,57 +1,13 @@
 /**
- * The connection to Postgres: postgres.js with drizzle on top. Every query function takes `db: Db` first, which is the
- * database or a transaction, so that it joins whatever the caller has begun.
+ * What every query function shares: `db: Db`, which it takes first and which is the database or a transaction, so that it
+ * joins whatever the caller has begun; how values are written; and what errors say. connection.ts opens a database.
  */
 import { DrizzleQueryError, type SQL, sql } from 'drizzle-orm'
 import { type PgDatabase, PgDialect } from 'drizzle-orm/pg-core'
-import { drizzle, type PostgresJsDatabase, type PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
-import { LastwordError } from '../core/errors.ts'
-import * as schema from './schema.ts'
+import type { PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
+import type * as schema from './schema.ts'
 
 export type Db = PgDatabase<PostgresJsQueryResultHKT, typeof schema>
-
-export interface Database {
-  db: Db
-  /** Listens to a channel of NOTIFY on a connection of its own, also after that was lost. Returns how to stop. */
-  listen(channel: string, onNotify: () => void): Promise<() => Promise<void>>
-  /** Ends all connections; queries under way get `seconds` to finish. */
-  close(seconds?: number): Promise<void>
-}
-
-const CONNECT_TIMEOUT_S = 5
-/** Reconnecting stays quick, so that a webhook learns within its sender's patience whether it can be stored. */
-const RECONNECT_AFTER_S = 0.5
-
-/** Opens a pool. Throws UNAVAILABLE when the database does not answer. */
-export async function openDatabase(url: string, maxConnections = 10): Promise<Database> {
-  const client = postgres(url, {
-    max: maxConnections,
-    connect_timeout: CONNECT_TIMEOUT_S,
-    backoff: () => RECONNECT_AFTER_S,
-    connection: { application_name: 'lastword' },
-    onnotice: () => {},
-  })
-  const db: PostgresJsDatabase<typeof schema> = drizzle(client, { schema })
-  const close = (seconds = 5) => client.end({ timeout: seconds })
-  try {
-    await client`SELECT 1`
-  } catch (error) {
-    await close(0)
-    const { hostname, port } = new URL(url)
-    const found = describeDatabaseError(error)
-    const remedy = 'start Postgres there, or correct DATABASE_URL, or unset it to use the embedded database'
-    throw new LastwordError(
-      'UNAVAILABLE',
-      `DATABASE_URL: ${hostname}:${port || 5432} does not answer (${found}); ${remedy}.`,
-    )
-  }
-  const listen: Database['listen'] = async (channel, onNotify) => {
-    const { unlisten } = await client.listen(channel, onNotify, onNotify)
-    return unlisten
-  }
-  return { db, listen, close }
-}
 
 const dialect = new PgDialect()
 
@@ -148,7 +104,8 @@ export function describeDatabaseError(error: unknown): string {
   return code && !cause.message.includes(code) ? `${code}: ${cause.message}` : cause.message
 }
 
-function codeOf(error: unknown): string | undefined {
+/** The SQLSTATE of an error of the database, or the code of an error of its connection. */
+export function codeOf(error: unknown): string | undefined {
   if (error instanceof DrizzleQueryError) return codeOf(error.cause)
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 }

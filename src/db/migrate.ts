@@ -12,7 +12,9 @@ import { sql } from 'drizzle-orm'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import postgres from 'postgres'
 import { LastwordError } from '../core/errors.ts'
-import type { Db } from './client.ts'
+import { readPostgresUrl } from '../postgres-url.ts'
+import { codeOf, type Db, describeDatabaseError } from './client.ts'
+import { createClient } from './connection.ts'
 import { preparations } from './preparations.ts'
 
 const migrationsFolder = fileURLToPath(new URL('../../drizzle', import.meta.url))
@@ -22,6 +24,7 @@ const MIGRATION_LOCK = '465491424375'
 const LOCK_POLL_MS = 200
 const LOCK_TIMEOUT = '5s'
 const LOCK_NOT_AVAILABLE = '55P03'
+const INSUFFICIENT_PRIVILEGE = '42501'
 const LOCK_ATTEMPTS = 60
 const LOCK_PAUSE_MS = 1_000
 
@@ -43,27 +46,51 @@ function readMigrations(): Migration[] {
 }
 
 /**
- * Applies what is missing, on a connection of its own. Throws UNAVAILABLE when a table stays locked by others for minutes.
+ * Applies what is missing, on connections of its own. Throws UNAVAILABLE when a table stays locked by others for minutes,
+ * UNUSABLE when the role may not do it or a newer version has been here.
  */
-export async function migrateDatabase(url: string): Promise<void> {
-  const client = postgres(url, { max: 1, onnotice: () => {} })
+export async function migrateDatabase(url: string, variable = 'DATABASE_URL'): Promise<void> {
+  const client = createClient(readPostgresUrl(variable, url), { max: 2, prepare: false })
   try {
     if ((await findPending(client)).length === 0) return
-    // Not by waiting within a statement: an index that is built meanwhile would wait for that in its turn.
-    while (!(await tryLock(client))) await delay(LOCK_POLL_MS)
-    for (const migration of await findPending(client)) {
-      await preparations[migration.name]?.(client)
-      await whenUnlocked(migration.name, () => client.begin((transaction) => apply(transaction, migration)))
-    }
+    await alone(client, async () => {
+      for (const migration of await findPending(client)) {
+        await preparations[migration.name]?.(client)
+        await whenUnlocked(migration.name, () => client.begin((transaction) => apply(transaction, migration)))
+      }
+    })
+  } catch (error) {
+    throw codeOf(error) === INSUFFICIENT_PRIVILEGE ? forbidden(variable, error) : error
   } finally {
-    // The lock ends with the connection.
     await client.end({ timeout: 5 })
   }
 }
 
-async function tryLock(client: postgres.Sql): Promise<boolean> {
-  const [row] = await client`SELECT pg_try_advisory_lock(${MIGRATION_LOCK}) AS locked`
+/**
+ * Runs something while no other process does. The lock is one of a transaction, which a pooler cannot leave behind; that
+ * transaction holds no snapshot while it waits, so that an index can be built beside it.
+ */
+async function alone(client: postgres.Sql, run: () => Promise<void>): Promise<void> {
+  await client.begin(async (transaction) => {
+    await transaction.unsafe('SET LOCAL idle_in_transaction_session_timeout = 0')
+    // Not by waiting within a statement: an index that is built meanwhile would wait for that in its turn.
+    while (!(await tryLock(transaction))) await delay(LOCK_POLL_MS)
+    await run()
+  })
+}
+
+async function tryLock(transaction: postgres.TransactionSql): Promise<boolean> {
+  // A statement with parameters would leave a portal open, and with it a snapshot.
+  const [row] = await transaction.unsafe(`SELECT pg_try_advisory_xact_lock(${MIGRATION_LOCK}) AS locked`)
   return row?.locked
+}
+
+function forbidden(variable: string, error: unknown): LastwordError {
+  const remedy = 'run "lastword migrate" as the owner of the database, then start with this role'
+  return new LastwordError(
+    'UNUSABLE',
+    `${variable}: the role may not migrate (${describeDatabaseError(error)}); ${remedy}.`,
+  )
 }
 
 /** Reads only: nothing is locked where nothing is missing. */
@@ -72,6 +99,11 @@ async function findPending(client: postgres.Sql): Promise<Migration[]> {
   const [found] = await client`SELECT to_regclass('lastword.migrations') IS NOT NULL AS present`
   if (!found?.present) return migrations
   const [row] = await client`SELECT coalesce(max(created_at), 0)::float8 AS newest FROM lastword.migrations`
+  const known = Math.max(...migrations.map(({ createdAt }) => createdAt))
+  if (row?.newest > known) {
+    const found = 'a newer version of Lastword has migrated this database'
+    throw new LastwordError('UNUSABLE', `DATABASE_URL: ${found}; start that version, or restore a backup from before.`)
+  }
   return migrations.filter(({ createdAt }) => createdAt > row?.newest)
 }
 
@@ -79,7 +111,9 @@ async function apply(transaction: postgres.TransactionSql, { statements, hash, c
   await transaction.unsafe(`
     CREATE SCHEMA IF NOT EXISTS lastword;
     CREATE TABLE IF NOT EXISTS lastword.migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint);
-    SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`)
+    SET LOCAL lock_timeout = '${LOCK_TIMEOUT}';
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL idle_in_transaction_session_timeout = 0`)
   for (const statement of statements) await transaction.unsafe(statement)
   await transaction`INSERT INTO lastword.migrations (hash, created_at) VALUES (${hash}, ${createdAt})`
 }

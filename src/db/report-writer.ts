@@ -25,7 +25,7 @@ interface Pending {
 /** Enough to keep the disk busy, small enough that a statement takes milliseconds. */
 const MOST_REPORTS_AT_ONCE = 500
 
-export function createReportWriter(db: Db): ReportWriter {
+export function createReportWriter(db: Db, now: () => number = Date.now): ReportWriter {
   const waiting: Pending[] = []
   let isWriting = false
 
@@ -36,7 +36,7 @@ export function createReportWriter(db: Db): ReportWriter {
       // Requests that have arrived together are read one after the other; all of them share the statement.
       await setImmediate()
       const group = takeGroup(waiting)
-      if (group.length > 0) await writeGroup(db, group)
+      if (group.length > 0) await writeGroup(db, group, now)
     }
     isWriting = false
   }
@@ -61,16 +61,16 @@ function takeGroup(waiting: Pending[]): Pending[] {
 }
 
 /** Never rejects: every outcome goes to the caller it belongs to. */
-async function writeGroup(db: Db, group: readonly Pending[]): Promise<void> {
+async function writeGroup(db: Db, group: readonly Pending[], now: () => number): Promise<void> {
   try {
     const all = group.flatMap(({ reports }) => reports)
-    const applied = new Map((await applyReports(db, all)).map((result) => [result.report, result]))
+    const applied = new Map((await applyReports(db, all, { now: now() })).map((result) => [result.report, result]))
     for (const { reports, resolve } of group) resolve(reports.flatMap((report) => applied.get(report) ?? []))
   } catch (error) {
     if (group.length === 1 || isDatabaseUnavailable(error)) {
       for (const { reject } of group) reject(error)
     } else {
-      for (const pending of group) await writeGroup(db, [pending])
+      for (const pending of group) await writeGroup(db, [pending], now)
     }
   }
 }

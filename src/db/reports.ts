@@ -37,6 +37,8 @@ interface ApplyOptions {
    * recorded at its commit.
    */
   areRecorded?: boolean
+  /** When they arrived, in milliseconds since 1970. */
+  now?: number
 }
 
 /**
@@ -47,9 +49,9 @@ interface ApplyOptions {
 export async function applyReports(
   db: Db,
   given: readonly StatusReport[],
-  { answered, keepUntracked = true, areRecorded = false }: ApplyOptions = {},
+  { answered, keepUntracked = true, areRecorded = false, now = Date.now() }: ApplyOptions = {},
 ): Promise<AppliedReport[]> {
-  const reports = areRecorded ? given : await dateByArrival(db, given, new Date())
+  const reports = areRecorded ? given : await dateByArrival(db, given, new Date(now))
   const rounds = cutRounds(reports)
   const applied = new Map<StatusReport, AppliedReport>()
   for (const [index, round] of rounds.entries()) {

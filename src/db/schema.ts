@@ -15,6 +15,7 @@
  * account_states  what was learned about accounts by asking (core/account-health.ts); and what tracking must know of
  *                 them where their configuration is not at hand.
  * account_learning  when the messages of an account become final and how its receipts come (core/learning.ts).
+ * installation    one row: who this installation is, and when a worker was last seen.
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
@@ -227,6 +228,12 @@ export const callbacks = lastword.table(
     index('callbacks_message').on(table.message, table.change).where(sql`${table.nextAttemptAt} IS NOT NULL`),
   ],
 )
+
+export const installation = lastword.table('installation', {
+  isOnly: boolean('is_only').primaryKey().default(true),
+  id: uuid('id').notNull().defaultRandom(),
+  workerSeenAt: instant('worker_seen_at'),
+})
 
 export const webhookNonces = lastword.table(
   'webhook_nonces',

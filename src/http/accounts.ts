@@ -20,6 +20,7 @@ import { firstLookup } from '../plans.ts'
 import type { Account } from '../providers/provider.ts'
 import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
+import { findNoWorkerSince } from './health.ts'
 import { textSchema } from './list-query.ts'
 
 export interface AccountRoutesOptions {
@@ -56,7 +57,9 @@ export function registerAccountRoutes(server: FastifyInstance, options: AccountR
 
   server.get('/v1/accounts', async () => {
     const { healths, now } = await findHealths(db)
+    const noWorker = await findNoWorkerSince(db)
     return {
+      ...(noWorker === undefined ? {} : { worker: noWorker }),
       accounts: [...accounts.values()].map((account) => {
         const health = healths.get(account.name) ?? {}
         const { bad, trouble, pausedUntil, lastGoodAt } = health

@@ -113,7 +113,7 @@ export function registerMessageRoutes(
     if (whyNot) throw new LastwordError('CONFLICT', `The message cannot be asked about: its account ${whyNot}.`)
     const paused = await pauseOf(row.account)
     if ((await pollNow(db, [row.id], { isFirst: paused !== undefined })) === 0) {
-      if (row.sentAt > new Date()) {
+      if (row.sentAt.getTime() > learner.now()) {
         throw new LastwordError(
           'CONFLICT',
           `The message is not asked about yet: it is sent at ${row.sentAt.toISOString()}.`,

@@ -15,7 +15,7 @@ import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
 import { registerDocsRoutes } from './docs.ts'
 import { createDoors } from './doors.ts'
 import { sendError, sendProblem } from './errors.ts'
-import { registerHealthRoutes } from './health.ts'
+import { registerHealthGauges, registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
 import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './webhooks.ts'
 
@@ -24,7 +24,9 @@ export interface ServerOptions {
   queues: Queues
   accounts: Accounts
   learner: Learner
-  pingQueues(): Promise<void>
+  takesWrites(): Promise<boolean>
+  checkQueues(): Promise<void>
+  aheadMs(): number
   nextChange: ChangeRoutesOptions['nextChange']
   log: Log
   metrics: Metrics
@@ -41,7 +43,7 @@ function prefixOf(publicUrl: string | undefined): string {
 const REQUEST_WITHIN_MS = 30_000
 
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { db, queues, accounts, learner, pingQueues, nextChange, log, metrics, apiKeys, host, publicUrl } = options
+  const { db, queues, accounts, learner, nextChange, log, metrics, apiKeys, host, publicUrl } = options
   const prefix = prefixOf(publicUrl)
   const server = fastify({
     // A proxy may hand the path on as it came, or without the prefix.
@@ -62,11 +64,20 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       : sendProblem(reply, 404, 'Not found', 'There is nothing at this URL.', { code: 'NOT_FOUND' }),
   )
 
+  registerHealthGauges(options)
   await server.register(async (open) => {
-    registerHealthRoutes(open, { db, pingQueues })
+    registerHealthRoutes(open, { ...options, hasApi: true })
   })
   await server.register(async (webhooks) => {
-    registerWebhookRoutes(webhooks, { db, accounts, writer: createReportWriter(db), learner, metrics, host, publicUrl })
+    registerWebhookRoutes(webhooks, {
+      db,
+      accounts,
+      writer: createReportWriter(db, learner.now),
+      learner,
+      metrics,
+      host,
+      publicUrl,
+    })
   })
   await server.register(async (guarded) => {
     guarded.addHook('onRequest', createDoors({ hasApiKeys: apiKeys.length > 0, host, publicUrl }))

@@ -79,13 +79,13 @@ export async function applyAnswer(
   reports: readonly StatusReport[],
   { goesOn = false, keepUntracked = true } = {},
 ): Promise<void> {
-  const now = Date.now()
+  const now = learner.now()
   const plan = learner.planOf(account, lookup)
   const messages = answered.map(({ id, sentAt, polls }) => {
     const asked = { sentAt: sentAt.getTime(), askedAt: now, polls: polls + 1 }
     return { id, dueAt: new Date(nextDueAt(plan, asked, now, Math.random())) }
   })
-  const options = { answered: { batch, messages, goesOn }, keepUntracked }
+  const options = { answered: { batch, messages, goesOn }, keepUntracked, now }
   const applied = await applyReports(db, reports, options)
   metrics.observeReports(applied, log)
   learner.observeReports(applied)

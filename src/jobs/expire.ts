@@ -48,11 +48,12 @@ export interface ExpireResult {
   settledDeleted: number
 }
 
-const ago = (ms: number) => ({ olderThan: new Date(Date.now() - ms), limit: MOST_AT_ONCE })
+const agoBy = (now: () => number) => (ms: number) => ({ olderThan: new Date(now() - ms), limit: MOST_AT_ONCE })
 
 export function createExpirer(options: ExpirerOptions) {
   const { db, learner, log, metrics, untrackedForMs, changesForMs, readers } = options
   const deleteOld = createDeleter(options)
+  const ago = agoBy(learner.now)
   let closeAgainAt = 0
 
   /** Reads whatever is past due, so the longer that takes, the rarer it is done. */
@@ -85,7 +86,8 @@ export function createExpirer(options: ExpirerOptions) {
 }
 
 /** Walks through the settled messages from the oldest on, and begins again some time after it has come to the end. */
-function createDeleter({ db, messagesForMs, queues }: ExpirerOptions) {
+function createDeleter({ db, learner, messagesForMs, queues }: ExpirerOptions) {
+  const ago = agoBy(learner.now)
   const pauseMs = Math.min(messagesForMs / 100, LONGEST_BETWEEN_WALKS_MS)
   let beginAt = 0
   let after = 0

@@ -39,7 +39,7 @@ export function createReplanner({ db, accounts, learner }: { db: Db; accounts: A
     walks.set(account.name, walk)
     if (walk.isOver) return
     const ahead = await findAhead(db, { account: account.name, after: walk.after, limit: MESSAGES_A_TICK })
-    const now = Date.now()
+    const now = learner.now()
     const moves = ahead.flatMap((message) => {
       const dueAt = nextDueAt(plan, message, now, Math.random())
       const sooner = message.dueAt - dueAt

@@ -62,6 +62,8 @@ const EXPIRE_EVERY_MS = 5_000
 const SCHEDULERS_EVERY_MS = 5_000
 /** What is left of the 15 seconds a stop may take is for giving back and for closing the connections. */
 const GRACE_MS = 8_000
+const GIVEN_BACK_WITHIN_MS = 2_000
+const NOTED_WITHIN_MS = 1_500
 const LONGEST_WINDOW_MS = 30 * 86_400_000
 
 /** How many workers one process opens: dispatch, expire, track, callbacks, and one for each account that is polled. */
@@ -76,15 +78,16 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   setMaxListeners(0, shutdown.signal)
   const https: ProviderHttp[] = []
   const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
-  await addSchedulers(queues)
+  const complain = createComplaint(options.log, 'schedulers')
+  await addSchedulers(queues).catch(complain)
   const feeder = openFeeder(options)
 
   const workers: Worker[] = []
+  const underWay = countUnderWay()
   const open = (name: string, process: Processor, workerOptions?: Partial<WorkerOptions>) => {
     const complain = createComplaint(options.log, `a job of ${name} failed`)
-    workers.push(
-      backend.openWorker(name, withoutQueries(process), workerOptions).on('failed', (_job, error) => complain(error)),
-    )
+    const counted = underWay.count(withoutQueries(process))
+    workers.push(backend.openWorker(name, counted, workerOptions).on('failed', (_job, error) => complain(error)))
   }
 
   open(DISPATCH, createDispatcher({ db, queues, accounts, learner, leaseMs }))
@@ -106,22 +109,48 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     const workerOptions = { concurrency, limiter: limiterOf(account), settings }
     open(statusQueryQueue(account.name), querier, workerOptions)
   }
-  const complain = createComplaint(options.log, 'schedulers')
   const schedulers = setInterval(() => void addSchedulers(queues).catch(complain), SCHEDULERS_EVERY_MS)
 
   return {
     async close() {
       clearInterval(schedulers)
-      await feeder.close()
-      const finished = Promise.all(workers.map((worker) => worker.close()))
-      const graceful = await Promise.race([finished.then(() => true), delay(GRACE_MS, false, { ref: false })])
-      if (!graceful) {
+      const finished = Promise.all([feeder.close(), ...workers.map((worker) => worker.close())]).catch(() => {})
+      await Promise.race([finished, underWay.ended(), delay(GRACE_MS, undefined, { ref: false })])
+      if (underWay.has()) {
         options.log.warn('requests are still under way; their messages are given back')
         shutdown.abort()
-        await finished
+        await Promise.race([underWay.ended(), delay(GIVEN_BACK_WITHIN_MS, undefined, { ref: false })])
       }
+      // What is done stands in Postgres; a queue that says nothing is not waited for.
+      await Promise.race([finished, delay(NOTED_WITHIN_MS, undefined, { ref: false })])
       await Promise.all([...https, sender].map((client) => client.close()))
     },
+  }
+}
+
+/** Knows which jobs run, whatever becomes of what the queue is told of them. */
+function countUnderWay() {
+  let count = 0
+  let onEnded = () => {}
+  return {
+    has: () => count > 0,
+    /** Resolves when none runs any more; a job that was taken just now may still begin. */
+    ended: () =>
+      new Promise<void>((resolve) => {
+        if (count === 0) resolve()
+        onEnded = resolve
+      }),
+    count:
+      (process: Processor): Processor =>
+      async (job, token) => {
+        count += 1
+        try {
+          return await process(job, token)
+        } finally {
+          count -= 1
+          if (count === 0) onEnded()
+        }
+      },
   }
 }
 

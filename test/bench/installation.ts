@@ -2,7 +2,7 @@
 import postgres from 'postgres'
 import { windowEnd } from '../../src/core/polling.ts'
 import type { Status } from '../../src/core/status.ts'
-import { type Database, openDatabase } from '../../src/db/client.ts'
+import { type Database, openDatabase } from '../../src/db/connection.ts'
 import { trackMessages } from '../../src/db/messages.ts'
 import type { Account } from '../../src/providers/provider.ts'
 import { findProvider } from '../../src/providers/registry.ts'

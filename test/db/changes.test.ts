@@ -12,7 +12,8 @@ import {
   findLatestPosition,
   readChanges,
 } from '../../src/db/changes.ts'
-import { type Database, type Db, openDatabase } from '../../src/db/client.ts'
+import type { Db } from '../../src/db/client.ts'
+import { type Database, openDatabase } from '../../src/db/connection.ts'
 import { trackMessages, trackMessagesWithin } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
@@ -630,7 +631,7 @@ describe('the listener', () => {
     const proxy = await openProxy({ host: hostname, port: Number(port) })
     const url = new URL(tables.url)
     url.port = String(proxy.port)
-    const behind: Database = await openDatabase(url.href, 2)
+    const behind: Database = await openDatabase(url.href, { maxConnections: 2 })
     const listener = await openChangeListener(behind)
     try {
       const waiting = timed(listener.nextChange(LONG_MS))

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api'
 import postgres from 'postgres'
 import { afterEach, describe, expect, it } from 'vitest'
-import { openDatabase } from '../../src/db/client.ts'
+import { openDatabase } from '../../src/db/connection.ts'
 import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
 import * as schema from '../../src/db/schema.ts'
 import { findMisplaced } from '../support/schedule.ts'
@@ -62,7 +62,7 @@ const migrationFiles = async () => (await readdir(folder)).filter((name) => name
 describe('migrating', () => {
   it('brings an empty database to the shape of this version, and says so', async () => {
     const { url } = await openEmpty()
-    const { db, close } = await openDatabase(url, 1)
+    const { db, close } = await openDatabase(url, { maxConnections: 1 })
     open.push(close)
     expect(await isMigrated(db)).toBe(false)
     await migrateDatabase(url)
@@ -97,7 +97,7 @@ describe('migrating', () => {
   it('notices a migration that is missing', async () => {
     const { url, client } = await openEmpty()
     await migrateDatabase(url)
-    const { db, close } = await openDatabase(url, 1)
+    const { db, close } = await openDatabase(url, { maxConnections: 1 })
     open.push(close)
     await client`DELETE FROM lastword.migrations WHERE created_at = (SELECT max(created_at) FROM lastword.migrations)`
     expect(await isMigrated(db)).toBe(false)

@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Source, Status, StatusReport } from '../../src/core/status.ts'
 import { type ChangeListener, openChangeListener } from '../../src/db/change-listener.ts'
 import { deleteChanges } from '../../src/db/changes.ts'
-import { type Db, openDatabase } from '../../src/db/client.ts'
+import type { Db } from '../../src/db/client.ts'
+import { openDatabase } from '../../src/db/connection.ts'
 import { trackMessages } from '../../src/db/messages.ts'
 import { type AppliedReport, applyReports } from '../../src/db/reports.ts'
 import { registerChangeRoutes } from '../../src/http/changes.ts'
@@ -203,7 +204,7 @@ describe('a cursor older than the retention', () => {
   it('comes of CHANGES_RETENTION, which the workers keep to', async () => {
     const accounts = [{ name: 'seven', provider: 'seven', apiKey: 'key', query: 'off' }]
     const service = await startService({ accounts, environment: { CHANGES_RETENTION: '1h' } })
-    const { db, close } = await openDatabase(service.databaseUrl, 1)
+    const { db, close } = await openDatabase(service.databaseUrl, { maxConnections: 1 })
     try {
       const [, kept] = await makeChanges(db, 2)
       await service.sql`
@@ -379,7 +380,9 @@ describe('20,000 messages that settle under eight writers', () => {
 
   it('are seen by three readers once each, in order per message', { timeout: 120_000 }, async () => {
     const api = await startApi()
-    const writers = await Promise.all(Array.from({ length: WRITERS }, () => openDatabase(api.databaseUrl, 1)))
+    const writers = await Promise.all(
+      Array.from({ length: WRITERS }, () => openDatabase(api.databaseUrl, { maxConnections: 1 })),
+    )
     try {
       const messageIds = newIds(MESSAGES)
       for (let begin = 0; begin < MESSAGES; begin += 5_000) await track(api.db, messageIds.slice(begin, begin + 5_000))

@@ -10,7 +10,7 @@ import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import { addCallbacks, claimCallbacks, findCallback, releaseCallbacks, retryCallback } from '../../src/db/callbacks.ts'
-import { openDatabase } from '../../src/db/client.ts'
+import { openDatabase } from '../../src/db/connection.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { type CallbackSender, createCallbackSender, isPublic } from '../../src/jobs/callback-sender.ts'
 import { callbackPause } from '../../src/jobs/callbacks.ts'
@@ -141,7 +141,7 @@ async function setUp(options: SetupOptions): Promise<Setup> {
   }
   const environment = { CALLBACK_ALLOW_PRIVATE: 'true' }
   const service = await startService({ backend, accounts: [account], environment, ...(lease && { lease }) })
-  const { db, close } = await openDatabase(service.databaseUrl, 1)
+  const { db, close } = await openDatabase(service.databaseUrl, { maxConnections: 1 })
   closeLater(() => close())
   return {
     service,

@@ -3,7 +3,7 @@ import { createPostgresBackend, type Job, Worker } from 'bullmq'
 import pg from 'pg'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Status, StatusReport } from '../../src/core/status.ts'
-import { openDatabase } from '../../src/db/client.ts'
+import { openDatabase } from '../../src/db/connection.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { createReceiver } from '../sandbox/receiver.ts'
 import {
@@ -42,7 +42,7 @@ const newIds = (count: number) => Array.from({ length: count }, () => `id-${++id
 
 /** Applies reports as webhooks and polls do, in a process that has no workers. */
 async function openWriter({ databaseUrl }: Installation) {
-  const { db, close } = await openDatabase(databaseUrl, 1)
+  const { db, close } = await openDatabase(databaseUrl, { maxConnections: 1 })
   closeLater(() => close())
   return async (messageIds: readonly string[], status: Status, ms: number, account = 'seven') => {
     const rest = { account, status, rawStatus: status, occurredAt: new Date(START + ms), source: 'poll' } as const

@@ -4,7 +4,7 @@
  */
 import { expect } from 'vitest'
 import { readConfig } from '../../src/config.ts'
-import { type Database, openDatabase } from '../../src/db/client.ts'
+import { type Database, openDatabase } from '../../src/db/connection.ts'
 import { migrateDatabase } from '../../src/db/migrate.ts'
 import { start } from '../../src/runtime.ts'
 import { createDatabase } from './services.ts'
@@ -61,7 +61,7 @@ export async function startApi(environment: Readonly<Record<string, string>> = {
   try {
     const defaults = { PORT: '0', LOG_LEVEL: 'silent', ACCOUNTS, DATABASE_URL: databaseUrl }
     const runtime = await start(readConfig(environment, defaults), { api: true, workers: false })
-    const database = await openDatabase(databaseUrl, 2)
+    const database = await openDatabase(databaseUrl, { maxConnections: 2 })
     const url = `http://127.0.0.1:${new URL(runtime.url ?? '').port}`
     return {
       url,

@@ -1,0 +1,7 @@
+CREATE TABLE "lastword"."installation" (
+	"is_only" boolean PRIMARY KEY DEFAULT true NOT NULL,
+	"id" uuid DEFAULT gen_random_uuid() NOT NULL,
+	"worker_seen_at" timestamp (3) with time zone
+);
+--> statement-breakpoint
+INSERT INTO "lastword"."installation" DEFAULT VALUES;

@@ -1,0 +1,113 @@
+/** The accounts of the configuration, as JSON: each checked by its provider, and every mistake told by where it stands. */
+import { readFileSync } from 'node:fs'
+import type { z } from 'zod'
+import { LastwordError } from './core/errors.ts'
+import type { Account } from './providers/provider.ts'
+import { findProvider, providerNames } from './providers/registry.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** CONFIG_INVALID for a variable, or for a place within one. */
+export function invalid(variable: string, found: string, expected: string, cause?: unknown): LastwordError {
+  return new LastwordError('CONFIG_INVALID', `${variable}: found ${found}, expected ${expected}.`, { cause })
+}
+
+/** The accounts of `ACCOUNTS` or `ACCOUNTS_FILE`. Throws CONFIG_INVALID. */
+export function readAccounts(env: Environment): Account[] {
+  if (env.ACCOUNTS !== undefined && env.ACCOUNTS_FILE !== undefined) {
+    throw invalid('ACCOUNTS_FILE', 'both ACCOUNTS and ACCOUNTS_FILE', 'one of them')
+  }
+  const variable = env.ACCOUNTS_FILE === undefined ? 'ACCOUNTS' : 'ACCOUNTS_FILE'
+  const text = env.ACCOUNTS_FILE === undefined ? (env.ACCOUNTS ?? '[]') : readAccountsFile(env.ACCOUNTS_FILE)
+  const accounts = parseAccounts(variable, text).map((entry, index) => readAccount(env, `${variable}[${index}]`, entry))
+  const names = accounts.map(({ name }) => name)
+  const repeated = names.find((name, index) => names.indexOf(name) !== index)
+  if (repeated !== undefined) throw invalid(variable, `two accounts named "${repeated}"`, 'a different name for each')
+  return accounts
+}
+
+function readAccountsFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
+    throw invalid('ACCOUNTS_FILE', `${code} when reading "${path}"`, 'the path of a readable JSON file', error)
+  }
+}
+
+function parseAccounts(variable: string, text: string): unknown[] {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    // The parser's message quotes the text, which holds credentials.
+    throw invalid(variable, `${text.length} characters that are not JSON`, 'a JSON array of accounts')
+  }
+  if (!Array.isArray(value)) throw invalid(variable, 'JSON that is not an array', 'a JSON array of accounts')
+  return value
+}
+
+function readAccount(env: Environment, where: string, entry: unknown): Account {
+  const resolved = resolveEnvironment(env, where, entry)
+  if (typeof resolved !== 'object' || resolved === null || Array.isArray(resolved)) {
+    throw invalid(where, describe(resolved), 'an account {"name","provider",…}')
+  }
+  const name = valueAt(resolved, ['provider'])
+  const provider = typeof name === 'string' ? findProvider(name) : undefined
+  if (!provider) {
+    throw invalid(`${where}.provider`, describe(name, 'provider'), `one of ${providerNames().join(', ')}`)
+  }
+  const account = provider.accountSchema.safeParse(resolved)
+  if (account.success) return account.data
+  throw invalidAccount(where, resolved, account.error.issues[0])
+}
+
+function invalidAccount(where: string, entry: object, issue: z.core.$ZodIssue | undefined): LastwordError {
+  const path = issue?.path.map(String) ?? []
+  const at = [where, ...path].join('.')
+  if (issue?.code === 'unrecognized_keys') {
+    return invalid(at, `the unknown ${issue.keys.map((key) => `"${key}"`).join(', ')}`, 'known fields only')
+  }
+  return invalid(at, describe(valueAt(entry, path), path.at(-1)), expectationOf(issue))
+}
+
+/** What the library's sentences, which begin with the kind of mistake and end with what was received, expect. */
+function expectationOf(issue: z.core.$ZodIssue | undefined): string {
+  if (issue?.code === 'invalid_format' && issue.format === 'url') return 'a URL that begins with http:// or https://'
+  const expected = issue?.message.replace(/^(?!expected).*?: /, '').replace(/,? (received|found) .*$/, '')
+  return expected?.replace(/^expected /, '') ?? 'an account'
+}
+
+function valueAt(value: unknown, [key, ...rest]: string[]): unknown {
+  if (key === undefined) return value
+  return typeof value === 'object' && value !== null ? valueAt(Reflect.get(value, key), rest) : undefined
+}
+
+/** Fields whose value may be printed: none of them ever holds a secret. */
+const PRINTABLE: ReadonlySet<string> = new Set(
+  'name provider query batchSize requestsPerSecond timeout factor firstAfter maxInterval window events signatureFreshness pageSize maxWindow clockSlack'.split(
+    ' ',
+  ),
+)
+
+function describe(value: unknown, key = ''): string {
+  if (value === undefined) return 'nothing'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  if (typeof value === 'boolean' || value === null || PRINTABLE.has(key)) return JSON.stringify(value)
+  return typeof value === 'string' ? `a text of ${value.length} characters` : 'a number'
+}
+
+/** Replaces every string value `env:NAME` by the variable of that name. */
+function resolveEnvironment(env: Environment, where: string, value: unknown): unknown {
+  if (typeof value === 'string' && value.startsWith('env:')) {
+    const name = value.slice('env:'.length)
+    const found = env[name]
+    if (found === undefined) throw invalid(where, `"${value}"`, `the environment variable ${name} to be set`)
+    return found
+  }
+  if (Array.isArray(value)) return value.map((item) => resolveEnvironment(env, where, item))
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).map(([key, item]) => [key, resolveEnvironment(env, `${where}.${key}`, item)])
+  return Object.fromEntries(entries)
+}

@@ -1,0 +1,36 @@
+/** The one row of an installation: who it is, when a worker was last seen, and what time it is. */
+import { sql } from 'drizzle-orm'
+import type { Db } from './client.ts'
+import { installation } from './schema.ts'
+
+export interface Installation {
+  id: string
+  /** When a worker last said that it runs; null if none ever did. */
+  workerSeenAt: Date | null
+  /** For how long, in milliseconds; null if none ever did. */
+  workerSeenMsAgo: number | null
+}
+
+const MS_AGO = sql<number | null>`(extract(epoch FROM clock_timestamp() - worker_seen_at) * 1000)::float8`
+
+export async function findInstallation(db: Db): Promise<Installation> {
+  const [row] = await db
+    .select({ id: installation.id, workerSeenAt: installation.workerSeenAt, workerSeenMsAgo: MS_AGO })
+    .from(installation)
+  // The migration that made the table has added its row.
+  if (!row) throw new Error('the table lastword.installation has lost its row')
+  return row
+}
+
+/** Notes that a worker runs. */
+export async function seeWorker(db: Db): Promise<void> {
+  await db.update(installation).set({ workerSeenAt: sql`clock_timestamp()` })
+}
+
+/** The time of the database, in milliseconds since 1970. */
+export async function readClock(db: Db): Promise<number> {
+  const [row] = await db.execute<{ now: number }>(
+    sql`SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
+  )
+  return row?.now ?? Number.NaN
+}

@@ -1,0 +1,20 @@
+/** Where a process without an API can be looked at: liveness, readiness and metrics. */
+import { type FastifyInstance, fastify } from 'fastify'
+import { createKeyCheck } from './auth.ts'
+import { type HealthOptions, registerHealthGauges, registerHealthRoutes, type WatchedOptions } from './health.ts'
+
+export interface WatchServerOptions extends Omit<HealthOptions, 'hasApi'>, WatchedOptions {
+  apiKeys: readonly string[]
+}
+
+export async function createWatchServer(options: WatchServerOptions): Promise<FastifyInstance> {
+  const { registry } = options.metrics
+  const server = fastify()
+  registerHealthRoutes(server, { ...options, hasApi: false })
+  registerHealthGauges(options)
+  await server.register(async (guarded) => {
+    guarded.addHook('onRequest', createKeyCheck(options.apiKeys))
+    guarded.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+  })
+  return server
+}

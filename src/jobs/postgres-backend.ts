@@ -1,0 +1,142 @@
+/** Queues in Postgres, by BullMQ's own backend and the client `pg`. */
+import {
+  assertSchemaCompatibility,
+  createPostgresBackend,
+  DEFAULT_SCHEMA,
+  LATEST_SCHEMA_VERSION,
+  Queue,
+  type QueueOptions,
+  runMigrations,
+  SchemaMigrationRequiredError,
+  Worker,
+} from 'bullmq'
+import pg from 'pg'
+import { codeOf } from '../db/client.ts'
+import { passOver, READ_ONLY, readOnly, unavailable } from '../db/connection.ts'
+import { createComplaint } from '../log.ts'
+import { type PostgresTarget, readPostgresUrl } from '../postgres-url.ts'
+import type { QueueBackend, QueueBackendOptions } from './backend.ts'
+
+/** Connections beyond one for each worker: what queues and workers share for their short queries. */
+const SHARED_CONNECTIONS = 8
+const CONNECT_WITHIN_MS = 5_000
+const UNDEFINED_SCHEMA = '3F000'
+
+export async function openPostgres(options: QueueBackendOptions): Promise<QueueBackend> {
+  const { url, variable = 'QUEUE_URL', log, workers } = options
+  const target = readPostgresUrl(variable, url)
+  const complain = createComplaint(log, 'queue')
+  const pool = createPool(target, workers + SHARED_CONNECTIONS)
+  // Every queue and worker listens to the shared pool; Node takes more than ten listeners for a leak.
+  pool.setMaxListeners(0).on('error', complain)
+  const explain = (error: unknown) => unavailable(variable, target, error)
+  const check = async () => {
+    const { rows } = await pool.query("SELECT current_setting('transaction_read_only') AS is_read_only")
+    if (rows[0]?.is_read_only === 'on') throw readOnly(variable, target)
+  }
+  try {
+    await connectToAny(target, check)
+    await migrate(pool)
+  } catch (error) {
+    await pool.end()
+    throw explain(error)
+  }
+  const queues: Queue[] = []
+  const connection = { connection: pool } as unknown as QueueOptions
+  return {
+    openQueue(name) {
+      const queue = new Queue(name, connection as never, createPostgresBackend) as unknown as Queue
+      queues.push(queue)
+      return queue.on('error', complain)
+    },
+    openWorker(name, process, workerOptions) {
+      const worker = new Worker(name, process, { ...workerOptions, ...connection } as never, createPostgresBackend)
+      return (worker as unknown as Worker).on('error', complain)
+    },
+    check: () => check().catch((error) => Promise.reject(explain(error))),
+    meet: (installation) => meet(pool, installation),
+    async close() {
+      await Promise.all(queues.map((queue) => queue.close()))
+      await pool.end()
+    },
+  }
+}
+
+/** The same reading of the URL as for the other client; pg itself knows one host, and no TLS that is only preferred. */
+function createPool(target: PostgresTarget, max: number): pg.Pool {
+  const { parameters, applicationName = 'lastword-queue', options = '' } = target
+  const settings = { ...parameters, search_path: 'bullmq,public', DateStyle: 'ISO', TimeZone: 'UTC' }
+  const written = Object.entries(settings).map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, '\\$&')}`)
+  class Client extends pg.Client {
+    constructor(config: pg.ClientConfig) {
+      const [{ host, port }] = target.hosts
+      // The pool hides the password from copies.
+      super({ ...config, password: target.password, host, port, ssl: target.tls === 'off' ? false : target.tlsOptions })
+      // The next connection goes to the next host.
+      this.once('error', () => passOver(target))
+    }
+  }
+  const pool = new pg.Pool({
+    Client,
+    user: target.user,
+    password: target.password,
+    database: target.database,
+    application_name: applicationName,
+    sslnegotiation: target.tlsDirect ? 'direct' : 'postgres',
+    max,
+    connectionTimeoutMillis: target.connectTimeoutS === undefined ? CONNECT_WITHIN_MS : target.connectTimeoutS * 1000,
+    keepAlive: true,
+    options: `${options} ${written.join(' ')}`.trim(),
+  } as unknown as pg.PoolConfig)
+  return pool.on('release', (error: unknown) => {
+    if (codeOf(error) === READ_ONLY) passOver(target)
+  })
+}
+
+/**
+ * Marks the queues as those of an installation, in a table beside them: whose they are. It is made by whoever may, which
+ * is whoever makes BullMQ's own tables.
+ */
+async function meet(pool: pg.Pool, installation: string): Promise<string | undefined> {
+  const { rows } = await pool.query("SELECT to_regclass('bullmq.lastword_installation') IS NOT NULL AS present")
+  if (!rows[0]?.present) {
+    await pool.query(`
+      CREATE TABLE IF NOT EXISTS bullmq.lastword_installation (one boolean PRIMARY KEY DEFAULT true CHECK (one), id uuid NOT NULL)`)
+  }
+  await pool.query('INSERT INTO bullmq.lastword_installation (id) VALUES ($1) ON CONFLICT DO NOTHING', [installation])
+  const found = await pool.query('SELECT id FROM bullmq.lastword_installation')
+  return found.rows[0]?.id
+}
+
+/** Tries host after host until one takes writes; further connections go to that one. */
+async function connectToAny(target: PostgresTarget, check: () => Promise<void>): Promise<void> {
+  for (let left = target.hosts.length; ; ) {
+    try {
+      return await check()
+    } catch (error) {
+      if (target.tls === 'preferred' && error instanceof Error && /does not support SSL/.test(error.message)) {
+        target.tls = 'off'
+        continue
+      }
+      left -= 1
+      if (left === 0) throw error
+      passOver(target)
+    }
+  }
+}
+
+/** Creates or upgrades BullMQ's own tables, where they are not what this version needs; safe for several processes at once. */
+async function migrate(pool: pg.Pool): Promise<void> {
+  const client = await pool.connect()
+  try {
+    const version = await assertSchemaCompatibility(client, DEFAULT_SCHEMA).catch((error: unknown) => {
+      const isMissing = error instanceof SchemaMigrationRequiredError
+      if (isMissing || (error instanceof pg.DatabaseError && error.code === UNDEFINED_SCHEMA)) return 0
+      throw error
+    })
+    // Asking for the schema that is there already takes a right that a role for daily work lacks.
+    if (version < LATEST_SCHEMA_VERSION) await runMigrations(client)
+  } finally {
+    client.release()
+  }
+}

@@ -1,0 +1,51 @@
+/** Waiting, at a start, for servers that do not answer yet. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { LastwordError } from './core/errors.ts'
+import { isTimeout, withDeadline } from './deadline.ts'
+import type { Log } from './log.ts'
+
+export interface Patience {
+  /** How long is waited. */
+  withinMs: number
+  log: Log
+  /** Ends the waiting at once. */
+  stopped: AbortSignal
+}
+
+const PAUSE_MS = 500
+const TELL_EVERY_MS = 5_000
+
+/**
+ * Tries until it works, for as long as waiting can help, and says every few seconds what is waited for. Throws the last
+ * error, or `silent` when there was no answer at all, or the reason of `stopped`; what was tried then may still be under way.
+ */
+export async function keepTrying<T>(run: () => Promise<T>, silent: LastwordError, patience: Patience): Promise<T> {
+  const { withinMs, log, stopped } = patience
+  const until = performance.now() + withinMs
+  let tellAt = performance.now()
+  let last = silent
+  for (;;) {
+    const leftMs = Math.max(until - performance.now(), PAUSE_MS)
+    try {
+      return await withDeadline(leftMs, stopped, (signal) => orAborted(run(), signal))
+    } catch (error) {
+      if (stopped.aborted) throw error
+      if (isTimeout(error)) throw last
+      if (!(error instanceof LastwordError && error.retryable)) throw error
+      last = error
+    }
+    if (performance.now() + PAUSE_MS > until) throw last
+    if (performance.now() >= tellAt) {
+      log.warn(`waiting, for ${withinMs / 1000} s at most: ${last.message}`)
+      tellAt = performance.now() + TELL_EVERY_MS
+    }
+    await delay(PAUSE_MS, undefined, { signal: stopped })
+  }
+}
+
+function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    work.then(resolve, reject)
+  })
+}
