@@ -9,7 +9,7 @@ import type { Config } from './config.ts'
 import { LastwordError } from './core/errors.ts'
 import { recordAccounts } from './db/accounts.ts'
 import { openChangeListener } from './db/change-listener.ts'
-import { type Db, isDatabaseUnavailable } from './db/client.ts'
+import { isDatabaseUnavailable } from './db/client.ts'
 import { openDatabase, unavailable } from './db/connection.ts'
 import { openEmbedded } from './db/embedded.ts'
 import { findInstallation } from './db/installation.ts'
@@ -42,14 +42,18 @@ export interface Runtime {
  * Starts the parts asked for, waiting for servers that do not answer yet. Throws CONFIG_INVALID, UNAVAILABLE or UNUSABLE
  * with a sentence for the operator, or the reason of `stopped`.
  */
-export async function start(config: Config, parts: Parts, stopped = new AbortController().signal): Promise<Runtime> {
+export async function start(
+  config: Config,
+  parts: Parts,
+  stopped: AbortSignal = new AbortController().signal,
+): Promise<Runtime> {
   const log = createLog(config.logLevel)
   const releasers: (() => unknown)[] = []
   const close = async () => {
     for (let release = releasers.pop(); release; release = releasers.pop()) await release()
   }
   try {
-    const { db, database, learner, clock, accounts, queueLocation } = await openStore(
+    const { id, db, database, learner, clock, accounts, queueLocation } = await openStore(
       config,
       parts,
       releasers,
@@ -65,7 +69,7 @@ export async function start(config: Config, parts: Parts, stopped = new AbortCon
       patience,
     )
     releasers.push(() => backend.close())
-    const mark = () => markQueues(db, backend, config, variable)
+    const mark = () => markQueues(id, backend, config, variable)
     await keepTrying(mark, noAnswer(variable), patience)
     const watch = watchQueues(backend, mark, log)
     releasers.push(() => watch.close())
@@ -83,6 +87,7 @@ export async function start(config: Config, parts: Parts, stopped = new AbortCon
       const workers = await openWorkers({
         ...shared,
         backend,
+        installation: id,
         listener,
         leaseMs: config.leaseMs,
         changesForMs: config.changesRetentionMs,
@@ -153,7 +158,8 @@ async function openStore(config: Config, parts: Parts, releasers: (() => unknown
   await tryDatabase(() => addReaders(db, accounts))
   const queueLocation =
     queueUrl === undefined ? { url: direct, variable: directVariable } : { url: queueUrl, variable: 'QUEUE_URL' }
-  return { db, database, learner, clock, accounts, queueLocation }
+  const { id } = await tryDatabase(() => findInstallation(db))
+  return { id, db, database, learner, clock, accounts, queueLocation }
 }
 
 function noAnswer(variable: string): LastwordError {
@@ -168,14 +174,13 @@ function abortOf(signal: AbortSignal): Promise<never> {
 
 /** Says whose the queues are. Throws CONFIG_INVALID when they are another installation's. */
 async function markQueues(
-  db: Db,
+  id: string,
   backend: QueueBackend,
   { queueUrl, queuePrefix }: Config,
   variable: string,
 ): Promise<void> {
   // Queues in the database of the installation are its own.
   if (queueUrl === undefined) return
-  const { id } = await findInstallation(db)
   const owner = await backend.meet(id)
   if (owner === undefined || owner === id) return
   const found = `the queues ${queueUrl.startsWith('redis') ? `with the prefix ${queuePrefix} ` : ''}belong to another installation (${owner}), with another database`

@@ -22,24 +22,26 @@ const TELL_EVERY_MS = 5_000
 export async function keepTrying<T>(run: () => Promise<T>, silent: LastwordError, patience: Patience): Promise<T> {
   const { withinMs, log, stopped } = patience
   const until = performance.now() + withinMs
-  let tellAt = performance.now()
   let last = silent
-  for (;;) {
-    const leftMs = Math.max(until - performance.now(), PAUSE_MS)
-    try {
-      return await withDeadline(leftMs, stopped, (signal) => orAborted(run(), signal))
-    } catch (error) {
-      if (stopped.aborted) throw error
-      if (isTimeout(error)) throw last
-      if (!(error instanceof LastwordError && error.retryable)) throw error
-      last = error
+  const tell = () => log.warn(`waiting, for ${withinMs / 1000} s at most: ${last.message}`)
+  const telling = setInterval(tell, TELL_EVERY_MS)
+  try {
+    for (let attempt = 1; ; attempt++) {
+      const leftMs = Math.max(until - performance.now(), PAUSE_MS)
+      try {
+        return await withDeadline(leftMs, stopped, (signal) => orAborted(run(), signal))
+      } catch (error) {
+        if (stopped.aborted) throw error
+        if (isTimeout(error)) throw last
+        if (!(error instanceof LastwordError && error.retryable)) throw error
+        last = error
+      }
+      if (performance.now() + PAUSE_MS > until) throw last
+      if (attempt === 1) tell()
+      await delay(PAUSE_MS, undefined, { signal: stopped })
     }
-    if (performance.now() + PAUSE_MS > until) throw last
-    if (performance.now() >= tellAt) {
-      log.warn(`waiting, for ${withinMs / 1000} s at most: ${last.message}`)
-      tellAt = performance.now() + TELL_EVERY_MS
-    }
-    await delay(PAUSE_MS, undefined, { signal: stopped })
+  } finally {
+    clearInterval(telling)
   }
 }
 

@@ -9,7 +9,7 @@
  */
 import { and, desc, eq, isNull, or, sql } from 'drizzle-orm'
 import { type Db, textArray } from './client.ts'
-import { callbacks } from './schema.ts'
+import { type CallbackBody, callbacks } from './schema.ts'
 
 export type CallbackRow = typeof callbacks.$inferSelect
 
@@ -18,7 +18,7 @@ export interface NewCallback {
   message: number
   account: string
   url: string
-  body: object
+  body: CallbackBody
 }
 
 /** Adds callbacks; one that is there already stays as it is. */

@@ -7,7 +7,7 @@
  * tracked, maybe in a long transaction of the sending app: a trigger records that while the transaction commits
  * (drizzle/0008_move_the_schedule_out_of_the_messages.sql). Changes are told of by NOTIFY on `lastword_changes`.
  */
-import { sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import { isFinal, type Source, type Status } from '../core/status.ts'
 import { type Db, textArray } from './client.ts'
 import { changes, feedReaders, messages } from './schema.ts'
@@ -47,6 +47,14 @@ interface ChangeRow extends Record<string, unknown> {
   callback_url: string | null
 }
 
+/**
+ * The name of a change, which no other one ever has: a backup that is restored gives positions again, but not at the same
+ * time, and two installations have IDs of their own.
+ */
+export function nameOfChange(installation: string, position: number, changedAt: Date): string {
+  return `change-${position}-${installation.slice(0, 8)}-${changedAt.getTime().toString(36)}`
+}
+
 /** The changes after a position, oldest first. */
 export async function findChanges(db: Db, after: number, limit: number): Promise<Change[]> {
   const rows = await db.execute<ChangeRow>(sql`
@@ -77,6 +85,12 @@ export async function findLatestPosition(db: Db): Promise<number> {
   const [row] = await db.execute<{ position: string }>(sql`
     SELECT greatest(coalesce((SELECT max(position) FROM ${changes}), 0), ${readPosition('retention')}) AS position`)
   return Number(row?.position ?? 0)
+}
+
+/** When the change at a position was made; undefined where there is none. */
+export async function findChangeTime(db: Db, position: number): Promise<Date | undefined> {
+  const [row] = await db.select({ changedAt: changes.changedAt }).from(changes).where(eq(changes.position, position))
+  return row?.changedAt
 }
 
 /** Up to which position changes have been deleted; a reader that has not come so far has missed some. */

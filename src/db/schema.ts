@@ -205,6 +205,14 @@ export const feedReaders = lastword.table('feed_readers', {
   position: bigint('position', { mode: 'number' }).notNull(),
 })
 
+/** What a receiver gets. */
+export interface CallbackBody {
+  type: string
+  /** When the change was made. */
+  timestamp: string
+  data: object
+}
+
 export const callbacks = lastword.table(
   'callbacks',
   {
@@ -214,7 +222,7 @@ export const callbacks = lastword.table(
     account: text('account').notNull(),
     url: text('url').notNull(),
     /** What the change was when it was due, whatever becomes of the message and of the feed's retention. */
-    body: json('body').notNull(),
+    body: json('body').$type<CallbackBody>().notNull(),
     attempts: integer('attempts').notNull().default(0),
     firstDueAt: instant('first_due_at').notNull().default(sql`now()`),
     /** When it is next due, or until when a job holds it; null when it has failed for good. */

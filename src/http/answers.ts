@@ -218,6 +218,7 @@ export const scheduleSchema = z.object({
 })
 
 export const accountListSchema = z.object({
+  worker: z.string().optional().describe('While no worker runs: since when.'),
   accounts: z.array(accountSchema).describe('Every configured account.'),
 })
 
@@ -230,10 +231,14 @@ export const livenessSchema = z.object({ status: z.literal('ok').describe('The p
 
 const checkSchema = z.string().describe('`ok`, or what is wrong.')
 export const readinessSchema = z.object({
-  status: z.enum(['ok', 'unavailable']).describe('`ok` when all checks are.'),
+  status: z
+    .enum(['ok', 'degraded', 'unavailable'])
+    .describe('`degraded`: receipts and tracking go on, and nothing else; `unavailable`: nothing does.'),
   database: checkSchema,
   migrations: checkSchema,
   queue: checkSchema,
+  worker: z.string().describe('`ok` while a worker runs, or since when none has.'),
+  detail: z.string().optional().describe('With `degraded`: what goes on, and what does not.'),
 })
 
 export const problemSchema = z.object({

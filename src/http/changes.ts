@@ -2,7 +2,14 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
-import { describeChange, findChanges, findDeletedPosition, findLatestPosition } from '../db/changes.ts'
+import {
+  type Change,
+  describeChange,
+  findChanges,
+  findChangeTime,
+  findDeletedPosition,
+  findLatestPosition,
+} from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
 
@@ -18,7 +25,7 @@ const CURSOR_RULE = 'expected the "next" of an earlier answer, or "latest"'
 export const changesQuerySchema = z.strictObject({
   after: z
     .string(CURSOR_RULE)
-    .regex(/^(latest|c[0-9]{1,15})$/, CURSOR_RULE)
+    .regex(/^(latest|c[0-9]{1,15}(\.[0-9a-z]{1,12})?)$/, CURSOR_RULE)
     .optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   wait: z.coerce.number().min(0).max(LONGEST_WAIT_S).default(0),
@@ -27,33 +34,53 @@ export const changesQuerySchema = z.strictObject({
 export function registerChangeRoutes(server: FastifyInstance, { db, nextChange }: ChangeRoutesOptions): void {
   server.get('/v1/changes', async (request, reply) => {
     const { after, limit, wait } = parseInput(changesQuerySchema, request.query, 'query')
-    const position = await readCursor(db, after)
+    const { position, cursor } = await readCursor(db, after)
     const deadline = Date.now() + wait * 1000
     for (let mayWait = wait > 0; ; ) {
       // Listening begins before looking, so that no change falls in between.
       const next = mayWait ? nextChange(deadline - Date.now()) : undefined
       const found = await findChanges(db, position, limit)
       if (found.length > 0 || !next) {
-        return { changes: found.map(describeChange), next: toCursor(found.at(-1)?.position ?? position) }
+        const last = found.at(-1)
+        return { changes: found.map(describeChange), next: last ? toCursor(last.position, last.changedAt) : cursor }
       }
       mayWait = (await next) && !reply.raw.destroyed && Date.now() < deadline
     }
   })
 }
 
-/** Without a cursor the feed begins with the oldest change that is kept. */
-async function readCursor(db: Db, after: string | undefined): Promise<number> {
-  if (after === 'latest') return findLatestPosition(db)
-  const deleted = await findDeletedPosition(db)
-  if (after === undefined) return deleted
-  const position = Number(after.slice(1))
-  if (position >= deleted) return position
-  throw new LastwordError(
-    'GONE',
-    'The changes after this cursor have been deleted: it is older than CHANGES_RETENTION. Read the messages once by GET /v1/messages, then go on from after=latest.',
-  )
+interface Place {
+  position: number
+  /** As it is told when nothing follows. */
+  cursor: string
 }
 
-function toCursor(position: number): string {
-  return `c${position}`
+/**
+ * Without a cursor the feed begins with the oldest change that is kept. A cursor names the last change that was read by its
+ * position and its time: after a backup was restored, another change may come to have that position, or none yet.
+ */
+async function readCursor(db: Db, after: string | undefined): Promise<Place> {
+  const deleted = await findDeletedPosition(db)
+  if (after === undefined) return { position: deleted, cursor: toCursor(deleted) }
+  const latest = await findLatestPosition(db)
+  if (after === 'latest') return { position: latest, cursor: toCursor(latest, await findChangeTime(db, latest)) }
+  const [, digits, time] = /^c(\d+)(?:\.(\w+))?$/.exec(after) ?? []
+  const position = Number(digits)
+  if (position < deleted) {
+    throw gone('The changes after this cursor have been deleted: it is older than CHANGES_RETENTION')
+  }
+  const changedAt = await findChangeTime(db, position)
+  const isAnother = changedAt !== undefined && time !== undefined && toCursor(position, changedAt) !== after
+  if (position > latest || isAnother) {
+    throw gone('The change that this cursor names is not in this database: a backup of an earlier time was restored')
+  }
+  return { position, cursor: after }
+}
+
+function gone(why: string): LastwordError {
+  return new LastwordError('GONE', `${why}. Read the messages once by GET /v1/messages, then go on from after=latest.`)
+}
+
+function toCursor(position: number, changedAt?: Change['changedAt']): string {
+  return changedAt === undefined ? `c${position}` : `c${position}.${changedAt.getTime().toString(36)}`
 }

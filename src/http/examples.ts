@@ -79,7 +79,7 @@ export const changePage = {
       metadata: { order: 4711 },
     },
   ],
-  next: 'c1',
+  next: 'c1.mjd6yv4w',
 }
 export const accountList = {
   accounts: [
@@ -116,8 +116,8 @@ export const schedule = {
     [3600, 0.93],
   ],
 }
-export const ready = { status: 'ok', database: 'ok', migrations: 'ok', queue: 'ok' }
-export const notReady = { ...ready, status: 'unavailable', queue: 'no answer within 3000 ms' }
+export const ready = { status: 'ok', database: 'ok', migrations: 'ok', queue: 'ok', worker: 'ok' }
+export const notReady = { ...ready, status: 'unavailable', database: 'takes no writes', worker: 'unknown' }
 
 const problem = (status: number, code: string, title: string, when: string, detail: string, more: object = {}) => ({
   when,

@@ -69,7 +69,7 @@ const changeOperations: Operation[] = [
     tag: 'Accounts',
     summary: 'The health of the accounts',
     description:
-      'The look-up in use at each account, and whether the provider gives good answers: since when not, why, and until when nothing is asked. Also whether receipts come, and when messages are asked about, in short.',
+      'Since when no worker runs, if none does. The look-up in use at each account, and whether the provider gives good answers: since when not, why, and until when nothing is asked. Also whether receipts come, and when messages are asked about, in short.',
     answers: { 200: { description: 'The accounts.', content: accountListSchema, example: examples.accountList } },
   },
   {
@@ -133,10 +133,11 @@ const otherOperations: Operation[] = [
     path: '/health/ready',
     tag: 'Operation',
     summary: 'Readiness',
-    description: 'Whether database and queue answer and the migrations are applied.',
+    description:
+      'Whether the database takes writes and the migrations are applied. Without the queue or without a worker the API is `degraded` and goes on.',
     isPublic: true,
     answers: {
-      200: { description: 'All is well.', content: readinessSchema, example: examples.ready },
+      200: { description: 'Ready, or degraded.', content: readinessSchema, example: examples.ready },
       503: { description: 'Something is away.', content: readinessSchema, example: examples.notReady },
     },
   },

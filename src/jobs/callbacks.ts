@@ -7,6 +7,7 @@
  */
 import { type Job, UnrecoverableError } from 'bullmq'
 import { type CallbackRow, deleteCallback, findCallback, releaseCallbacks, retryCallback } from '../db/callbacks.ts'
+import { nameOfChange } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -18,6 +19,8 @@ export interface CallbackCallerOptions {
   db: Db
   accounts: Accounts
   sender: CallbackSender
+  /** The ID of this installation, which the names of its changes carry. */
+  installation: string
   log: Log
   metrics: Metrics
   shutdown: AbortSignal
@@ -41,7 +44,7 @@ export function callbackPause(attempts: number, random = Math.random()): number 
 }
 
 export function createCallbackCaller(options: CallbackCallerOptions) {
-  const { db, accounts, sender, metrics, shutdown, onLeft } = options
+  const { db, accounts, sender, installation, metrics, shutdown, onLeft } = options
   return async function callBack(job: Job): Promise<CallbackResult> {
     const { change, claim } = readJob(job, callbackJobSchema)
     const callback = await findCallback(db, change, claim)
@@ -57,8 +60,9 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     async function send({ account, url, body }: CallbackRow): Promise<Refusal | 'given back' | undefined> {
       const secrets = accounts.get(account)?.callback?.secret
       if (secrets === undefined) return { reason: `account "${account}" has no callback secret any more`, final: false }
+      const id = nameOfChange(installation, change, new Date(body.timestamp))
       try {
-        return await sender.send({ id: `change-${change}`, url, secrets, body: JSON.stringify(body) }, shutdown)
+        return await sender.send({ id, url, secrets, body: JSON.stringify(body) }, shutdown)
       } catch (error) {
         await releaseCallbacks(db, claim, change)
         if (shutdown.aborted) return 'given back'

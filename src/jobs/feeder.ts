@@ -29,6 +29,8 @@ export interface FeederOptions {
   accounts: Accounts
   listener: ChangeListener
   leaseMs: number
+  /** The ID of this installation, which the names of its changes carry. */
+  installation: string
   log: Log
 }
 
@@ -61,7 +63,7 @@ export async function addReaders(db: Db, accounts: Accounts): Promise<void> {
 }
 
 export function openFeeder(options: FeederOptions): Feeder {
-  const { db, queues, accounts, listener, log } = options
+  const { db, queues, accounts, listener, installation, log } = options
   const tellQueues = [...accounts.values()].flatMap(({ name, changesQueue }) =>
     changesQueue ? [{ account: name, queue: queues.changes(changesQueue), reader: queueReader(name) }] : [],
   )
@@ -76,7 +78,7 @@ export function openFeeder(options: FeederOptions): Feeder {
     let fed = 0
     for (const { account, queue, reader } of tellQueues) {
       fed += await readChanges(db, { reader, limit: MOST_CHANGES }, (_transaction, changes) =>
-        addChangeJobs(queue, account, changes),
+        addChangeJobs(queue, installation, account, changes),
       )
     }
     if (!hasCallbacks) return fed
@@ -112,9 +114,14 @@ export function openFeeder(options: FeederOptions): Feeder {
   }
 }
 
-async function addChangeJobs(queue: Queue, account: string, changes: readonly Change[]): Promise<void> {
+async function addChangeJobs(
+  queue: Queue,
+  installation: string,
+  account: string,
+  changes: readonly Change[],
+): Promise<void> {
   const own = changes.filter((change) => change.account === account)
-  if (own.length > 0) await queue.addBulk(changeJobs(own))
+  if (own.length > 0) await queue.addBulk(changeJobs(installation, own))
 }
 
 /** What is to be sent where: to the message's own URL, else to its account's. */

@@ -14,7 +14,7 @@ import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import type { Batch } from '../db/batches.ts'
 import type { ClaimedCallback } from '../db/callbacks.ts'
-import { type Change, describeChange } from '../db/changes.ts'
+import { type Change, describeChange, nameOfChange } from '../db/changes.ts'
 import type { Account } from '../providers/provider.ts'
 import type { QueueBackend } from './backend.ts'
 import { type Erased, forgetInJobs } from './forget.ts'
@@ -152,13 +152,16 @@ export function callbackJobs(claim: string, claimed: readonly ClaimedCallback[])
 const TAKEN_CHANGES_KEPT = { age: 3600, count: 10_000 }
 
 /** Jobs for the sending app, one a change; adding a change again adds nothing while its job is there. */
-export function changeJobs(changes: readonly Change[]) {
+export function changeJobs(installation: string, changes: readonly Change[]) {
   return changes.map((change) => {
     const data = { v: JOB_VERSION, ...describeChange(change) }
     return {
       name: change.status,
       data,
-      opts: { jobId: `change-${change.position}`, removeOnComplete: TAKEN_CHANGES_KEPT },
+      opts: {
+        jobId: nameOfChange(installation, change.position, change.changedAt),
+        removeOnComplete: TAKEN_CHANGES_KEPT,
+      },
     }
   })
 }

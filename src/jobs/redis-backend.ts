@@ -19,13 +19,21 @@ const CLOSE_WITHIN_MS = 1_500
 const MARK_KEPT_MS = 60_000
 const OLDEST_REDIS = [6, 2] as const
 
+/** Where the queues are, and in which variable that stands. */
+interface Place {
+  variable: string
+  target: RedisTarget
+  prefix: string
+}
+
 type Client = Redis | Cluster
 type Settings = Omit<RedisOptions, 'replyMapping'>
 
 export async function openRedis(options: QueueBackendOptions): Promise<QueueBackend> {
   const { url, variable = 'QUEUE_URL', log, prefix = DEFAULT_PREFIX } = options
   const target = readRedisUrl(variable, url)
-  await findServer(target, variable, prefix)
+  const at = { variable, target, prefix }
+  await findServer(at)
   const complain = createComplaint(log, 'queue')
   const opened = new Set<Client>()
   const open = (settings: Settings) => keepTrack(createClient(target, settings), opened, complain)
@@ -38,7 +46,7 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
     await forQueues.connect()
   } catch (error) {
     close()
-    throw unavailable(variable, target, error)
+    throw unavailable(at, error)
   }
   const queues: Queue[] = []
   return {
@@ -49,7 +57,7 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
     },
     openWorker: (name, process, workerOptions) =>
       new Worker(name, process, { ...workerOptions, connection: forWorkers, prefix }).on('error', complain),
-    check: () => write(forQueues, prefix).catch((error) => Promise.reject(unavailable(variable, target, error))),
+    check: () => write(forQueues, prefix).catch((error) => Promise.reject(unavailable(at, error))),
     async meet(installation) {
       await forQueues.setnx(`${prefix}:installation`, installation)
       return (await forQueues.get(`${prefix}:installation`)) ?? installation
@@ -122,9 +130,10 @@ const NEEDED: readonly (readonly [string, ...(string | number)[]])[] = [
  * Looks at what answers, on a connection of its own: whether it is a cluster, how old it is, and whether it lets us do what
  * BullMQ does. Throws what stands in the way.
  */
-async function findServer(target: RedisTarget, variable: string, prefix: string): Promise<void> {
+async function findServer(at: Place): Promise<void> {
+  const { variable, target, prefix } = at
   const settings = { maxRetriesPerRequest: 0, retryStrategy: () => null, commandTimeout: COMMAND_WITHIN_MS }
-  const client = createClient(target, { ...settings, enableReadyCheck: !target.isCluster })
+  const client = createClient(target, { ...settings, enableReadyCheck: false, reconnectOnError: null })
   let last: unknown
   client.on('error', (error) => {
     last = error
@@ -133,7 +142,7 @@ async function findServer(target: RedisTarget, variable: string, prefix: string)
     await withDeadline(2 * CONNECT_WITHIN_MS, undefined, (signal) => Promise.race([look(), tooLate(signal)]))
   } catch (error) {
     // An error of the connection says more than that it is closed.
-    throw unavailable(variable, target, isClosed(error) ? (last ?? error) : error)
+    throw unavailable(at, isClosed(error) ? (last ?? error) : error)
   } finally {
     client.disconnect()
   }
@@ -143,7 +152,7 @@ async function findServer(target: RedisTarget, variable: string, prefix: string)
     const info = await client.info()
     if (!target.isCluster && /^cluster_enabled:1/m.test(info)) {
       target.isCluster = true
-      return findServer(target, variable, prefix)
+      return findServer(at)
     }
     const version = /^redis_version:([\d.]+)/m.exec(info)?.[1] ?? '0'
     const [major = 0, minor = 0] = version.split('.').map(Number)
@@ -188,7 +197,7 @@ const MEANINGS: readonly [RegExp, 'UNAVAILABLE' | 'UNUSABLE', string, string][] 
     /^NOPERM/,
     'UNUSABLE',
     'does not let the user do what BullMQ does',
-    'give the user ~KEY* +@all -@admin -@dangerous +info, or one that may',
+    'give the user ~PREFIX* +@all -@admin -@dangerous +info, or one that may',
   ],
   [/^ERR (invalid DB|DB index|SELECT is not)/, 'UNUSABLE', 'has no such database', 'name another in the URL'],
   [/^ERR unknown command/, 'UNUSABLE', 'lacks a command', 'use Redis 6.2 or newer, or Valkey'],
@@ -205,14 +214,14 @@ const MEANINGS: readonly [RegExp, 'UNAVAILABLE' | 'UNUSABLE', string, string][] 
 ]
 
 /** The sentence for an error of Redis. */
-function unavailable(variable: string, target: RedisTarget, error: unknown): LastwordError {
+function unavailable({ variable, target, prefix }: Place, error: unknown): LastwordError {
   if (error instanceof LastwordError) return error
   const said = sayingOf(error)
   const place = placeOf(target)
   for (const [pattern, code, found, remedy] of MEANINGS) {
     if (!pattern.test(said)) continue
-    const extra = { summary: found }
-    return new LastwordError(code, `${variable}: ${place} ${found} (${said}); ${remedy}.`, { extra })
+    const text = `${variable}: ${place} ${found} (${said}); ${remedy.replace('PREFIX', prefix)}.`
+    return new LastwordError(code, text, { extra: { summary: found } })
   }
   const remedy = `start it there, or correct ${variable}, or unset it to keep the queues in the database`
   const extra = { summary: 'does not answer' }

@@ -41,6 +41,8 @@ export interface WorkersOptions {
   queues: Queues
   accounts: Accounts
   learner: Learner
+  /** The ID of this installation. */
+  installation: string
   leaseMs: number
   changesForMs: number
   messagesForMs: number

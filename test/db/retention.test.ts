@@ -162,7 +162,7 @@ describe('deleteFailedCallbacks', () => {
       message: 1,
       account: 'seven',
       url: 'https://example.com',
-      body: {},
+      body: { type: 'message.status', timestamp: '2026-01-31T10:00:00.000Z', data: {} },
     })
     await addCallbacks(database.db, [1, 2, 3].map(callback))
     const firstDueAt = fromNow(-100 * DAY)
