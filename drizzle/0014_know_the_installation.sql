@@ -3,5 +3,3 @@ CREATE TABLE "lastword"."installation" (
 	"id" uuid DEFAULT gen_random_uuid() NOT NULL,
 	"worker_seen_at" timestamp (3) with time zone
 );
---> statement-breakpoint
-INSERT INTO "lastword"."installation" DEFAULT VALUES;

@@ -149,6 +149,7 @@ async function openStore(config: Config, parts: Parts, releasers: (() => unknown
     abortOf(stopped),
   ])
   const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
+  const { id } = await tryDatabase(() => findInstallation(db))
   const clock = await tryDatabase(() => openClock({ db, log, isWorker: parts.workers }))
   releasers.push(() => clock.close())
   const learner = await tryDatabase(() => openLearner({ db, accounts, log, now: clock.now }))
@@ -158,7 +159,6 @@ async function openStore(config: Config, parts: Parts, releasers: (() => unknown
   await tryDatabase(() => addReaders(db, accounts))
   const queueLocation =
     queueUrl === undefined ? { url: direct, variable: directVariable } : { url: queueUrl, variable: 'QUEUE_URL' }
-  const { id } = await tryDatabase(() => findInstallation(db))
   return { id, db, database, learner, clock, accounts, queueLocation }
 }
 

@@ -13,13 +13,20 @@ export interface Installation {
 
 const MS_AGO = sql<number | null>`(extract(epoch FROM clock_timestamp() - worker_seen_at) * 1000)::float8`
 
+/** Finds it, or founds it: the first process that looks gives it its ID. */
 export async function findInstallation(db: Db): Promise<Installation> {
-  const [row] = await db
+  const [known] = await select(db)
+  if (known) return known
+  await db.insert(installation).values({}).onConflictDoNothing()
+  const [founded] = await select(db)
+  if (!founded) throw new Error('the table lastword.installation does not keep its row')
+  return founded
+}
+
+function select(db: Db) {
+  return db
     .select({ id: installation.id, workerSeenAt: installation.workerSeenAt, workerSeenMsAgo: MS_AGO })
     .from(installation)
-  // The migration that made the table has added its row.
-  if (!row) throw new Error('the table lastword.installation has lost its row')
-  return row
 }
 
 /** Notes that a worker runs. */
