@@ -26,7 +26,7 @@ import {
   truthsOf,
   until,
 } from './support/service.ts'
-import { createDatabase, freePort } from './support/services.ts'
+import { createDatabase, createEmptyDatabase, freePort } from './support/services.ts'
 
 afterEach(closeAll)
 
@@ -143,7 +143,7 @@ describe('the commands', () => {
   })
 
   it('migrates an empty database, and again', async () => {
-    const { url, drop } = await createDatabase()
+    const { url, drop } = await createEmptyDatabase()
     closeLater(drop)
     for (let times = 0; times < 2; times++) {
       const migrate = spawnService(['migrate'], { DATABASE_URL: url })
@@ -188,7 +188,7 @@ describe('the commands', () => {
 describe.each(BACKENDS)('api and worker as two processes, with the queues in %s', (backend) => {
   it('settle what was tracked', async () => {
     const sandbox = await openSandbox({ law: ONE_MINUTE })
-    const installation = await createInstallation(backend)
+    const installation = await createInstallation(backend, createEmptyDatabase)
     const environment = installation.environment([sevenAccount(sandbox)])
     const [api, worker] = [spawnService(['api'], environment), spawnService(['worker'], environment)]
     const [url] = await Promise.all([api.ready(), worker.ready()])

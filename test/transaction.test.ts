@@ -18,7 +18,7 @@ import {
   statusesOf,
   truthsOf,
 } from './support/service.ts'
-import { createDatabase } from './support/services.ts'
+import { createEmptyDatabase } from './support/services.ts'
 
 const ACCOUNTS = JSON.stringify([
   { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
@@ -247,7 +247,7 @@ describe('track', () => {
   })
 
   it('says that the database is not the one of the service, and the transaction goes on', async () => {
-    const { url, drop } = await createDatabase()
+    const { url, drop } = await createEmptyDatabase()
     closeLater(drop)
     const own = postgres(url, { max: 1, onnotice: () => {} })
     closeLater(() => own.end())

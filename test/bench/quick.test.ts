@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createDatabase, redisUrl } from '../support/services.ts'
+import { createEmptyDatabase, redisUrl } from '../support/services.ts'
 import type { Row } from './bench.ts'
 import { drawPanels } from './svg.ts'
 
@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 it('measures everything with small numbers, and every settled row is true', { timeout: WITHIN_MS }, async () => {
-  const database = await createDatabase()
+  const database = await createEmptyDatabase()
   // Tests keep out of database 0 of their Redis.
   const env = { PATH: process.env.PATH, DATABASE_URL: database.url, REDIS_URL: new URL('/0', redisUrl()).href }
   const json = join(folder, 'report.json')

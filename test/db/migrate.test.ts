@@ -7,7 +7,7 @@ import { openDatabase } from '../../src/db/connection.ts'
 import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
 import * as schema from '../../src/db/schema.ts'
 import { findMisplaced } from '../support/schedule.ts'
-import { createDatabase } from '../support/services.ts'
+import { createEmptyDatabase } from '../support/services.ts'
 
 const folder = fileURLToPath(new URL('../../drizzle', import.meta.url))
 
@@ -17,7 +17,7 @@ afterEach(async () => {
 })
 
 async function openEmpty() {
-  const { url, drop } = await createDatabase()
+  const { url, drop } = await createEmptyDatabase()
   open.push(drop)
   const client = postgres(url, { max: 2, onnotice: () => {} })
   open.push(() => client.end())

@@ -5,7 +5,6 @@
 import { expect } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { type Database, openDatabase } from '../../src/db/connection.ts'
-import { migrateDatabase } from '../../src/db/migrate.ts'
 import { start } from '../../src/runtime.ts'
 import { createDatabase } from './services.ts'
 
@@ -16,7 +15,6 @@ export interface Tables extends Database {
 /** A database with all migrations applied. */
 export async function openTables(): Promise<Tables> {
   const { url, drop } = await createDatabase()
-  await migrateDatabase(url)
   const database = await openDatabase(url)
   return {
     url,

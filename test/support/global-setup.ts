@@ -1,6 +1,6 @@
 /**
- * Starts the services of a test run: an embedded Postgres in a temporary folder, and Redis from the first of REDIS_URL,
- * the PATH, apt-get (root on Debian) and Docker. Tests get the URLs through `services.ts`. A service that cannot be had
+ * Starts the services of a test run: an embedded Postgres in a temporary folder, with a migrated database that the tests
+ * copy, and Redis from the first of REDIS_URL, the PATH, apt-get (root on Debian) and Docker. Tests get the URLs through `services.ts`. A service that cannot be had
  * fails the run; nothing is skipped. Everything started here is stopped at the end.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
@@ -11,9 +11,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
+import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
 import { openEmbedded } from '../../src/db/embedded.ts'
-import { freePort } from './services.ts'
+import { migrateDatabase } from '../../src/db/migrate.ts'
+import { openQueueBackend } from '../../src/jobs/backend.ts'
+import { createLog } from '../../src/log.ts'
+import { freePort, TEMPLATE } from './services.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -54,13 +58,35 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 async function startPostgres(): Promise<Service> {
   const folder = await makeFolder()
-  const { url, close } = await openEmbedded(folder)
-  return {
-    url,
-    async close() {
-      await close()
-      await rm(folder, { recursive: true, force: true })
-    },
+  const server = await openEmbedded(folder)
+  const close = async () => {
+    await server.close()
+    await rm(folder, { recursive: true, force: true })
+  }
+  try {
+    await prepareDatabases(server.url)
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return { url: server.url, close }
+}
+
+async function prepareDatabases(url: string): Promise<void> {
+  const client = postgres(url, { max: 1, onnotice: () => {} })
+  try {
+    // No test takes the machine's power away, and a commit is still waited for: only the disk is not.
+    for (const setting of ['fsync', 'full_page_writes']) await client.unsafe(`ALTER SYSTEM SET ${setting} = off`)
+    await client`SELECT pg_reload_conf()`
+    await client.unsafe(`CREATE DATABASE ${TEMPLATE}`)
+    const template = new URL(url)
+    template.pathname = `/${TEMPLATE}`
+    await migrateDatabase(template.href)
+    const queues = await openQueueBackend({ url: template.href, log: createLog('silent'), workers: 0 })
+    await queues.close()
+    await client.unsafe(`ALTER DATABASE ${TEMPLATE} ALLOW_CONNECTIONS false`)
+  } finally {
+    await client.end()
   }
 }
 

@@ -51,8 +51,9 @@ export interface Installation {
   environment(accounts: readonly object[], more?: Record<string, string>): Record<string, string>
 }
 
-export async function createInstallation(backend: Backend): Promise<Installation> {
-  const { url: databaseUrl, drop } = await createDatabase()
+/** `create` makes its database: migrated, or an empty one, which the first process to start migrates. */
+export async function createInstallation(backend: Backend, create = createDatabase): Promise<Installation> {
+  const { url: databaseUrl, drop } = await create()
   closeLater(drop)
   const queueUrl = backend === 'redis' ? await emptyRedisDatabase() : databaseUrl
   const sql = postgres(databaseUrl, { max: 2, onnotice: () => {} })

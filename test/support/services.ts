@@ -1,5 +1,5 @@
 /**
- * What a test file gets from the services of the run: a database of its own, the URL of Redis, a free port.
+ * What a test file gets from the services of the run: databases of its own, the URL of Redis, a free port.
  *
  * Redis is shared by all files: keep apart by queue prefix. A free port is free when it is found, not for ever.
  */
@@ -8,10 +8,27 @@ import { createServer } from 'node:net'
 import postgres from 'postgres'
 import { inject } from 'vitest'
 
-/** An empty database. `drop` ends whatever is still connected to it. */
-export async function createDatabase(): Promise<{ url: string; drop(): Promise<void> }> {
+/** A database to which all migrations of the product and of BullMQ are applied; nobody may connect to it but to copy. */
+export const TEMPLATE = 'lastword_template'
+
+interface TestDatabase {
+  url: string
+  /** Ends whatever is still connected to it, too. */
+  drop(): Promise<void>
+}
+
+/** A database as the service leaves it when it has started: migrated, and without rows. */
+export function createDatabase(): Promise<TestDatabase> {
+  return copyDatabase(TEMPLATE)
+}
+
+export function createEmptyDatabase(): Promise<TestDatabase> {
+  return copyDatabase('template1')
+}
+
+async function copyDatabase(template: string): Promise<TestDatabase> {
   const name = `test_${randomBytes(8).toString('hex')}`
-  await administer(`CREATE DATABASE ${name}`)
+  await administer(`CREATE DATABASE ${name} TEMPLATE ${template}`)
   const url = new URL(inject('databaseUrl'))
   url.pathname = `/${name}`
   return { url: url.href, drop: () => administer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) }
