@@ -5,14 +5,13 @@
  *
  * A command loads what it runs when it runs: a worker has no use for the server, and who asks for one status none for either.
  */
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { addClientCommands } from './cli/client-commands.ts'
+import { tellFailure } from './cli/failure.ts'
 import type { HooksFlags } from './cli/hooks.ts'
-import { describeRecipients } from './cli/messages.ts'
 import type { SandboxFlags } from './cli/sandbox.ts'
 import type { SimulateFlags } from './cli/simulate.ts'
 import { readConfig, readHealthUrls } from './config.ts'
-import { type ErrorCode, LastwordError } from './core/errors.ts'
 import type { Parts, Runtime } from './runtime.ts'
 
 /** A stop that takes longer than this is cut short. */
@@ -44,8 +43,9 @@ program
   .command('migrate')
   .description('bring the database to the shape this version needs, then exit')
   .action(async () => {
+    const config = readConfig()
     const { migrate } = await import('./runtime.ts')
-    await migrate(readConfig())
+    await migrate(config)
     console.log('The database is up to date.')
   })
 
@@ -119,9 +119,9 @@ function stopSignal(): Promise<string> {
 
 /** Runs until SIGTERM or SIGINT, then stops in order. */
 async function run(parts: Parts): Promise<void> {
+  const config = readConfig()
   const stopped = stopSignal()
   const { start } = await import('./runtime.ts')
-  const config = readConfig()
   const ending = new AbortController()
   void stopped.then((signal) => ending.abort(signal))
   const starting = start(config, parts, ending.signal)
@@ -148,14 +148,6 @@ async function stopBeforeReady(starting: Promise<Runtime>): Promise<never> {
   process.exit()
 }
 
-const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
-  CONFIG_INVALID: 2,
-  INPUT_INVALID: 2,
-  UNAUTHORIZED: 2,
-  AMBIGUOUS: 2,
-  NOT_FOUND: 3,
-}
-
 // Whoever reads only the first lines (`| head`) has what they want.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
@@ -165,13 +157,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program.parseAsync()
 } catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : 2
-  } else if (error instanceof LastwordError) {
-    console.error(`lastword: ${error.message}`)
-    if (error.code === 'AMBIGUOUS') console.error(describeRecipients(error.extra?.recipients))
-    process.exitCode = EXIT_CODES[error.code] ?? 1
-  } else {
-    throw error
-  }
+  process.exitCode = tellFailure(error)
 }
