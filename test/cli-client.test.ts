@@ -1,4 +1,7 @@
-/** `lastword track`, `status`, `changes` and `poll`, as real processes against a real service. */
+/**
+ * The commands that speak to a service, against a real one: in this process, and each as a real process once, because only
+ * that shows that it ends, and with which exit code.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -11,6 +14,7 @@ import { readServiceLocation } from '../src/config.ts'
 import { applyReports } from '../src/db/reports.ts'
 import { messages } from '../src/db/schema.ts'
 import { type Api, startApi } from './support/api.ts'
+import { type Ended, runCommand } from './support/command.ts'
 import { closeAll, closeLater, until } from './support/service.ts'
 import { freePort } from './support/services.ts'
 
@@ -37,8 +41,8 @@ beforeEach(async () => {
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
 
-function begin(args: readonly string[], environment: Record<string, string> = {}) {
-  const env = { PATH: process.env.PATH, LASTWORD_URL: api.url, LASTWORD_API_KEY: KEY, ...environment }
+function begin(args: readonly string[]) {
+  const env = { PATH: process.env.PATH, LASTWORD_URL: api.url, LASTWORD_API_KEY: KEY }
   const child = spawn(process.execPath, [cli, ...args], { env, stdio: 'pipe' })
   const written = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
@@ -56,13 +60,18 @@ function begin(args: readonly string[], environment: Record<string, string> = {}
   return { child, written, ended }
 }
 
-/** Runs a command to its end. */
-async function run(args: readonly string[], input = '', environment: Record<string, string> = {}) {
-  const { child, ended } = begin(args, environment)
+/** Runs a command to its end, as a process. */
+async function runProcess(args: readonly string[], input = ''): Promise<Ended> {
+  const { child, ended } = begin(args)
   child.stdin.end(input)
-  const { code, stdout, stderr } = await ended
-  expect(stderr).not.toMatch(/\n\s+at /)
-  return { code, stdout, stderr }
+  return await ended
+}
+
+/** Runs a command to its end, in this process. */
+async function run(args: readonly string[], input = ''): Promise<Ended> {
+  const ended = await runCommand(args, { input, environment: { LASTWORD_URL: api.url, LASTWORD_API_KEY: KEY } })
+  expect(ended.stderr).not.toMatch(/\n\s+at /)
+  return ended
 }
 
 const heldIds = async () => (await api.db.select().from(messages)).map(({ messageId }) => messageId).sort()
@@ -81,6 +90,24 @@ const settle = (...messageIds: string[]) =>
   )
 
 const track = (...ids: string[]) => run(['track', '--account', 'seven', ...ids])
+
+it.each<[string, number, string?]>([
+  ['track --account seven', 1, '{"messageId":"2"}\n{"messageId":"x y"}'],
+  ['status seven 1', 4],
+  ['poll seven 1', 0],
+  ['list', 0],
+  ['list --csv', 0],
+  ['changes', 0],
+  ['accounts', 0],
+  ['schedule --account sevn', 3],
+  ['callbacks', 0],
+  ['erase seven', 2],
+])('lastword %s, as a process, ends with %i', async (command, code, input) => {
+  await track('1')
+  const ended = await runProcess(command.split(' '), input)
+  expect(ended.code).toBe(code)
+  expect(ended.stderr).not.toMatch(/\n\s+at /)
+})
 
 describe('lastword track', () => {
   it('tracks what stands in the arguments', async () => {
