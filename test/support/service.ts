@@ -75,11 +75,11 @@ export async function createInstallation(backend: Backend, create = createDataba
   }
 }
 
-/** Redis has 16 databases; 0 holds the counter by which each test file gets one of the others. */
+/** Redis has 16 databases; 0 holds the counter by which each worker of the tests gets one of the others. */
 const REDIS_DATABASES = 15
 let redisDatabase: number | undefined
 
-/** The URL of this file's own Redis database, emptied. */
+/** The URL of this worker's own Redis database, emptied: files follow each other in a worker. */
 async function emptyRedisDatabase(): Promise<string> {
   const client = new Redis(redisUrl())
   try {
