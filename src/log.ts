@@ -1,6 +1,7 @@
 /** The log: pino, one JSON object a line, with what must never be logged taken out by an option, not by habit. */
 import { DrizzleQueryError } from 'drizzle-orm'
 import { type Logger, pino, stdSerializers } from 'pino'
+import { LastwordError } from './core/errors.ts'
 
 export type Log = Logger
 
@@ -25,12 +26,21 @@ export function createLog(level: string): Log {
   })
 }
 
-/** A failed query's own message holds its parameters, so only its cause is logged. */
+/**
+ * A failed query's own message holds its parameters, so only its cause is logged. The stack is for those who look for a
+ * fault in the program; an error that a server or the operator is at fault for says all in its sentence.
+ */
 function serializeError(error: unknown): unknown {
   if (error instanceof DrizzleQueryError) return serializeError(error.cause)
   if (!(error instanceof Error)) return error
   const { type, message, stack, code } = stdSerializers.err(error)
-  return { type, message, code, stack }
+  return isOfServers(error) ? { type, message, code } : { type, message, code, stack }
+}
+
+/** Errors that Redis answers with, time-outs of its commands, and those that have a code: of Postgres and of the network. */
+function isOfServers(error: Error): boolean {
+  if (error instanceof LastwordError || 'code' in error) return true
+  return /^[A-Z]+ /.test(error.message) || /^(Command timed out|Connection is closed)/.test(error.message)
 }
 
 /** Logs a repeated complaint once a minute: an outage of the queue makes every connection complain at every attempt. */

@@ -134,7 +134,13 @@ describe('while the database is away', () => {
       const ready = await ask('/health/ready')
       expect([ready.status, ready.body]).toEqual([
         503,
-        { status: 'unavailable', database: expect.any(String), migrations: expect.any(String), worker: 'unknown', queue: 'ok' },
+        {
+          status: 'unavailable',
+          database: expect.any(String),
+          migrations: expect.any(String),
+          worker: 'unknown',
+          queue: 'ok',
+        },
       ])
       expect(ready.body.database).not.toBe('ok')
       expect(ready.body.migrations).not.toBe('ok')

@@ -1,4 +1,7 @@
-/** A TCP proxy that can be cut and restored, to take a server away from those who use it without stopping it. */
+/**
+ * A TCP proxy that can be cut and restored, to take a server away from those who use it without stopping it; and aimed at
+ * another server, as a name is after a failover.
+ */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
@@ -7,10 +10,13 @@ export interface TcpProxy {
   /** Ends every connection, and refuses new ones until `restore`. */
   cut(): Promise<void>
   restore(): Promise<void>
+  /** Leads new connections to another server; those that are there stay. */
+  aim(port: number): void
   close(): Promise<void>
 }
 
-export async function openProxy(target: { host: string; port: number }): Promise<TcpProxy> {
+export async function openProxy(given: { host: string; port: number }): Promise<TcpProxy> {
+  const target = { ...given }
   const sockets = new Set<Socket>()
   const keep = (socket: Socket, other: Socket) => {
     sockets.add(socket)
@@ -39,5 +45,8 @@ export async function openProxy(target: { host: string; port: number }): Promise
   }
   await listen(0)
   const { port } = server.address() as AddressInfo
-  return { port, cut, restore: () => listen(port), close: cut }
+  const aim = (other: number) => {
+    target.port = other
+  }
+  return { port, aim, cut, restore: () => listen(port), close: cut }
 }

@@ -51,11 +51,18 @@ export interface Installation {
   environment(accounts: readonly object[], more?: Record<string, string>): Record<string, string>
 }
 
-/** `create` makes its database: migrated, or an empty one, which the first process to start migrates. */
-export async function createInstallation(backend: Backend, create = createDatabase): Promise<Installation> {
+/**
+ * `create` makes its database: migrated, or an empty one, which the first process to start migrates. `queuesAt` is a Redis
+ * other than that of all tests.
+ */
+export async function createInstallation(
+  backend: Backend,
+  create = createDatabase,
+  queuesAt?: string,
+): Promise<Installation> {
   const { url: databaseUrl, drop } = await create()
   closeLater(drop)
-  const queueUrl = backend === 'redis' ? await emptyRedisDatabase() : databaseUrl
+  const queueUrl = queuesAt ?? (backend === 'redis' ? await emptyRedisDatabase() : databaseUrl)
   const sql = postgres(databaseUrl, { max: 2, onnotice: () => {} })
   closeLater(() => sql.end())
   const queues = await openQueueBackend({ url: queueUrl, log: createLog('silent'), workers: 0 })
