@@ -74,6 +74,7 @@ export async function start(
     const watch = watchQueues(backend, mark, log)
     releasers.push(() => watch.close())
     const queues = openQueues(backend, accounts.values())
+    await backend.prepare(queues.all.map(({ name }) => name))
     const metrics = createMetrics({ ofProcess: parts.api || config.metricsPort !== undefined })
     const listener = await openChangeListener(database)
     releasers.push(() => listener.close())
@@ -101,7 +102,7 @@ export async function start(
     if (!parts.api) {
       if (metricsPort === undefined) return { url: undefined, log, close }
       const { createWatchServer } = await import('./http/watch.ts')
-      const server = await createWatchServer({ ...shared, ...watched, apiKeys })
+      const server = await createWatchServer({ ...shared, ...watched, apiKeys, host })
       running.push(() => closeServer(server))
       const watchUrl = await listen(server, 'METRICS_PORT', host, metricsPort)
       log.info({ url: watchUrl }, `metrics at ${watchUrl}/metrics`)

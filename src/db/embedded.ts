@@ -13,7 +13,7 @@
  * dies is not started again until a process opens it. `embedded-programs.ts` has the limits of platforms and of root.
  */
 import { randomBytes } from 'node:crypto'
-import { chown, mkdir, mkdtemp, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -74,6 +74,7 @@ async function openCluster(dataDir: string): Promise<Cluster> {
     const programs = await findPrograms(home)
     const data = join(home, 'data')
     if (!(await isThere(join(data, 'PG_VERSION')))) await createCluster(home, programs)
+    await closeToOthers(data)
     const password = await readFile(join(home, 'password'), 'utf8')
     return { pgCtl: programs.pgCtl, data, log: join(home, 'server.log'), password }
   } catch (error) {
@@ -82,6 +83,12 @@ async function openCluster(dataDir: string): Promise<Cluster> {
     const expected = 'a folder that belongs to the user who starts Lastword'
     throw new LastwordError('CONFIG_INVALID', `DATA_DIR: found ${found}, expected ${expected}.`, { cause: error })
   }
+}
+
+/** Volumes are opened to a group by those who mount them (Kubernetes: fsGroup); Postgres does not start on such a folder. */
+async function closeToOthers(data: string): Promise<void> {
+  const { mode } = await stat(data)
+  if ((mode & 0o7027) !== 0 && process.platform !== 'win32') await chmod(data, 0o700)
 }
 
 /** Built aside and moved into place whole: of two processes that start at once, the slower one throws its own away. */

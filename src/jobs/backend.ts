@@ -13,6 +13,8 @@ export const DEFAULT_PREFIX = '{lastword}'
 export interface QueueBackend {
   openQueue(name: string): Queue
   openWorker(name: string, process: Processor, options?: Partial<WorkerOptions>): Worker
+  /** Makes what queues of these names need before their first job. Throws UNUSABLE where the role may not. */
+  prepare(names: readonly string[]): Promise<void>
   /** Rejects when the queues take no writes. */
   check(): Promise<void>
   /**

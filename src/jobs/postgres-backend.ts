@@ -11,6 +11,7 @@ import {
   Worker,
 } from 'bullmq'
 import pg from 'pg'
+import { LastwordError } from '../core/errors.ts'
 import { codeOf } from '../db/client.ts'
 import { passOver, READ_ONLY, readOnly, unavailable } from '../db/connection.ts'
 import { createComplaint } from '../log.ts'
@@ -21,6 +22,7 @@ import type { QueueBackend, QueueBackendOptions } from './backend.ts'
 const SHARED_CONNECTIONS = 8
 const CONNECT_WITHIN_MS = 5_000
 const UNDEFINED_SCHEMA = '3F000'
+const INSUFFICIENT_PRIVILEGE = '42501'
 
 export async function openPostgres(options: QueueBackendOptions): Promise<QueueBackend> {
   const { url, variable = 'QUEUE_URL', log, workers } = options
@@ -53,6 +55,7 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
       const worker = new Worker(name, process, { ...workerOptions, ...connection } as never, createPostgresBackend)
       return (worker as unknown as Worker).on('error', complain)
     },
+    prepare: (names) => prepare(pool, variable, names),
     check: () => check().catch((error) => Promise.reject(explain(error))),
     meet: (installation) => meet(pool, installation),
     async close() {
@@ -122,6 +125,21 @@ async function connectToAny(target: PostgresTarget, check: () => Promise<void>):
       if (left === 0) throw error
       passOver(target)
     }
+  }
+}
+
+/** BullMQ makes a sequence for each queue, which is for whoever owns the tables to do. */
+async function prepare(pool: pg.Pool, variable: string, names: readonly string[]): Promise<void> {
+  try {
+    await pool.query(
+      'SELECT next_job_id(name) FROM unnest($1::text[]) AS name WHERE to_regclass(job_id_seq_name(name)) IS NULL',
+      [names],
+    )
+  } catch (error) {
+    if (codeOf(error) !== INSUFFICIENT_PRIVILEGE) throw error
+    const remedy =
+      'run "lastword migrate" with these accounts as the owner of the database, and let the role use its sequences'
+    throw new LastwordError('UNUSABLE', `${variable}: the role may not make the sequences of the queues; ${remedy}.`)
   }
 }
 

@@ -57,6 +57,7 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
     },
     openWorker: (name, process, workerOptions) =>
       new Worker(name, process, { ...workerOptions, connection: forWorkers, prefix }).on('error', complain),
+    prepare: async () => {},
     check: () => write(forQueues, prefix).catch((error) => Promise.reject(unavailable(at, error))),
     async meet(installation) {
       await forQueues.setnx(`${prefix}:installation`, installation)
