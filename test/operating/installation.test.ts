@@ -1,0 +1,154 @@
+/** An installation knows itself: among others, after a backup was restored, and when clocks differ (docs: Operating). */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import postgres from 'postgres'
+import { afterEach, describe, expect, inject, it } from 'vitest'
+import {
+  closeAll,
+  closeLater,
+  createInstallation,
+  type Installation,
+  sendReceipt,
+  spawnService,
+  startService,
+  trackOver,
+  until,
+} from '../support/service.ts'
+
+afterEach(closeAll)
+
+const ACCOUNT = { name: 'seven', provider: 'seven', apiKey: 'key', query: 'off' }
+
+describe('two installations on one Redis', () => {
+  it('are kept apart by QUEUE_PREFIX, which a start asks for (F3)', { timeout: 60_000 }, async () => {
+    const first = await createInstallation('redis')
+    await startService({ installation: first, accounts: [ACCOUNT] })
+    const other = { ...(await createInstallation('postgres')), queueUrl: first.queueUrl }
+    const environment = {
+      DATABASE_URL: other.databaseUrl,
+      QUEUE_URL: first.queueUrl,
+      ACCOUNTS: JSON.stringify([ACCOUNT]),
+    }
+    const refused = spawnService(['worker'], environment)
+    expect(await refused.exited).toBe(2)
+    expect(refused.output()).toMatch(/^lastword: QUEUE_URL: .* belong to another installation .*QUEUE_PREFIX/m)
+    const apart = spawnService(['worker'], { ...environment, QUEUE_PREFIX: '{lastword-b}' })
+    await apart.ready()
+    // A tracking order goes to the installation whose queue it was added to.
+    await first.queue('track').add('order', { v: 1, account: 'seven', messages: [{ messageId: '77000000001' }] })
+    await until(async () => expect(await first.sql`SELECT FROM lastword.messages`).toHaveLength(1))
+    expect(await other.sql`SELECT FROM lastword.messages`).toHaveLength(0)
+  })
+})
+
+/** Copies a database as a backup does, and puts a copy in its place. */
+async function administer(...statements: string[]): Promise<void> {
+  const sql = postgres(inject('databaseUrl'), { max: 1, onnotice: () => {} })
+  for (const statement of statements) await sql.unsafe(statement)
+  await sql.end()
+}
+
+interface Page {
+  changes: { messageId: string }[]
+  next: string
+}
+
+it('tells every change after an older backup was restored, under new names (F8)', { timeout: 90_000 }, async () => {
+  const received: string[] = []
+  const receiver = createServer((request, response) => {
+    received.push(String(request.headers['webhook-id']))
+    request.resume().on('end', () => response.end())
+  }).listen(0, '127.0.0.1')
+  closeLater(async () => receiver.close())
+  await once(receiver, 'listening')
+  const address = receiver.address()
+  const url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`
+  const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+  const accounts = [{ ...ACCOUNT, callback: { url, secret }, changesQueue: 'told' }]
+  const environment = { CALLBACK_ALLOW_PRIVATE: 'true' }
+  const installation = await createInstallation('redis')
+  const { pathname } = new URL(installation.databaseUrl)
+  const name = pathname.slice(1)
+  closeLater(() => administer(`DROP DATABASE IF EXISTS ${name}_backup WITH (FORCE)`))
+
+  /** Has ten messages settle, and returns how they were told. */
+  const settleTen = async (from: number, more: Partial<Installation> = {}) => {
+    const service = await startService({ installation: { ...installation, ...more }, accounts, environment })
+    const ids = Array.from({ length: 10 }, (_, index) => String(77_000_000_000 + from + index))
+    const before = received.length
+    await trackOver(service.url, ids)
+    for (const id of ids) expect(await sendReceipt(service.url, id, 'DELIVERED')).toBe(200)
+    await until(() => expect(received.length).toBe(before + 10))
+    const jobs = await installation.queue('told').getJobs(['waiting'])
+    const feed = (await (await fetch(`${service.url}/v1/changes?limit=1000`)).json()) as Page
+    return { service, names: received.slice(before), jobs: jobs.map(({ data }) => data.messageId), feed, ids }
+  }
+
+  const first = await settleTen(100)
+  await first.service.close()
+  await installation.sql.end()
+  await administer(`CREATE DATABASE ${name}_backup TEMPLATE ${name}`)
+  const lost = await settleTen(200)
+  await lost.service.close()
+  await administer(`DROP DATABASE ${name} WITH (FORCE)`, `CREATE DATABASE ${name} TEMPLATE ${name}_backup`)
+
+  const after = await settleTen(300)
+  expect(after.jobs.filter((id) => after.ids.includes(id))).toHaveLength(10)
+  const told = [...first.names, ...lost.names, ...after.names]
+  expect(new Set(told).size).toBe(told.length)
+  const read = (cursor: string) => fetch(`${after.service.url}/v1/changes?after=${cursor}`)
+  // A cursor of the lost future, whether its position is taken again or not, and one of 0.1.0 beyond the feed.
+  expect((await read(lost.feed.next)).status).toBe(410)
+  expect((await read('c999999')).status).toBe(410)
+  // One from before the backup goes on.
+  for (const cursor of [first.feed.next, first.feed.next.split('.')[0] ?? '']) {
+    const page = (await (await read(cursor)).json()) as Page
+    expect(page.changes.map(({ messageId }) => messageId)).toEqual(after.ids)
+  }
+})
+
+/** Has a process live some milliseconds in the future. */
+function ahead(ms: number): Record<string, string> {
+  const code = `const now = Date.now; const D = Date; globalThis.Date = class extends D {
+    constructor(...given) { given.length ? super(...given) : super(now() + ${ms}) }
+    static now() { return now() + ${ms} } }`
+  return { NODE_OPTIONS: `--import "data:text/javascript,${encodeURIComponent(code)}"` }
+}
+
+describe('a process whose clock is ten minutes ahead', () => {
+  it('tracks by the clock of the database, and says so (F10)', { timeout: 60_000 }, async () => {
+    const installation = await createInstallation('redis')
+    const accounts = [{ ...ACCOUNT, query: 'auto', polling: { firstAfter: '60s' } }]
+    const environment = installation.environment(accounts, { ...ahead(600_000), LOG_LEVEL: 'info' })
+    const api = spawnService(['api'], environment)
+    const url = await api.ready()
+    expect(api.output()).toMatch(/this machine's clock is (599|600)(\.\d+)? s ahead of the database's/)
+    expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/^lastword_clock_ahead_seconds (599|600)/m)
+    await trackOver(url, ['77000000001'])
+    const [row] = await installation.sql<{ sent: number; due: number }[]>`
+      SELECT extract(epoch FROM sent_at - now())::float8 AS sent, extract(epoch FROM due_at - now())::float8 AS due
+      FROM lastword.messages`
+    expect(Math.abs(row?.sent ?? 600)).toBeLessThan(10)
+    expect(row?.due).toBeLessThan(120)
+  })
+})
+
+describe('an API without a worker', () => {
+  it('says since when, to everybody who may want to know (F22)', { timeout: 60_000 }, async () => {
+    const installation = await createInstallation('redis')
+    const { url } = await startService({ installation, accounts: [ACCOUNT], parts: { api: true, workers: false } })
+    const read = async (path: string) => (await (await fetch(url + path)).json()) as Record<string, string>
+    expect(await read('/health/ready')).toMatchObject({ status: 'degraded', worker: 'no worker has run yet' })
+    await startService({ installation, accounts: [ACCOUNT], parts: { api: false, workers: true } }).then(({ close }) =>
+      close(),
+    )
+    expect(await read('/health/ready')).toMatchObject({ status: 'ok', worker: 'ok' })
+    expect(await read('/v1/accounts')).not.toHaveProperty('worker')
+    await installation.sql`UPDATE lastword.installation SET worker_seen_at = '2026-01-31T10:00:00Z'`
+    const since = 'no worker since 2026-01-31T10:00:00.000Z'
+    expect(await read('/health/ready')).toMatchObject({ status: 'degraded', worker: since })
+    expect(await read('/v1/accounts')).toMatchObject({ worker: since })
+    const metrics = await (await fetch(`${url}/metrics`)).text()
+    expect(Number(/^lastword_worker_seen_seconds ([\d.]+)/m.exec(metrics)?.[1])).toBeGreaterThan(3600)
+  })
+})
