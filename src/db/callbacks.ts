@@ -6,10 +6,13 @@
  *    ^                                                    ├─ not taken ── retryCallback ─┐
  *    │                                                    └─ gave up ──── next_attempt_at null ── replayCallbacks ─┐
  *    └──── the lease ran out ─────────────────────────────────────────────────────────────┴────────────────────────┘
+ *
+ * Of a message only the earliest is sent: a claim that meets a later one puts it back, and whatever ends the earlier one
+ * makes it due (callback-claim.ts).
  */
-import { and, desc, eq, isNull, or, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, isNull, sql } from 'drizzle-orm'
 import { type Db, textArray } from './client.ts'
-import { type CallbackBody, callbacks } from './schema.ts'
+import { type CallbackBody, callbacks, receivers } from './schema.ts'
 
 export type CallbackRow = typeof callbacks.$inferSelect
 
@@ -30,94 +33,56 @@ export async function addCallbacks(db: Db, added: readonly NewCallback[]): Promi
       .onConflictDoNothing()
 }
 
-export interface ClaimedCallback {
-  change: number
-  account: string
-}
-
-/** The scheme, host and port of a URL. */
-const RECEIVER = sql.raw("substring(url from '^[^/]*//[^/?#]*')")
-
-export interface CallbackLimits {
-  /** How many callbacks to one URL are under way at most. */
-  perUrl: number
-  /** And to one receiver, whatever the path: an app may give each message a URL of its own. */
-  perReceiver: number
-}
-
-/**
- * Claims due callbacks for `leaseMs`: of each message only the earliest, and of each URL and receiver only so many that
- * the limits hold, so that a slow one holds up nobody but itself.
- */
-export async function claimCallbacks(
-  db: Db,
-  { claim, perUrl, perReceiver, leaseMs }: CallbackLimits & { claim: string; leaseMs: number },
-): Promise<ClaimedCallback[]> {
-  const rows = await db.execute<{ change: string; account: string }>(sql`
-    WITH RECURSIVE urls AS (
-      SELECT min(url) AS url FROM ${callbacks} WHERE next_attempt_at IS NOT NULL
-      UNION ALL
-      SELECT (SELECT min(url) FROM ${callbacks} WHERE next_attempt_at IS NOT NULL AND url > u.url)
-      FROM urls u WHERE u.url IS NOT NULL
-    ), held AS (
-      SELECT ${RECEIVER} AS receiver, count(*) AS held
-      FROM ${callbacks} WHERE claim IS NOT NULL AND next_attempt_at > now() GROUP BY 1
-    ), ranked AS (
-      SELECT d.change, ${RECEIVER} AS receiver,
-        row_number() OVER (PARTITION BY ${RECEIVER} ORDER BY d.next_attempt_at, d.change) AS place
-      FROM urls u CROSS JOIN LATERAL (
-        SELECT change, next_attempt_at FROM ${callbacks} c
-        WHERE c.url = u.url AND c.next_attempt_at <= now()
-          AND NOT EXISTS (
-            SELECT FROM ${callbacks} e
-            WHERE e.message = c.message AND e.change < c.change AND e.next_attempt_at IS NOT NULL
-          )
-        ORDER BY c.next_attempt_at, c.change
-        LIMIT greatest(0, ${perUrl} - (
-          SELECT count(*) FROM ${callbacks} h WHERE h.url = u.url AND h.claim IS NOT NULL AND h.next_attempt_at > now()
-        ))
-      ) d
-    ), due AS (
-      SELECT change FROM ranked LEFT JOIN held USING (receiver) WHERE place <= ${perReceiver} - coalesce(held, 0)
-    ), locked AS (
-      SELECT change FROM ${callbacks} WHERE change IN (SELECT change FROM due) AND next_attempt_at <= now()
-      FOR UPDATE SKIP LOCKED
-    )
-    UPDATE ${callbacks} SET claim = ${claim}, next_attempt_at = ${fromNow(leaseMs)}
-    WHERE change IN (SELECT change FROM locked)
-    RETURNING change, account`)
-  return rows.map(({ change, account }) => ({ change: Number(change), account })).sort((a, b) => a.change - b.change)
+export interface HeldCallback extends CallbackRow {
+  /** The receiver is known as slow (receivers.ts). */
+  isSlow: boolean
 }
 
 /** The callback that a claim holds, or that has failed for good; undefined when it was taken, or claimed anew. */
-export async function findCallback(db: Db, change: number, claim: string): Promise<CallbackRow | undefined> {
-  const [row] = await db.select().from(callbacks).where(eq(callbacks.change, change))
+export async function findCallback(db: Db, change: number, claim: string): Promise<HeldCallback | undefined> {
+  const isSlow = sql<boolean>`coalesce(${receivers.slowUntil} > now(), false)`
+  const [row] = await db
+    .select({ ...getTableColumns(callbacks), isSlow })
+    .from(callbacks)
+    .leftJoin(receivers, eq(receivers.receiver, callbacks.receiver))
+    .where(eq(callbacks.change, change))
   return row && (row.claim === claim || row.nextAttemptAt === null) ? row : undefined
 }
 
-/** The callback has been taken. */
+/** The callback has been taken: the next of its message is due. */
 export async function deleteCallback(db: Db, change: number): Promise<void> {
-  await db.delete(callbacks).where(eq(callbacks.change, change))
+  await db.execute(sql`
+    WITH ended AS (DELETE FROM ${callbacks} WHERE change = ${change} RETURNING change, message)
+    ${makeNextDue}`)
 }
 
 /**
- * The callback was not taken: it is due again after `delayMs`, or never when that is undefined. Who no longer holds it
- * changes nothing.
+ * The callback was not taken: it is due again after `delayMs`, or never when that is undefined, and then the next of its
+ * message is due. Who no longer holds it changes nothing.
  */
 export async function retryCallback(
   db: Db,
   { change, claim, error, delayMs }: { change: number; claim: string; error: string; delayMs: number | undefined },
 ): Promise<void> {
-  await db
-    .update(callbacks)
-    .set({
-      attempts: sql`${callbacks.attempts} + 1`,
-      lastError: error,
-      claim: null,
-      nextAttemptAt: delayMs === undefined ? null : fromNow(delayMs),
-    })
-    .where(and(eq(callbacks.change, change), or(eq(callbacks.claim, claim), isNull(callbacks.nextAttemptAt))))
+  await db.execute(sql`
+    WITH retried AS (
+      UPDATE ${callbacks} SET attempts = attempts + 1, last_error = ${error}, claim = NULL,
+        next_attempt_at = ${delayMs === undefined ? null : fromNow(delayMs)}
+      WHERE change = ${change} AND (claim = ${claim} OR next_attempt_at IS NULL)
+      RETURNING change, message, next_attempt_at
+    ), ended AS (SELECT change, message FROM retried WHERE next_attempt_at IS NULL)
+    ${makeNextDue}`)
 }
+
+/** Makes the callback due that was put back until those of `ended` were (callback-claim.ts). */
+const makeNextDue = sql`
+  UPDATE ${callbacks} SET next_attempt_at = now()
+  WHERE claim IS NULL AND next_attempt_at > now() AND change = ANY(ARRAY(
+    SELECT n.change FROM ended CROSS JOIN LATERAL (
+      SELECT change FROM ${callbacks} WHERE message = ended.message AND change > ended.change AND next_attempt_at IS NOT NULL
+      ORDER BY change LIMIT 1
+    ) n
+  ))`
 
 /** Callbacks of a claim, one or all, given back unsent: they are due at once. */
 export async function releaseCallbacks(db: Db, claim: string, change?: number): Promise<void> {

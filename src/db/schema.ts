@@ -11,6 +11,7 @@
  * changes         every change of a tracked message's status, in the order of their commits (see changes.ts).
  * feed_readers    how far each reader inside the service has come in the changes.
  * callbacks       one row for each change that is to be sent to a URL and has not been taken yet.
+ * receivers       those who receive callbacks, while something keeps them back (see receivers.ts).
  * erased          which messages were erased, for as long as reports of them may come: those are dropped.
  * account_states  what was learned about accounts by asking (core/account-health.ts); and what tracking must know of
  *                 them where their configuration is not at hand.
@@ -221,6 +222,10 @@ export const callbacks = lastword.table(
     message: bigint('message', { mode: 'number' }).notNull(),
     account: text('account').notNull(),
     url: text('url').notNull(),
+    /** The scheme, host and port of the URL. */
+    receiver: text('receiver')
+      .notNull()
+      .generatedAlwaysAs(sql`lower(coalesce(substring(url from '^[^/]*//[^/?#]*'), url))`),
     /** What the change was when it was due, whatever becomes of the message and of the feed's retention. */
     body: json('body').$type<CallbackBody>().notNull(),
     attempts: integer('attempts').notNull().default(0),
@@ -231,8 +236,10 @@ export const callbacks = lastword.table(
     lastError: text('last_error'),
   },
   (table) => [
-    index('callbacks_due').on(table.url, table.nextAttemptAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),
-    index('callbacks_claimed').on(table.url).where(sql`${table.claim} IS NOT NULL`),
+    index('callbacks_due')
+      .on(table.receiver, table.nextAttemptAt, table.change)
+      .where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('callbacks_claimed').on(table.nextAttemptAt).where(sql`${table.claim} IS NOT NULL`),
     index('callbacks_message').on(table.message, table.change).where(sql`${table.nextAttemptAt} IS NOT NULL`),
   ],
 )
@@ -241,6 +248,14 @@ export const installation = lastword.table('installation', {
   isOnly: boolean('is_only').primaryKey().default(true),
   id: uuid('id').notNull().defaultRandom(),
   workerSeenAt: instant('worker_seen_at'),
+})
+
+export const receivers = lastword.table('receivers', {
+  receiver: text('receiver').primaryKey(),
+  /** Until when it counts as slow; null once an attempt ended in good time. */
+  slowUntil: instant('slow_until'),
+  /** Until when it asked to be sent nothing. */
+  closedUntil: instant('closed_until'),
 })
 
 export const webhookNonces = lastword.table(

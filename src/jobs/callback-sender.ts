@@ -35,6 +35,8 @@ export interface Refusal {
   final: boolean
   /** How long the receiver asks to be left alone. */
   retryAfterMs?: number
+  /** It asks that for whatever is sent to it: it is overloaded, or sent too much (503, 429). */
+  isBusy?: boolean
 }
 
 export const CALLBACK_TIMEOUT_MS = 15_000
@@ -72,7 +74,7 @@ export function createCallbackSender({ allowPrivate, proxy = {} }: CallbackSende
           return {
             reason: `the receiver answered HTTP ${statusCode}`,
             final: statusCode === 410,
-            ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+            ...(retryAfterMs === undefined ? {} : { retryAfterMs, isBusy: statusCode === 429 || statusCode === 503 }),
           }
         })
       } catch (error) {

@@ -6,9 +6,17 @@
  * shows it, and retrying that job, or `lastword callbacks --replay`, tries once more.
  */
 import { type Job, UnrecoverableError } from 'bullmq'
-import { type CallbackRow, deleteCallback, findCallback, releaseCallbacks, retryCallback } from '../db/callbacks.ts'
+import {
+  type CallbackRow,
+  deleteCallback,
+  findCallback,
+  type HeldCallback,
+  releaseCallbacks,
+  retryCallback,
+} from '../db/callbacks.ts'
 import { nameOfChange } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
+import { noteReceiver } from '../db/receivers.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Accounts } from '../tracking.ts'
@@ -33,6 +41,8 @@ export interface CallbackResult {
   reason?: string
 }
 
+/** A receiver that takes longer counts as slow. */
+const GOOD_TIME_MS = 2_000
 const FIRST_PAUSE_MS = 5_000
 const LONGEST_PAUSE_MS = 3_600_000
 const RETRY_FOR_MS = 3 * 86_400_000
@@ -49,9 +59,11 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     const { change, claim } = readJob(job, callbackJobSchema)
     const callback = await findCallback(db, change, claim)
     if (!callback) return { taken: false, reason: 'it has been taken already, or is held by a newer claim' }
+    const began = performance.now()
     const refusal = await send(callback)
     if (refusal === 'given back') return { taken: false, reason: 'given back at a stop; it is due at once' }
     metrics.callbacks.inc({ account: callback.account, result: refusal ? 'refused' : 'taken' })
+    await note(db, callback, performance.now() - began, refusal)
     if (refusal) return putOff(options, claim, callback, refusal).finally(onLeft)
     await deleteCallback(db, change)
     onLeft()
@@ -70,6 +82,13 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
       }
     }
   }
+}
+
+/** Notes of the receiver what is not known already, after an attempt that took `ms`. */
+async function note(db: Db, { receiver, isSlow: wasSlow }: HeldCallback, ms: number, refusal?: Refusal): Promise<void> {
+  const isSlow = ms > GOOD_TIME_MS
+  const closedForMs = refusal?.isBusy ? refusal.retryAfterMs : undefined
+  if (isSlow !== wasSlow || closedForMs) await noteReceiver(db, { receiver, isSlow, closedForMs })
 }
 
 async function putOff(

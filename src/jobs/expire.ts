@@ -3,7 +3,7 @@
  * path as every other status, so that a late webhook still corrects it.
  *
  * Deletes what is not kept for ever: reports that nobody tracked within the longest look-up window; changes; nonces that
- * are no longer fresh; and settled messages, callbacks that failed for good and finished jobs after MESSAGES_RETENTION.
+ * are no longer fresh; what was noted of receivers; and settled messages, callbacks that failed for good and finished jobs after MESSAGES_RETENTION.
  */
 import type { Job, Queue } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
@@ -11,6 +11,7 @@ import { deleteExpiredNonces } from '../db/accounts.ts'
 import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { forgetErased } from '../db/erasure.ts'
+import { deleteFreeReceivers } from '../db/receivers.ts'
 import { applyReports } from '../db/reports.ts'
 import { deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../db/retention.ts'
 import { type ClosedMessage, findClosed } from '../db/schedule.ts'
@@ -101,6 +102,7 @@ function createDeleter({ db, learner, messagesForMs, queues }: ExpirerOptions) {
       after = next ?? 0
       if (next !== undefined) continue
       await untilDone(() => deleteFailedCallbacks(db, ago(messagesForMs)))
+      await deleteFreeReceivers(db)
       for (const queue of queues) await cleanQueue(queue, messagesForMs)
       beginAt = performance.now() + pauseMs
       break

@@ -8,13 +8,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Queue } from 'bullmq'
 import { isFinal } from '../core/status.ts'
-import {
-  addCallbacks,
-  type CallbackLimits,
-  claimCallbacks,
-  type NewCallback,
-  releaseCallbacks,
-} from '../db/callbacks.ts'
+import { claimCallbacks } from '../db/callback-claim.ts'
+import { addCallbacks, type NewCallback, releaseCallbacks } from '../db/callbacks.ts'
 import type { ChangeListener } from '../db/change-listener.ts'
 import { addReader, type Change, describeChange, readChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
@@ -42,8 +37,9 @@ export interface Feeder {
 
 const LOOK_EVERY_MS = 1_000
 const MOST_CHANGES = 500
-/** Together they leave room for others among those that one process sends at once. */
-const CALLBACK_LIMITS: CallbackLimits = { perUrl: 10, perReceiver: 40 }
+/** One process may send them all, so that whatever is claimed is sent at once. */
+export const MOST_CALLBACKS_AT_ONCE = 500
+const MOST_CALLBACKS_PER_URL = 10
 /** A callback is never sent a second time while the first attempt may still be under way. */
 const LEAST_LEASE_MS = 2 * CALLBACK_TIMEOUT_MS
 const CALLBACKS_READER = 'callbacks'
@@ -140,17 +136,18 @@ async function dispatchCallbacks({ db, queues, leaseMs }: FeederOptions): Promis
   // What is claimed and not sent comes due again, and would be added once more for each lease.
   if (await queues.callbacks.isPaused()) return 0
   const claim = randomUUID()
-  const claimed = await claimCallbacks(db, {
+  const { claimed, putBack } = await claimCallbacks(db, {
     claim,
-    ...CALLBACK_LIMITS,
     leaseMs: Math.max(leaseMs, LEAST_LEASE_MS),
+    places: MOST_CALLBACKS_AT_ONCE,
+    perUrl: MOST_CALLBACKS_PER_URL,
   })
-  if (claimed.length === 0) return 0
+  if (claimed.length === 0) return putBack
   try {
     await queues.callbacks.addBulk(callbackJobs(claim, claimed))
   } catch (error) {
     await releaseCallbacks(db, claim)
     throw error
   }
-  return claimed.length
+  return claimed.length + putBack
 }

@@ -13,7 +13,7 @@ import { DelayedError, type Job, type JobsOptions, type Queue, UnrecoverableErro
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import type { Batch } from '../db/batches.ts'
-import type { ClaimedCallback } from '../db/callbacks.ts'
+import type { ClaimedCallback } from '../db/callback-claim.ts'
 import { type Change, describeChange, nameOfChange } from '../db/changes.ts'
 import type { Account } from '../providers/provider.ts'
 import type { QueueBackend } from './backend.ts'

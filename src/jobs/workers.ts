@@ -21,7 +21,7 @@ import { createCallbackSender } from './callback-sender.ts'
 import { createCallbackCaller } from './callbacks.ts'
 import { concurrencyOf, createDispatcher } from './dispatch.ts'
 import { createExpirer } from './expire.ts'
-import { openFeeder, readersOf } from './feeder.ts'
+import { MOST_CALLBACKS_AT_ONCE, openFeeder, readersOf } from './feeder.ts'
 import { createStatusQuerier, retryDelay } from './query-statuses.ts'
 import {
   CALLBACKS,
@@ -57,7 +57,6 @@ export interface Workers {
   close(): Promise<void>
 }
 
-const MOST_CALLBACKS_AT_ONCE = 100
 const DISPATCH_EVERY_MS = 1_000
 const EXPIRE_EVERY_MS = 5_000
 /** A flushed Redis forgets the schedulers, a killed worker may lose a tick; how long either goes unnoticed at most. */

@@ -2,19 +2,17 @@
  * Callbacks: a receiver of our own that fails in every way and then recovers has every change in the end, in order per
  * message and signed; a slow one holds up nobody else; and none reaches inside.
  */
-import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Status, StatusReport } from '../../src/core/status.ts'
-import { addCallbacks, claimCallbacks, findCallback, releaseCallbacks, retryCallback } from '../../src/db/callbacks.ts'
 import { openDatabase } from '../../src/db/connection.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { type CallbackSender, createCallbackSender, isPublic } from '../../src/jobs/callback-sender.ts'
 import { callbackPause } from '../../src/jobs/callbacks.ts'
-import { anyTime, openTables } from '../support/api.ts'
+import { anyTime } from '../support/api.ts'
 import {
   BACKENDS,
   type Backend,
@@ -167,6 +165,8 @@ async function setUp(options: SetupOptions): Promise<Setup> {
               next_attempt_at = next_attempt_at - ${ms} * interval '1 millisecond',
               first_due_at = first_due_at - ${ms} * interval '1 millisecond'
             WHERE next_attempt_at IS NOT NULL`
+          await transaction`
+            UPDATE lastword.receivers SET closed_until = closed_until - ${ms} * interval '1 millisecond'`
         }),
       )
     },
@@ -543,10 +543,10 @@ it('lets a slow receiver hold up nobody either when it has a URL for each messag
     UPDATE lastword.messages SET callback_url = ${other.url} || '/of/' || message_id WHERE message_id = ANY(${slow})`
   other.behaviour = () => 'hang'
   await apply(slow, 'delivered', 1)
-  await until(() => expect(other.attempts).toHaveLength(40))
+  await until(() => expect(other.attempts).toHaveLength(45))
   await apply(quick, 'delivered', 1)
   await until(() => expect(takenBy(receiver, '/quick')).toHaveLength(20), 10_000)
-  expect(other.attempts).toHaveLength(40)
+  expect(other.attempts).toHaveLength(45)
 
   other.behaviour = () => 204
   other.letGo()
@@ -566,43 +566,6 @@ it('holds a callback for longer than an attempt may take, whatever the lease of 
   expect(row?.heldFor).toBeGreaterThan(20)
   receiver.letGo()
   await nothingLeft(service)
-})
-
-describe('a claim', () => {
-  const claim = randomUUID()
-
-  async function claimTwo() {
-    const tables = await openTables()
-    closeLater(() => tables.close())
-    const rest = { account: 'seven', url: 'https://app.example.com/sms', body: {} }
-    await addCallbacks(tables.db, [
-      { change: 1, message: 1, ...rest },
-      { change: 2, message: 2, ...rest },
-    ])
-    const claimed = await claimCallbacks(tables.db, { claim, perUrl: 10, perReceiver: 10, leaseMs: 60_000 })
-    expect(claimed.map(({ change }) => change)).toEqual([1, 2])
-    return tables.db
-  }
-
-  it('may give back one callback and keep the others', async () => {
-    const db = await claimTwo()
-    await releaseCallbacks(db, claim, 1)
-    expect(await findCallback(db, 1, claim)).toBeUndefined()
-    expect(await findCallback(db, 2, claim)).toMatchObject({ change: 2, claim })
-    await releaseCallbacks(db, claim)
-    expect(await findCallback(db, 2, claim)).toBeUndefined()
-  })
-
-  it('that is held by another by now puts nothing off', async () => {
-    const db = await claimTwo()
-    await releaseCallbacks(db, claim, 1)
-    const newer = randomUUID()
-    await claimCallbacks(db, { claim: newer, perUrl: 10, perReceiver: 10, leaseMs: 60_000 })
-    await retryCallback(db, { change: 1, claim, error: 'too late', delayMs: undefined })
-    expect(await findCallback(db, 1, newer)).toMatchObject({ claim: newer, attempts: 0, lastError: null })
-    await retryCallback(db, { change: 1, claim: newer, error: 'not taken', delayMs: undefined })
-    expect(await findCallback(db, 1, newer)).toMatchObject({ attempts: 1, lastError: 'not taken', nextAttemptAt: null })
-  })
 })
 
 it('gives back at a stop what a receiver does not answer, and fails nothing', { timeout: 60_000 }, async () => {
@@ -668,7 +631,8 @@ describe('the sender', () => {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
     const secrets = [SECRET, `whsec_${Buffer.from('another secret of thirty-two bytes').toString('base64')}`]
     const refusal = await sender.send({ id: 'change-1', url, secrets, body: '{}' }, new AbortController().signal)
-    expect(refusal).toEqual({ reason: 'the receiver answered HTTP 503', final: false, retryAfterMs: 1_800_000 })
+    const expected = { reason: 'the receiver answered HTTP 503', final: false, retryAfterMs: 1_800_000, isBusy: true }
+    expect(refusal).toEqual(expected)
     const [headers = {}] = asked
     for (const secret of secrets) {
       expect(new Webhook(secret).verify('{}', headers as Record<string, string>)).toEqual({})
