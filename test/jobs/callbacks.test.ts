@@ -272,86 +272,90 @@ function expectInOrder(receiver: Receiver, messageIds: readonly string[], status
   }
 }
 
-describe.each(BACKENDS)('with the queues in %s', (backend) => {
-  it('tells a receiver that failed in every way everything, in order and signed', { timeout: 120_000 }, async () => {
-    const { service, receiver, apply, passTime } = await setUp({ backend })
-    const messageIds = newIds(6)
-    await trackWithPhone(service, messageIds)
+it('tells a receiver that failed in every way everything, in order and signed', { timeout: 120_000 }, async () => {
+  const { service, receiver, apply, passTime } = await setUp({})
+  const messageIds = newIds(6)
+  await trackWithPhone(service, messageIds)
 
-    // What is told in the phase of one failure is told again in those of the others: nothing is taken until the last.
-    // Waits for the reason alone, never for a moment in which all rest: those that fail slowly fail at different times.
-    const failsWith = async (behaviour: Behaviour, reason: string) => {
-      receiver.behaviour = () => behaviour
-      await until(async () => {
-        await service.sql`
-          UPDATE lastword.callbacks SET next_attempt_at = now()
-          WHERE claim IS NULL AND next_attempt_at > now() AND last_error IS DISTINCT FROM ${reason}`
-        const states = await firstStates(service)
-        expect(states.map(({ lastError }) => lastError)).toEqual(messageIds.map(() => reason))
-      }, 60_000)
-    }
-    await apply(messageIds, 'transmitted', 1)
-    await failsWith('hang up', 'the receiver cannot be reached: UND_ERR_SOCKET')
-    await apply(messageIds, 'buffered', 2)
-    await failsWith('hang', 'the receiver did not answer within 15 s')
-    await failsWith(307, 'the receiver answered HTTP 307')
-    await apply(messageIds, 'delivered', 3)
+  // What is told in the phase of one failure is told again in those of the others: nothing is taken until the last.
+  // Waits for the reason alone, never for a moment in which all rest: those that fail slowly fail at different times.
+  const failsWith = async (behaviour: Behaviour, reason: string) => {
+    receiver.behaviour = () => behaviour
+    await until(async () => {
+      await service.sql`
+        UPDATE lastword.callbacks SET next_attempt_at = now()
+        WHERE claim IS NULL AND next_attempt_at > now() AND last_error IS DISTINCT FROM ${reason}`
+      const states = await firstStates(service)
+      expect(states.map(({ lastError }) => lastError)).toEqual(messageIds.map(() => reason))
+    }, 60_000)
+  }
+  await apply(messageIds, 'transmitted', 1)
+  await failsWith('hang up', 'the receiver cannot be reached: UND_ERR_SOCKET')
+  await apply(messageIds, 'buffered', 2)
+  await failsWith('hang', 'the receiver did not answer within 15 s')
+  const notes = () => service.sql`SELECT receiver, slow_until > now() AS "isSlow" FROM lastword.receivers`
+  expect(await notes()).toEqual([{ receiver: receiver.url, isSlow: true }])
+  await failsWith(307, 'the receiver answered HTTP 307')
+  await apply(messageIds, 'delivered', 3)
 
-    receiver.behaviour = () => 500
-    const before = receiver.attempts.length
-    for (let minutes = 0; minutes < 60; minutes += 5) {
-      await passTime(5 * MINUTE)
-      await allTried(service)
-    }
-    expect(receiver.attempts.length - before).toBeGreaterThan(3 * messageIds.length)
-    expect(takenBy(receiver)).toEqual([])
-    await apply(messageIds, 'read', 4)
+  receiver.behaviour = () => 500
+  const before = receiver.attempts.length
+  for (let minutes = 0; minutes < 60; minutes += 5) {
+    await passTime(5 * MINUTE)
+    await allTried(service)
+  }
+  expect(receiver.attempts.length - before).toBeGreaterThan(3 * messageIds.length)
+  expect(takenBy(receiver)).toEqual([])
+  await apply(messageIds, 'read', 4)
 
-    receiver.behaviour = () => 200
-    await passTime(2 * HOUR)
-    await nothingLeft(service)
+  receiver.behaviour = () => 200
+  await passTime(2 * HOUR)
+  await nothingLeft(service)
 
-    expect(takenBy(receiver)).toHaveLength(4 * messageIds.length)
-    expectInOrder(receiver, messageIds, ['transmitted', 'buffered', 'delivered', 'read'])
-    expect(new Set(receiver.attempts.map(({ path }) => path))).toEqual(new Set(['/sms?token=t0p']))
-    expectSigned(receiver)
-    await expectDiscreetJobs(service)
-    expect(await failedCallbacks(service)).toEqual([])
-    expect(await service.queue('callbacks').getFailedCount()).toBe(0)
+  expect(takenBy(receiver)).toHaveLength(4 * messageIds.length)
+  expectInOrder(receiver, messageIds, ['transmitted', 'buffered', 'delivered', 'read'])
+  expect(new Set(receiver.attempts.map(({ path }) => path))).toEqual(new Set(['/sms?token=t0p']))
+  expectSigned(receiver)
+  await expectDiscreetJobs(service)
+  expect(await failedCallbacks(service)).toEqual([])
+  expect(await service.queue('callbacks').getFailedCount()).toBe(0)
+  expect(await notes()).toEqual([{ receiver: receiver.url, isSlow: null }])
+})
+
+it('says what changed, in the shape of the standard', async () => {
+  const { service, receiver, apply } = await setUp({})
+  const [messageId = ''] = newIds(1)
+  await trackWithPhone(service, [messageId])
+  await apply([messageId], 'delivered', 1)
+  await until(() => expect(receiver.attempts).toHaveLength(1))
+  const [attempt] = receiver.attempts
+  const body = JSON.parse(attempt?.text ?? '')
+  expect(body).toEqual({
+    type: 'message.status',
+    timestamp: body.data.changedAt,
+    data: {
+      account: 'seven',
+      messageId,
+      recipient: `+${PHONE}`,
+      status: 'delivered',
+      previousStatus: null,
+      final: true,
+      source: 'poll',
+      occurredAt: '2026-03-01T12:00:00.001Z',
+      changedAt: anyTime,
+      metadata: { of: messageId },
+    },
   })
+  const page = await (await fetch(`${service.url}/v1/changes`)).json()
+  expect(page).toMatchObject({ changes: [body.data] })
+  expect(attempt?.headers).toMatchObject({ 'content-type': 'application/json', 'user-agent': 'Lastword' })
+  expectSigned(receiver)
+  await nothingLeft(service)
+})
 
-  it('says what changed, in the shape of the standard', async () => {
-    const { service, receiver, apply } = await setUp({ backend })
-    const [messageId = ''] = newIds(1)
-    await trackWithPhone(service, [messageId])
-    await apply([messageId], 'delivered', 1)
-    await until(() => expect(receiver.attempts).toHaveLength(1))
-    const [attempt] = receiver.attempts
-    const body = JSON.parse(attempt?.text ?? '')
-    expect(body).toEqual({
-      type: 'message.status',
-      timestamp: body.data.changedAt,
-      data: {
-        account: 'seven',
-        messageId,
-        recipient: `+${PHONE}`,
-        status: 'delivered',
-        previousStatus: null,
-        final: true,
-        source: 'poll',
-        occurredAt: '2026-03-01T12:00:00.001Z',
-        changedAt: anyTime,
-        metadata: { of: messageId },
-      },
-    })
-    const page = await (await fetch(`${service.url}/v1/changes`)).json()
-    expect(page).toMatchObject({ changes: [body.data] })
-    expect(attempt?.headers).toMatchObject({ 'content-type': 'application/json', 'user-agent': 'Lastword' })
-    expectSigned(receiver)
-    await nothingLeft(service)
-  })
-
-  it('ends at 410, keeps what failed, and tells it when it is replayed or its job retried', async () => {
+it.each(BACKENDS)(
+  'ends at 410, keeps what failed, and tells it when it is replayed or its job retried, in %s',
+  async (backend) => {
     const { service, receiver, apply } = await setUp({ backend })
     const messageIds = newIds(3)
     const [replayed = '', retried = '', untouched = ''] = messageIds
@@ -404,62 +408,75 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     expect(takenBy(receiver)).toHaveLength(4)
     expectSigned(receiver)
     await expectDiscreetJobs(service)
-  })
+  },
+)
 
-  it('waits as long as the receiver asks for', async () => {
-    const { service, receiver, apply, passTime } = await setUp({ backend })
-    const [messageId = ''] = newIds(1)
-    await trackWithPhone(service, [messageId])
-    receiver.behaviour = () => 429
-    await apply([messageId], 'delivered', 1)
-    await allTried(service, ({ attempts }) => attempts === 1)
-    const [row] = await service.sql`
-      SELECT extract(epoch FROM next_attempt_at - now())::float AS seconds FROM lastword.callbacks`
-    expect(row?.seconds).toBeGreaterThan(1700)
-    receiver.behaviour = () => 200
-    await passTime(1800 * 1000)
-    await nothingLeft(service)
-    expect(receiver.attempts).toHaveLength(2)
-  })
+it('leaves a receiver alone for as long as it asks, whatever else is due there', async () => {
+  const { service, receiver, apply, passTime } = await setUp({})
+  const other = await openReceiver()
+  const [refused = '', later = '', elsewhere = ''] = newIds(3)
+  await trackWithPhone(service, [refused, later, elsewhere])
+  await service.sql`UPDATE lastword.messages SET callback_url = ${`${receiver.url}/own`} WHERE message_id = ${later}`
+  await service.sql`UPDATE lastword.messages SET callback_url = ${other.url} WHERE message_id = ${elsewhere}`
+  receiver.behaviour = () => 429
+  await apply([refused], 'delivered', 1)
+  await allTried(service, ({ attempts }) => attempts === 1)
+  const [row] = await service.sql`
+    SELECT extract(epoch FROM next_attempt_at - now())::float AS seconds FROM lastword.callbacks`
+  expect(row?.seconds).toBeGreaterThan(1700)
+  receiver.behaviour = () => 200
+  await apply([later], 'delivered', 1)
+  // What comes after it is sent elsewhere, so it was passed over.
+  await apply([elsewhere], 'delivered', 1)
+  await until(() => expect(takenBy(other)).toHaveLength(1))
+  expect(receiver.attempts).toHaveLength(1)
+  await passTime(1800 * 1000)
+  await nothingLeft(service)
+  expect(
+    takenBy(receiver)
+      .map(({ messageId }) => messageId)
+      .sort(),
+  ).toEqual([refused, later].sort())
+  expect(receiver.attempts).toHaveLength(3)
+})
 
-  it('gives up after three days, and begins anew when replayed', async () => {
-    const { service, receiver, apply, passTime } = await setUp({ backend })
-    const [messageId = ''] = newIds(1)
-    await trackWithPhone(service, [messageId])
-    receiver.behaviour = () => 503
-    await apply([messageId], 'delivered', 1)
-    await allTried(service, ({ attempts }) => attempts > 0)
-    for (const days of [1, 2]) {
-      const { length } = receiver.attempts
-      await passTime(DAY)
-      await until(() => expect(receiver.attempts.length).toBeGreaterThan(length))
-      const [state] = await allTried(service)
-      expect([days, state?.isOver]).toEqual([days, false])
-    }
+it('gives up after three days, and begins anew when replayed', async () => {
+  const { service, receiver, apply, passTime } = await setUp({})
+  const [messageId = ''] = newIds(1)
+  await trackWithPhone(service, [messageId])
+  receiver.behaviour = () => 503
+  await apply([messageId], 'delivered', 1)
+  await allTried(service, ({ attempts }) => attempts > 0)
+  for (const days of [1, 2]) {
+    const { length } = receiver.attempts
     await passTime(DAY)
-    const [over] = await allTried(service, ({ isOver }) => isOver)
-    const queue = service.queue('callbacks')
-    await until(async () => expect(await queue.getFailedCount()).toBe(1))
-    const [job] = await queue.getFailed()
-    const attempts = over?.attempts ?? 0
-    expect(attempts).toBe(receiver.attempts.length)
-    expect(job?.failedReason).toBe(`Given up at attempt ${attempts}: the receiver answered HTTP 503.`)
-    expect(await failedCallbacks(service)).toMatchObject([{ attempts, lastError: 'the receiver answered HTTP 503' }])
+    await until(() => expect(receiver.attempts.length).toBeGreaterThan(length))
+    const [state] = await allTried(service)
+    expect([days, state?.isOver]).toEqual([days, false])
+  }
+  await passTime(DAY)
+  const [over] = await allTried(service, ({ isOver }) => isOver)
+  const queue = service.queue('callbacks')
+  await until(async () => expect(await queue.getFailedCount()).toBe(1))
+  const [job] = await queue.getFailed()
+  const attempts = over?.attempts ?? 0
+  expect(attempts).toBe(receiver.attempts.length)
+  expect(job?.failedReason).toBe(`Given up at attempt ${attempts}: the receiver answered HTTP 503.`)
+  expect(await failedCallbacks(service)).toMatchObject([{ attempts, lastError: 'the receiver answered HTTP 503' }])
 
-    // A retry that fails is one more attempt, and again visible as failed.
-    await job?.retry()
-    await until(async () => expect(await failedCallbacks(service)).toMatchObject([{ attempts: attempts + 1 }]))
-    await until(async () => expect(await queue.getFailedCount()).toBe(1))
+  // A retry that fails is one more attempt, and again visible as failed.
+  await job?.retry()
+  await until(async () => expect(await failedCallbacks(service)).toMatchObject([{ attempts: attempts + 1 }]))
+  await until(async () => expect(await queue.getFailedCount()).toBe(1))
 
-    await replay(service)
-    await allTried(service, (state) => state.attempts === 1 && !state.isOver)
-    expect(await failedCallbacks(service)).toEqual([])
-    receiver.behaviour = () => 200
-    await passTime(HOUR)
-    await nothingLeft(service)
-    expect(takenBy(receiver)).toHaveLength(1)
-    expect(new Set(receiver.attempts.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
-  })
+  await replay(service)
+  await allTried(service, (state) => state.attempts === 1 && !state.isOver)
+  expect(await failedCallbacks(service)).toEqual([])
+  receiver.behaviour = () => 200
+  await passTime(HOUR)
+  await nothingLeft(service)
+  expect(takenBy(receiver)).toHaveLength(1)
+  expect(new Set(receiver.attempts.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
 })
 
 /** All attempts for a change have one ID and one body, and every one verifies with the published library. */
@@ -533,25 +550,33 @@ it('lets a slow receiver hold up nobody but itself', { timeout: 60_000 }, async 
   expect(receiver.attempts).toHaveLength(slow.length + 2 * quick.length)
 })
 
-it('lets a slow receiver hold up nobody either when it has a URL for each message', { timeout: 60_000 }, async () => {
+it('lets 150 receivers that never answer hold up no other, whatever they are sent', { timeout: 60_000 }, async () => {
   const { service, receiver, apply } = await setUp({ path: '/quick' })
-  const other = await openReceiver()
-  const slow = newIds(300)
+  const dead: Receiver[] = []
+  for (let i = 0; i < 150; i++) dead.push(await openReceiver())
+  const slow = newIds(1_500)
   const quick = newIds(20)
   await trackOver(service.url, [...slow, ...quick])
+  const urls = slow.map((messageId, i) => `${dead[i % dead.length]?.url}/of/${messageId}`)
   await service.sql`
-    UPDATE lastword.messages SET callback_url = ${other.url} || '/of/' || message_id WHERE message_id = ANY(${slow})`
-  other.behaviour = () => 'hang'
+    UPDATE lastword.messages m SET callback_url = n.url
+    FROM unnest(${slow}::text[], ${urls}::text[]) AS n (id, url) WHERE m.message_id = n.id`
+  for (const one of dead) one.behaviour = () => 'hang'
   await apply(slow, 'delivered', 1)
-  await until(() => expect(other.attempts).toHaveLength(45))
-  await apply(quick, 'delivered', 1)
-  await until(() => expect(takenBy(receiver, '/quick')).toHaveLength(20), 10_000)
-  expect(other.attempts).toHaveLength(45)
+  await until(() => expect(dead.filter(({ attempts }) => attempts.length > 0)).toHaveLength(150))
 
-  other.behaviour = () => 204
-  other.letGo()
+  const begun = Date.now()
+  await apply(quick, 'delivered', 1)
+  await until(() => expect(takenBy(receiver)).toHaveLength(20))
+  expect(Date.now() - begun).toBeLessThan(5_000)
+  expect(dead.flatMap(({ attempts }) => attempts).length).toBeLessThan(500)
+
+  for (const one of dead) {
+    one.behaviour = () => 204
+    one.letGo()
+  }
   await nothingLeft(service)
-  expect(new Set(other.attempts.map(({ path }) => path)).size).toBe(slow.length)
+  expect(new Set(dead.flatMap(({ attempts }) => attempts.map(({ path }) => path))).size).toBe(slow.length)
 })
 
 it('holds a callback for longer than an attempt may take, whatever the lease of batches', async () => {
