@@ -3,12 +3,12 @@
  * sentence that names the variable, what was found and what is expected; secrets are never part of it.
  */
 import { isIP } from 'node:net'
-import { type Environment, invalid, readAccounts } from './config-accounts.ts'
+import { type Environment, invalid, readAccounts } from './config/accounts.ts'
 import { parseDuration } from './core/duration.ts'
-import { readPostgresUrl } from './postgres-url.ts'
 import type { Account } from './providers/provider.ts'
 import type { ProxySettings } from './proxy.ts'
-import { readRedisUrl } from './redis-url.ts'
+import { readPostgresUrl } from './urls/postgres.ts'
+import { readRedisUrl } from './urls/redis.ts'
 
 export interface Config {
   host: string

@@ -11,7 +11,7 @@ import { Duplex } from 'node:stream'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { LastwordError } from '../core/errors.ts'
-import { type PostgresHost, type PostgresTarget, readPostgresUrl } from '../postgres-url.ts'
+import { type PostgresHost, type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
 import { codeOf, type Db, describeDatabaseError } from './client.ts'
 import * as schema from './schema.ts'
 

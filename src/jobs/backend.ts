@@ -1,40 +1,7 @@
-/**
- * Where the queues live: Redis (redis-backend.ts) or Postgres (postgres-backend.ts). The URL alone decides; everything
- * above this file is the same for both.
- */
-import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
-import type { Log } from '../log.ts'
+/** Where the queues live: the URL alone decides, and everything above is the same for both. */
 import { openPostgres } from './postgres-backend.ts'
+import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'
 import { openRedis } from './redis-backend.ts'
-
-/** The braces keep all keys of a queue in one slot of a Redis Cluster. */
-export const DEFAULT_PREFIX = '{lastword}'
-
-export interface QueueBackend {
-  openQueue(name: string): Queue
-  openWorker(name: string, process: Processor, options?: Partial<WorkerOptions>): Worker
-  /** Makes what queues of these names need before their first job. Throws UNUSABLE where the role may not. */
-  prepare(names: readonly string[]): Promise<void>
-  /** Rejects when the queues take no writes. */
-  check(): Promise<void>
-  /**
-   * Marks the queues as those of an installation, unless they are another's already: whose they are. Undefined where the
-   * queues are in the database of the installation itself.
-   */
-  meet(installation: string): Promise<string | undefined>
-  /** Closes every queue opened here, then the connections. Workers are closed by whoever opened them. */
-  close(): Promise<void>
-}
-
-export interface QueueBackendOptions {
-  url: string
-  /** The variable that the URL stands in. */
-  variable?: string
-  log: Log
-  /** How many workers this process will open: each holds a connection of its own. */
-  workers: number
-  prefix?: string
-}
 
 /** Connects. Throws UNAVAILABLE when the server does not answer or takes no writes, UNUSABLE when waiting cannot help. */
 export function openQueueBackend(options: QueueBackendOptions): Promise<QueueBackend> {

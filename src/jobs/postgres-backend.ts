@@ -15,8 +15,8 @@ import { LastwordError } from '../core/errors.ts'
 import { codeOf } from '../db/client.ts'
 import { passOver, READ_ONLY, readOnly, unavailable } from '../db/connection.ts'
 import { createComplaint } from '../log.ts'
-import { type PostgresTarget, readPostgresUrl } from '../postgres-url.ts'
-import type { QueueBackend, QueueBackendOptions } from './backend.ts'
+import { type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
+import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'
 
 /** Connections beyond one for each worker: what queues and workers share for their short queries. */
 const SHARED_CONNECTIONS = 8

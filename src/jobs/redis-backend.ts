@@ -7,8 +7,8 @@ import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { LastwordError } from '../core/errors.ts'
 import { withDeadline } from '../deadline.ts'
 import { createComplaint } from '../log.ts'
-import { type RedisTarget, readRedisUrl } from '../redis-url.ts'
-import { DEFAULT_PREFIX, type QueueBackend, type QueueBackendOptions } from './backend.ts'
+import { type RedisTarget, readRedisUrl } from '../urls/redis.ts'
+import { DEFAULT_PREFIX, type QueueBackend, type QueueBackendOptions } from './queue-backend.ts'
 
 const CONNECT_WITHIN_MS = 5_000
 /** Whoever adds a job wants to know at once that it cannot be added. */

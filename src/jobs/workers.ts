@@ -16,13 +16,13 @@ import type { Account } from '../providers/provider.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { ProxySettings } from '../proxy.ts'
 import type { Accounts } from '../tracking.ts'
-import type { QueueBackend } from './backend.ts'
 import { createCallbackSender } from './callback-sender.ts'
 import { createCallbackCaller } from './callbacks.ts'
 import { concurrencyOf, createDispatcher } from './dispatch.ts'
 import { createExpirer } from './expire.ts'
 import { MOST_CALLBACKS_AT_ONCE, openFeeder, readersOf } from './feeder.ts'
 import { createStatusQuerier, retryDelay } from './query-statuses.ts'
+import type { QueueBackend } from './queue-backend.ts'
 import {
   CALLBACKS,
   DISPATCH,

@@ -369,13 +369,13 @@ it.each(BACKENDS)(
     }
     const failed = await failedCallbacks(service)
     const changeOf = new Map(receiver.attempts.map(({ messageId, headers }) => [messageId, headers['webhook-id']]))
-    const change = (messageId: string) => Number(String(changeOf.get(messageId)).replace('change-', ''))
+    const change = (messageId: string) => positionIn(changeOf.get(messageId))
     expect(failed).toEqual(
       [...changeOf.values()]
         .sort()
         .toReversed()
         .map((id) => ({
-          change: Number(String(id).replace('change-', '')),
+          change: positionIn(id),
           account: 'seven',
           receiver: receiver.url,
           attempts: 1,
@@ -484,7 +484,7 @@ function expectSigned({ attempts }: Receiver): void {
   const bodies = new Map<string, string>()
   for (const { headers, text, at } of attempts) {
     const id = String(headers['webhook-id'])
-    expect(id).toMatch(/^change-\d+$/)
+    expect(id).toMatch(/^change-\d+-[0-9a-f]{8}-[0-9a-z]+$/)
     expect(bodies.get(id) ?? text).toBe(text)
     bodies.set(id, text)
     const signed = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
@@ -626,6 +626,9 @@ it('adds no jobs while the queue is paused, and sends everything once it goes on
       .sort(),
   ).toEqual(messageIds.sort())
 })
+
+/** The position of the change that a webhook-id names. */
+const positionIn = (id: unknown) => Number(String(id).split('-')[1])
 
 describe('the pause after an attempt', () => {
   it('doubles up to an hour, with jitter over its upper half', () => {

@@ -3,6 +3,7 @@ import { createPostgresBackend, type Job, Worker } from 'bullmq'
 import pg from 'pg'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Status, StatusReport } from '../../src/core/status.ts'
+import { nameOfChange } from '../../src/db/changes.ts'
 import { openDatabase } from '../../src/db/connection.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { createReceiver } from '../sandbox/receiver.ts'
@@ -81,8 +82,9 @@ function openAppWorker(backend: Backend, { queueUrl }: Installation): Taken[] {
 
 /** The job IDs that all changes so far must have, in their order. */
 async function expectedIds({ sql }: Installation): Promise<string[]> {
-  const rows = await sql<{ position: string }[]>`SELECT position FROM lastword.changes ORDER BY position`
-  return rows.map(({ position }) => `change-${position}`)
+  const rows = await sql<{ position: string; changed_at: Date; id: string }[]>`
+    SELECT position, changed_at, id FROM lastword.changes CROSS JOIN lastword.installation ORDER BY position`
+  return rows.map((row) => nameOfChange(row.id, Number(row.position), row.changed_at))
 }
 
 /** The IDs of the jobs that wait for the app, in the order in which it will get them. */

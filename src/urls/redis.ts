@@ -7,7 +7,7 @@
  */
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
-import { LastwordError } from './core/errors.ts'
+import { LastwordError } from '../core/errors.ts'
 
 export interface RedisTarget {
   nodes: { host: string; port: number }[]

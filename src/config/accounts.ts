@@ -1,9 +1,9 @@
 /** The accounts of the configuration, as JSON: each checked by its provider, and every mistake told by where it stands. */
 import { readFileSync } from 'node:fs'
 import type { z } from 'zod'
-import { LastwordError } from './core/errors.ts'
-import type { Account } from './providers/provider.ts'
-import { findProvider, providerNames } from './providers/registry.ts'
+import { LastwordError } from '../core/errors.ts'
+import type { Account } from '../providers/provider.ts'
+import { findProvider, providerNames } from '../providers/registry.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 

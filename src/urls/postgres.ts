@@ -8,7 +8,7 @@
  */
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
-import { LastwordError } from './core/errors.ts'
+import { LastwordError } from '../core/errors.ts'
 
 export interface PostgresHost {
   /** A name, an address, or the folder of a Unix socket, which begins with a slash. */
