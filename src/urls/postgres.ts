@@ -224,27 +224,19 @@ function readTls(values: Values, invalid: Invalid): Pick<PostgresTarget, 'tls' |
 }
 
 /** The values of `sslmode`, and of `ssl`, which other clients take instead. */
-const MODES: Readonly<Record<string, string>> = {
-  disable: 'disable',
-  allow: 'allow',
-  prefer: 'prefer',
-  require: 'require',
-  'no-verify': 'no-verify',
-  'verify-ca': 'verify-ca',
-  'verify-full': 'verify-full',
-  true: 'verify-full',
-  1: 'verify-full',
-  on: 'verify-full',
-  false: 'disable',
-  0: 'disable',
-  off: 'disable',
-}
+const MODES: ReadonlyMap<string, string> = new Map([
+  ...['disable', 'allow', 'prefer', 'require', 'no-verify', 'verify-ca', 'verify-full'].map(
+    (mode) => [mode, mode] as const,
+  ),
+  ...['true', 'on', '1'].map((value) => [value, 'verify-full'] as const),
+  ...['false', 'off', '0'].map((value) => [value, 'disable'] as const),
+])
 
 function readMode(values: Values, invalid: Invalid): string | undefined {
   const text = values.get('sslmode') ?? values.get('ssl')
   if (text === undefined) return undefined
-  const mode = MODES[text.toLowerCase()]
-  if (mode === undefined) throw invalid(`sslmode=${text}`, `one of ${Object.keys(MODES).join(', ')}`)
+  const mode = MODES.get(text.toLowerCase())
+  if (mode === undefined) throw invalid(`sslmode=${text}`, `one of ${[...MODES.keys()].join(', ')}`)
   return mode
 }
 
