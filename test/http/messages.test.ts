@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { claimDue } from '../../src/db/schedule.ts'
-import { messages } from '../../src/db/schema.ts'
+import { due, messages } from '../../src/db/schema.ts'
 import { type Api, anyTime, expectProblem, startApi } from '../support/api.ts'
 
 const accounts = [
@@ -19,6 +19,8 @@ beforeAll(async () => {
 afterAll(() => api.close())
 beforeEach(async () => {
   await api.db.delete(messages)
+  // Places of the ten thousand messages of one test, due by now, would hide the one message of another from a claim.
+  await api.db.delete(due)
 })
 
 const HOUR = 3_600_000
