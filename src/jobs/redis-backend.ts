@@ -155,6 +155,10 @@ async function findServer(at: Place): Promise<void> {
       target.isCluster = true
       return findServer(at)
     }
+    if (target.isCluster && !/\{.+\}/.test(prefix)) {
+      const expected = 'one with braces, like {lastword-b}: they keep the keys of a queue on one node of the cluster'
+      throw new LastwordError('CONFIG_INVALID', `QUEUE_PREFIX: found "${prefix}", expected ${expected}.`)
+    }
     const version = /^redis_version:([\d.]+)/m.exec(info)?.[1] ?? '0'
     const [major = 0, minor = 0] = version.split('.').map(Number)
     if (major < OLDEST_REDIS[0] || (major === OLDEST_REDIS[0] && minor < OLDEST_REDIS[1])) {

@@ -204,6 +204,8 @@ it('may be a cluster, found by any of its nodes (F18)', { timeout: 60_000 }, asy
   })
   closeLater(() => named.close())
   expect(await named.openQueue('dispatch').getJobSchedulersCount()).toBe(1)
+  const scattered = openQueueBackend({ url: `redis://${first}`, log: createLog('silent'), workers: 0, prefix: 'plain' })
+  await expect(scattered).rejects.toThrow(/^QUEUE_PREFIX: found "plain", expected one with braces/)
 })
 
 it('may prove itself by a private authority', async () => {
