@@ -1,4 +1,4 @@
-/** What Prometheus can scrape: counters of this process, and the number of outstanding messages by account. */
+/** The counters of a process for Prometheus; what is read when it is scraped stands with the routes (http/health.ts, http/accounts.ts). */
 import { Counter, collectDefaultMetrics, Registry } from 'prom-client'
 import type { AppliedReport } from './db/reports.ts'
 import type { Log } from './log.ts'

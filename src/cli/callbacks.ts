@@ -30,9 +30,14 @@ export async function runCallbacks(changes: readonly number[], flags: CallbacksF
     console.log(flags.json ? JSON.stringify(answer) : `${answer.replayed} callbacks are due again.`)
     return
   }
-  const answer = await ask(address, { path: '/v1/callbacks', query: { limit: 1000 } })
-  const { callbacks } = answer as { callbacks: FailedCallback[] }
-  const wanted = callbacks.filter(({ change }) => changes.length === 0 || changes.includes(change))
+  const failed: FailedCallback[] = []
+  for (let cursor: string | null | undefined; cursor !== null; ) {
+    const page = await ask(address, { path: '/v1/callbacks', query: { limit: 1000, cursor } })
+    const { callbacks, nextCursor } = page as { callbacks: FailedCallback[]; nextCursor: string | null }
+    failed.push(...callbacks)
+    cursor = nextCursor
+  }
+  const wanted = failed.filter(({ change }) => changes.length === 0 || changes.includes(change))
   if (flags.json) for (const callback of wanted) console.log(JSON.stringify(callback))
   else console.log(wanted.length === 0 ? 'No callback has failed for good.' : describe(wanted))
 }

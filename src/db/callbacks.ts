@@ -10,7 +10,7 @@
  * Of a message only the earliest is sent: a claim that meets a later one puts it back, and whatever ends the earlier one
  * makes it due (callback-claim.ts).
  */
-import { and, desc, eq, getTableColumns, isNull, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, isNull, lt, sql } from 'drizzle-orm'
 import { type Db, textArray } from './client.ts'
 import { type CallbackBody, callbacks, receivers } from './schema.ts'
 
@@ -92,9 +92,18 @@ export async function releaseCallbacks(db: Db, claim: string, change?: number): 
     .where(and(eq(callbacks.claim, claim), change === undefined ? undefined : eq(callbacks.change, change)))
 }
 
-/** Callbacks that failed for good, the latest first. */
-export async function listFailedCallbacks(db: Db, limit: number): Promise<CallbackRow[]> {
-  return db.select().from(callbacks).where(isNull(callbacks.nextAttemptAt)).orderBy(desc(callbacks.change)).limit(limit)
+/** Callbacks that failed for good, the latest change first, `before` another one if that is given. */
+export async function listFailedCallbacks(
+  db: Db,
+  { limit, before }: { limit: number; before?: number | undefined },
+): Promise<CallbackRow[]> {
+  const isMeant = before === undefined ? undefined : lt(callbacks.change, before)
+  return db
+    .select()
+    .from(callbacks)
+    .where(and(isNull(callbacks.nextAttemptAt), isMeant))
+    .orderBy(desc(callbacks.change))
+    .limit(limit)
 }
 
 /** Makes callbacks that failed for good due again, those of these changes or all; returns how many. */

@@ -159,6 +159,7 @@ const failedCallbackSchema = z.object({
 
 export const failedCallbacksSchema = z.object({
   callbacks: z.array(failedCallbackSchema).describe('The latest change first.'),
+  nextCursor: z.string().nullable().describe('For the next page; `null` on the last.'),
 })
 
 export const replayedSchema = z.object({ replayed: countSchema.describe('How many are due again.') })

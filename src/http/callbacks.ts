@@ -5,7 +5,16 @@ import { type CallbackRow, listFailedCallbacks, replayCallbacks } from '../db/ca
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
 
-export const callbacksQuerySchema = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).default(100) })
+const CURSOR_RULE = 'expected the "nextCursor" of an earlier answer'
+
+export const callbacksQuerySchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  cursor: z
+    .string(CURSOR_RULE)
+    .regex(/^[0-9]{1,15}$/, CURSOR_RULE)
+    .transform(Number)
+    .optional(),
+})
 
 /** Which callbacks to try again, by their `change`; all that failed for good when left out. */
 export const replaySchema = z.strictObject({
@@ -19,9 +28,10 @@ export const replaySchema = z.strictObject({
 
 export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db }): void {
   server.get('/v1/callbacks', async (request) => {
-    const { limit } = parseInput(callbacksQuerySchema, request.query, 'query')
-    const failed = await listFailedCallbacks(db, limit)
-    return { callbacks: failed.map(toFailedCallback) }
+    const { limit, cursor } = parseInput(callbacksQuerySchema, request.query, 'query')
+    const failed = await listFailedCallbacks(db, { limit, before: cursor })
+    const last = failed.length === limit ? failed.at(-1) : undefined
+    return { callbacks: failed.map(toFailedCallback), nextCursor: last ? String(last.change) : null }
   })
 
   server.post('/v1/callbacks/replay', async (request, reply) => {

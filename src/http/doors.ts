@@ -5,7 +5,8 @@
  * - Without API keys everybody on this machine is let in, so the request must name this machine, or the host of
  *   PUBLIC_URL, in its Host header: else the answer is 421.
  * - A request that acts is refused with 403 when a page of another site has made it.
- * - No page may be shown within a page of another site, and no answer is taken for another type than it says.
+ * - No page may be shown within a page of another site, or load anything from one, and no answer is taken for another
+ *   type than it says.
  */
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { isLoopback } from '../config.ts'
@@ -18,7 +19,8 @@ export interface DoorsOptions {
 }
 
 const HEADERS = {
-  'content-security-policy': "frame-ancestors 'none'",
+  'content-security-policy':
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
   'x-frame-options': 'DENY',
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',

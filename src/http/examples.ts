@@ -62,6 +62,7 @@ export const failedCallbacks = {
       lastError: 'the receiver answered HTTP 500',
     },
   ],
+  nextCursor: null,
 }
 
 export const changePage = {

@@ -45,7 +45,10 @@ const changeOperations: Operation[] = [
     summary: 'Callbacks that failed for good',
     description:
       'A callback that is not taken with a 2xx is tried again with growing pauses for three days, unless the receiver says that it is gone (410). What has failed then is kept here.',
-    parameters: parametersOf('query', callbacksQuerySchema, { limit: 'The most callbacks of an answer.' }),
+    parameters: parametersOf('query', callbacksQuerySchema, {
+      limit: 'The most callbacks of an answer.',
+      cursor: 'The `nextCursor` of the page before.',
+    }),
     answers: {
       200: { description: 'The failed ones.', content: failedCallbacksSchema, example: examples.failedCallbacks },
     },

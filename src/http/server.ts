@@ -55,7 +55,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     childLoggerFactory: (logger) => logger,
     requestTimeout: REQUEST_WITHIN_MS,
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
-    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 4000 },
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: 4000 },
   })
   server.setErrorHandler(sendError)
   server.setNotFoundHandler((request, reply) =>

@@ -170,7 +170,7 @@ describe('deleteFailedCallbacks', () => {
     await database.db.update(callbacks).set({ nextAttemptAt: null }).where(eq(callbacks.change, 2))
     await database.db.update(callbacks).set({ firstDueAt }).where(eq(callbacks.change, 3))
     expect(await deleteFailedCallbacks(database.db, { olderThan: fromNow(-90 * DAY), limit: 10 })).toBe(1)
-    expect((await listFailedCallbacks(database.db, 10)).map(({ change }) => change)).toEqual([2])
+    expect((await listFailedCallbacks(database.db, { limit: 10 })).map(({ change }) => change)).toEqual([2])
     expect(await database.db.select().from(callbacks)).toHaveLength(2)
   })
 })
