@@ -313,7 +313,7 @@ describe('lastword changes', () => {
       .map((line) => JSON.parse(line))
     expect(lines.map(({ messageId, cursor }) => [messageId, cursor])).toEqual([
       ['1', undefined],
-      ['2', expect.stringMatching(/^c\d+$/)],
+      ['2', expect.stringMatching(/^c\d+\.\w+$/)],
     ])
     expect(await run(['changes', '--after', lines[1].cursor])).toMatchObject({ code: 0, stdout: '' })
     expect(await run(['changes', '--after', 'yesterday'])).toMatchObject({ code: 2, stdout: '' })

@@ -249,11 +249,11 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     ],
     [
       { QUEUE_URL: 'http://:sEcReT-in-a-url@r' },
-      'QUEUE_URL: found a URL that begins with http:, expected a URL that begins with redis:// or rediss:// or postgres:// or postgresql://.',
+      'QUEUE_URL: found a URL that begins with http:, expected a URL that begins with redis:// or rediss:// or redis+cluster:// or rediss+cluster:// or postgres:// or postgresql://.',
     ],
     [
       { QUEUE_URL: 'r' },
-      'QUEUE_URL: found text that is not a URL, expected a URL that begins with redis:// or rediss:// or postgres:// or postgresql://.',
+      'QUEUE_URL: found text that is not a URL, expected a URL that begins with redis:// or rediss:// or redis+cluster:// or rediss+cluster:// or postgres:// or postgresql://.',
     ],
     [
       { PUBLIC_URL: 'sms.example.com' },

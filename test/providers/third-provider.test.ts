@@ -9,6 +9,8 @@ import { describeProvider } from '../support/provider-conformance.ts'
 
 const registry = providers as Provider<never>[]
 registry.push(pollsAndForgets as Provider<never>)
+// Other files of this worker have the registry, too.
+afterAll(() => void registry.pop())
 
 describeProvider(pollsAndForgetsFixture)
 
