@@ -47,7 +47,7 @@ export interface LearnerOptions {
 
 const REFRESH_EVERY_MS = 5_000
 /** A database that says nothing keeps nobody from ending. */
-const CLOSE_WITHIN_MS = 3_000
+const CLOSE_WITHIN_MS = 2_000
 
 /** A learner that has read what was learned so far. */
 export async function openLearner({ db, accounts, log, now: clock = Date.now }: LearnerOptions): Promise<Learner> {

@@ -46,7 +46,9 @@ function isOfServers(error: Error): boolean {
 /** Logs a repeated complaint once a minute: an outage of the queue makes every connection complain at every attempt. */
 export function createComplaint(log: Log, subject: string): (error: Error) => void {
   const quietUntil = new Map<string, number>()
-  return (error) => {
+  return (given) => {
+    // The text of a failed query holds its parameters.
+    const error = given instanceof DrizzleQueryError && given.cause instanceof Error ? given.cause : given
     const now = Date.now()
     if ((quietUntil.get(error.message) ?? 0) > now) return
     if (quietUntil.size > 100) quietUntil.clear()

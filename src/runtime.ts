@@ -49,15 +49,13 @@ export async function start(
   stopped: AbortSignal = new AbortController().signal,
 ): Promise<Runtime> {
   const log = createLog(config.logLevel)
-  const releasers: (() => unknown)[] = []
-  const close = async () => {
-    for (let release = releasers.pop(); release; release = releasers.pop()) await release()
-  }
+  const opened: Opened = { servers: [], between: [], running: [] }
+  const close = () => closeAll(opened)
   try {
     const { id, db, database, learner, clock, accounts, queueLocation } = await openStore(
       config,
       parts,
-      releasers,
+      opened,
       log,
       stopped,
     )
@@ -69,22 +67,19 @@ export async function start(
       noAnswer(variable),
       patience,
     )
-    releasers.push(() => backend.close())
+    opened.between.push(() => backend.close())
     const mark = () => markQueues(id, backend, config, variable)
     await keepTrying(mark, noAnswer(variable), patience)
     const watch = watchQueues(backend, mark, log)
-    releasers.push(() => watch.close())
+    opened.between.push(() => watch.close())
     const queues = openQueues(backend, accounts.values())
     await backend.prepare(queues.all.map(({ name }) => name))
     const metrics = createMetrics({ ofProcess: parts.api || config.metricsPort !== undefined })
     const listener = await openChangeListener(database)
-    releasers.push(() => listener.close())
+    opened.between.push(() => listener.close())
     const watched = { takesWrites: database.takesWrites, checkQueues: backend.check, aheadMs: clock.aheadMs }
     const shared = { db, queues, accounts, learner, log, metrics }
 
-    // Closed together: while the API answers what it has in hand, the workers must take nothing new.
-    const running: (() => Promise<void>)[] = []
-    releasers.push(() => Promise.all(running.map((stop) => stop())))
     if (parts.workers) {
       const workers = await openWorkers({
         ...shared,
@@ -97,14 +92,14 @@ export async function start(
         callbackAllowPrivate: config.callbackAllowPrivate,
         proxy: config.proxy,
       })
-      running.push(() => workers.close())
+      opened.running.push(() => workers.close())
     }
     const { apiKeys, host, port, publicUrl, metricsPort } = config
     if (!parts.api) {
       if (metricsPort === undefined) return { url: undefined, log, close }
       const { createWatchServer } = await import('./http/watch.ts')
       const server = await createWatchServer({ ...shared, ...watched, apiKeys, host })
-      running.push(() => closeServer(server))
+      opened.running.push(() => closeServer(server))
       const watchUrl = await listen(server, 'METRICS_PORT', host, metricsPort)
       log.info({ url: watchUrl }, `metrics at ${watchUrl}/metrics`)
       return { url: undefined, log, close }
@@ -113,7 +108,7 @@ export async function start(
     const { nextChange } = listener
     const server = await createServer({ ...shared, ...watched, nextChange, apiKeys, host, publicUrl })
     // Those who wait for changes are answered first.
-    running.push(async () => {
+    opened.running.push(async () => {
       await listener.close()
       await closeServer(server)
     })
@@ -124,10 +119,27 @@ export async function start(
   }
 }
 
+const DATABASE_ENDS_WITHIN_S = 2
+
+/** How to close what was opened so far. */
+interface Opened {
+  /** One after the other, the latest first, at the very end. */
+  servers: (() => unknown)[]
+  /** Together, once nothing runs any more: a server that says nothing holds up each of them for a while. */
+  between: (() => unknown)[]
+  /** Together and first: while the API answers what it has in hand, the workers must take nothing new. */
+  running: (() => unknown)[]
+}
+
+async function closeAll({ servers, between, running }: Opened): Promise<void> {
+  for (const group of [running, between]) await Promise.all(group.splice(0).map((close) => close()))
+  for (let close = servers.pop(); close; close = servers.pop()) await close()
+}
+
 /** Opens the database and brings it to the shape that this version needs, and what is read from it. */
-async function openStore(config: Config, parts: Parts, releasers: (() => unknown)[], log: Log, stopped: AbortSignal) {
+async function openStore(config: Config, parts: Parts, opened: Opened, log: Log, stopped: AbortSignal) {
   const { databaseUrl, databaseDirectUrl, queueUrl } = config
-  const url = databaseUrl ?? (await openOwnDatabase(config.dataDir, releasers))
+  const url = databaseUrl ?? (await openOwnDatabase(config.dataDir, opened))
   const variable = 'DATABASE_URL'
   const direct = databaseDirectUrl ?? url
   const directVariable = databaseDirectUrl === undefined ? variable : 'DATABASE_DIRECT_URL'
@@ -139,7 +151,7 @@ async function openStore(config: Config, parts: Parts, releasers: (() => unknown
     isDatabaseUnavailable(error) ? unavailable(variable, readPostgresUrl(variable, url), error) : error
 
   const database = await tryDatabase(() => openDatabase(url, { directUrl: databaseDirectUrl }))
-  releasers.push(() => database.close())
+  opened.servers.push(() => database.close(DATABASE_ENDS_WITHIN_S))
   const { db } = database
   if (!database.listens)
     log.info(
@@ -153,9 +165,9 @@ async function openStore(config: Config, parts: Parts, releasers: (() => unknown
   const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
   const { id } = await tryDatabase(() => findInstallation(db))
   const clock = await tryDatabase(() => openClock({ db, log, isWorker: parts.workers }))
-  releasers.push(() => clock.close())
+  opened.between.push(() => clock.close())
   const learner = await tryDatabase(() => openLearner({ db, accounts, log, now: clock.now }))
-  releasers.push(() => learner.close())
+  opened.between.push(() => learner.close())
   const records = config.accounts.map((account) => ({ ...recordOf(account, learner), credentials: digestOf(account) }))
   await tryDatabase(() => recordAccounts(db, records))
   await tryDatabase(() => addReaders(db, accounts))
@@ -258,9 +270,9 @@ export function cannotListen(host: string, port: number, error: unknown, variabl
   return error
 }
 
-async function openOwnDatabase(dataDir: string, releasers: (() => unknown)[]): Promise<string> {
+async function openOwnDatabase(dataDir: string, { servers }: Opened): Promise<string> {
   const embedded = await openEmbedded(dataDir)
-  releasers.push(() => embedded.close())
+  servers.push(() => embedded.close())
   return embedded.url
 }
 

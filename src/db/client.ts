@@ -70,8 +70,8 @@ export function jsonText(value: unknown): string | null {
   )
 }
 
-/** SQLSTATE classes and codes that say "not now": connection trouble, shutdown, no room, and lost races. */
-const TRANSIENT_STATES = /^(08|53|57P0|40001|40P01|25006)/
+/** SQLSTATE classes and codes that say "not now": connection trouble, shutdown, no room, time limits, and lost races. */
+const TRANSIENT_STATES = /^(08|53|57P0|57014|55P03|40001|40P01|25006)/
 const CONNECTION_CODES =
   /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|CONNECTION_|CONNECT_TIMEOUT)/
 

@@ -46,13 +46,12 @@ const FAILS_AFTER_MS = 5
 export async function openDatabase(url: string, options: DatabaseOptions = {}): Promise<Database> {
   const { maxConnections = 10, directUrl, variable = 'DATABASE_URL', directVariable = 'DATABASE_DIRECT_URL' } = options
   const target = readPostgresUrl(variable, url)
-  const found = await findServer(target, variable)
-  const isPrepared = target.prepare ?? !found.isPooled
-  const pool = createPool(target, () => createClient(target, { max: maxConnections, prepare: isPrepared }))
+  const { isPooled } = await findServer(target, variable)
+  const pool = createPool(target, () => createClient(target, { max: maxConnections, isPooled }))
   const db: PostgresJsDatabase<typeof schema> = drizzle(pool.client, { schema })
   const direct = directUrl === undefined ? target : readPostgresUrl(directVariable, directUrl)
-  const listens = directUrl !== undefined || !found.isPooled
-  const listener = listens ? createClient(direct, { max: 1, prepare: false }) : undefined
+  const listens = directUrl !== undefined || !isPooled
+  const listener = listens ? createClient(direct, { max: 1, isPooled: true }) : undefined
   return {
     db,
     listens,
@@ -74,11 +73,18 @@ export async function openDatabase(url: string, options: DatabaseOptions = {}): 
 
 interface ClientOptions {
   max: number
-  prepare: boolean
+  /** Whether a pooler may stand in between: it lets sessions begin with few settings, and prepare nothing. */
+  isPooled: boolean
+  settings?: Readonly<Record<string, string>>
 }
 
-/** A pool whose every session reads and writes times, numbers and letters in one way, whatever the database prefers. */
-export function createClient(target: PostgresTarget, { max, prepare }: ClientOptions): postgres.Sql {
+/** By these, sessions read and write in one way, whatever the database and the role prefer. Poolers keep them apart. */
+export const SESSION = { DateStyle: 'ISO', TimeZone: 'UTC', client_encoding: 'UTF8', standard_conforming_strings: 'on' }
+/** By these, statements do what they were written for. */
+export const DIRECT_SESSION = { default_transaction_isolation: 'read committed', array_nulls: 'on' }
+
+/** A pool of sessions with the settings that we need. */
+export function createClient(target: PostgresTarget, { max, isPooled, settings }: ClientOptions): postgres.Sql {
   const { hosts, tls, tlsOptions, connectTimeoutS = CONNECT_TIMEOUT_S } = target
   const [{ host, port }] = hosts
   const client = postgres({
@@ -91,16 +97,15 @@ export function createClient(target: PostgresTarget, { max, prepare }: ClientOpt
     ...(target.database === undefined ? {} : { database: target.database }),
     ssl: tls === 'off' ? false : tls === 'preferred' ? 'prefer' : tlsOptions,
     sslnegotiation: target.tlsDirect ? 'direct' : null,
-    prepare,
+    prepare: target.prepare ?? !isPooled,
     max,
     connect_timeout: connectTimeoutS,
     backoff: () => RECONNECT_AFTER_S,
     target_session_attrs: undefined,
     connection: {
       application_name: target.applicationName ?? 'lastword',
-      DateStyle: 'ISO',
-      TimeZone: 'UTC',
-      client_encoding: 'UTF8',
+      ...SESSION,
+      ...(isPooled ? {} : { ...DIRECT_SESSION, ...settings }),
       ...target.parameters,
       ...(target.options === undefined ? {} : { options: target.options }),
     },
@@ -157,9 +162,9 @@ interface FoundServer {
 }
 
 /** Looks at what answers, host by host until one takes writes. */
-async function findServer(target: PostgresTarget, variable: string): Promise<FoundServer> {
+export async function findServer(target: PostgresTarget, variable: string): Promise<FoundServer> {
   for (let left = target.hosts.length; ; left--) {
-    const client = createClient(target, { max: 1, prepare: false })
+    const client = createClient(target, { max: 1, isPooled: true })
     try {
       const rows = await client.unsafe(`
         SELECT pg_backend_pid() AS pid, current_setting('server_version_num')::int / 10000 AS version,

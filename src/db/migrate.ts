@@ -14,7 +14,7 @@ import postgres from 'postgres'
 import { LastwordError } from '../core/errors.ts'
 import { readPostgresUrl } from '../urls/postgres.ts'
 import { codeOf, type Db, describeDatabaseError } from './client.ts'
-import { createClient } from './connection.ts'
+import { createClient, findServer } from './connection.ts'
 import { preparations } from './preparations.ts'
 
 const migrationsFolder = fileURLToPath(new URL('../../drizzle', import.meta.url))
@@ -50,7 +50,11 @@ function readMigrations(): Migration[] {
  * UNUSABLE when the role may not do it or a newer version has been here.
  */
 export async function migrateDatabase(url: string, variable = 'DATABASE_URL'): Promise<void> {
-  const client = createClient(readPostgresUrl(variable, url), { max: 2, prepare: false })
+  const target = readPostgresUrl(variable, url)
+  const { isPooled } = await findServer(target, variable)
+  // An index may take longer than a role lets its statements take.
+  const settings = { statement_timeout: '0', lock_timeout: '0', idle_in_transaction_session_timeout: '0' }
+  const client = createClient(target, { max: 2, isPooled, settings })
   try {
     if ((await findPending(client)).length === 0) return
     await alone(client, async () => {

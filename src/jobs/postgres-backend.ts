@@ -13,7 +13,7 @@ import {
 import pg from 'pg'
 import { LastwordError } from '../core/errors.ts'
 import { codeOf } from '../db/client.ts'
-import { passOver, READ_ONLY, readOnly, unavailable } from '../db/connection.ts'
+import { DIRECT_SESSION, passOver, READ_ONLY, readOnly, SESSION, unavailable } from '../db/connection.ts'
 import { createComplaint } from '../log.ts'
 import { type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
 import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'
@@ -68,7 +68,7 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
 /** The same reading of the URL as for the other client; pg itself knows one host, and no TLS that is only preferred. */
 function createPool(target: PostgresTarget, max: number): pg.Pool {
   const { parameters, applicationName = 'lastword-queue', options = '' } = target
-  const settings = { ...parameters, search_path: 'bullmq,public', DateStyle: 'ISO', TimeZone: 'UTC' }
+  const settings = { ...parameters, ...SESSION, ...DIRECT_SESSION, search_path: 'bullmq,public' }
   const written = Object.entries(settings).map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, '\\$&')}`)
   class Client extends pg.Client {
     constructor(config: pg.ClientConfig) {

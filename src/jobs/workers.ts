@@ -63,7 +63,7 @@ const EXPIRE_EVERY_MS = 5_000
 const SCHEDULERS_EVERY_MS = 5_000
 /** What is left of the 15 seconds a stop may take is for giving back and for closing the connections. */
 const GRACE_MS = 8_000
-const GIVEN_BACK_WITHIN_MS = 2_000
+const GIVEN_BACK_WITHIN_MS = 1_500
 const NOTED_WITHIN_MS = 1_500
 const LONGEST_WINDOW_MS = 30 * 86_400_000
 
@@ -123,7 +123,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
         await Promise.race([underWay.ended(), delay(GIVEN_BACK_WITHIN_MS, undefined, { ref: false })])
       }
       // What is done stands in Postgres; a queue that says nothing is not waited for.
-      await Promise.race([finished, delay(NOTED_WITHIN_MS, undefined, { ref: false })])
+      if (!underWay.has()) await Promise.race([finished, delay(NOTED_WITHIN_MS, undefined, { ref: false })])
       await Promise.all([...https, sender].map((client) => client.close()))
     },
   }

@@ -162,14 +162,18 @@ describe('a database', () => {
     expect(process_.output()).not.toContain('    at ')
   })
 
-  it('may write dates and zones as it likes (F17)', { timeout: 60_000 }, async () => {
+  it('may have settings of any kind (F17)', { timeout: 60_000 }, async () => {
     const installation = await createInstallation('postgres')
     const name = new URL(installation.databaseUrl).pathname.slice(1)
     await installation.sql.unsafe(`
       ALTER DATABASE ${name} SET datestyle = 'German, DMY';
       ALTER DATABASE ${name} SET timezone = 'Asia/Kolkata';
       ALTER DATABASE ${name} SET intervalstyle = 'iso_8601';
-      ALTER DATABASE ${name} SET bytea_output = 'escape';`)
+      ALTER DATABASE ${name} SET bytea_output = 'escape';
+      ALTER DATABASE ${name} SET standard_conforming_strings = off;
+      ALTER DATABASE ${name} SET array_nulls = off;
+      ALTER DATABASE ${name} SET default_transaction_isolation = 'serializable';
+      ALTER DATABASE ${name} SET search_path = 'nowhere';`)
     const { url } = await settleBy(installation.databaseUrl, installation)
     const { changes } = (await (await fetch(`${url}/v1/changes`)).json()) as { changes: { occurredAt: string }[] }
     const occurred = changes.map(({ occurredAt }) => Date.now() - Date.parse(occurredAt))
