@@ -9,8 +9,8 @@ import type { Config } from './config.ts'
 import { LastwordError } from './core/errors.ts'
 import { recordAccounts } from './db/accounts.ts'
 import { openChangeListener } from './db/change-listener.ts'
-import { isDatabaseUnavailable } from './db/client.ts'
-import { openDatabase, unavailable } from './db/connection.ts'
+import { codeOf, isDatabaseUnavailable } from './db/client.ts'
+import { INSUFFICIENT_PRIVILEGE, openDatabase, unavailable } from './db/connection.ts'
 import { openEmbedded } from './db/embedded.ts'
 import { findInstallation } from './db/installation.ts'
 import { migrateDatabase } from './db/migrate.ts'
@@ -148,7 +148,9 @@ async function openStore(config: Config, parts: Parts, opened: Opened, log: Log,
   const tryDatabase = <T>(run: () => Promise<T>) =>
     keepTrying(() => run().catch((error) => Promise.reject(explain(error))), noAnswer(variable), patience)
   const explain = (error: unknown) =>
-    isDatabaseUnavailable(error) ? unavailable(variable, readPostgresUrl(variable, url), error) : error
+    isDatabaseUnavailable(error) || codeOf(error) === INSUFFICIENT_PRIVILEGE
+      ? unavailable(variable, readPostgresUrl(variable, url), error)
+      : error
 
   const database = await tryDatabase(() => openDatabase(url, { directUrl: databaseDirectUrl }))
   opened.servers.push(() => database.close(DATABASE_ENDS_WITHIN_S))

@@ -196,6 +196,7 @@ export function passOver({ hosts }: PostgresTarget): void {
 }
 
 export const READ_ONLY = '25006'
+export const INSUFFICIENT_PRIVILEGE = '42501'
 /** A server that stays read-only is not asked for new connections without a pause. */
 const REPLACE_EVERY_MS = 1_000
 
@@ -267,6 +268,10 @@ export function unavailable(variable: string, target: PostgresTarget, error: unk
   }
   if (code === '3D000')
     return unusable(variable, target, `lacks the database (${said})`, 'create it, or correct its name')
+  if (code === INSUFFICIENT_PRIVILEGE) {
+    const remedy = 'let it use the schemas lastword and bullmq, their tables and their sequences'
+    return unusable(variable, target, `does not let the role do that (${said})`, remedy)
+  }
   if (/unsupported startup parameter/.test(said)) {
     const found = `is a pooler that refuses the setting "${parameter}"`
     const remedy = `set DATABASE_DIRECT_URL to the address past it, or have the pooler pass over "${parameter}"`

@@ -14,7 +14,7 @@ import postgres from 'postgres'
 import { LastwordError } from '../core/errors.ts'
 import { readPostgresUrl } from '../urls/postgres.ts'
 import { codeOf, type Db, describeDatabaseError } from './client.ts'
-import { createClient, findServer } from './connection.ts'
+import { createClient, findServer, INSUFFICIENT_PRIVILEGE } from './connection.ts'
 import { preparations } from './preparations.ts'
 
 const migrationsFolder = fileURLToPath(new URL('../../drizzle', import.meta.url))
@@ -24,7 +24,6 @@ const MIGRATION_LOCK = '465491424375'
 const LOCK_POLL_MS = 200
 const LOCK_TIMEOUT = '5s'
 const LOCK_NOT_AVAILABLE = '55P03'
-const INSUFFICIENT_PRIVILEGE = '42501'
 const LOCK_ATTEMPTS = 60
 const LOCK_PAUSE_MS = 1_000
 

@@ -13,7 +13,15 @@ import {
 import pg from 'pg'
 import { LastwordError } from '../core/errors.ts'
 import { codeOf } from '../db/client.ts'
-import { DIRECT_SESSION, passOver, READ_ONLY, readOnly, SESSION, unavailable } from '../db/connection.ts'
+import {
+  DIRECT_SESSION,
+  INSUFFICIENT_PRIVILEGE,
+  passOver,
+  READ_ONLY,
+  readOnly,
+  SESSION,
+  unavailable,
+} from '../db/connection.ts'
 import { createComplaint } from '../log.ts'
 import { type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
 import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'
@@ -22,7 +30,6 @@ import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'
 const SHARED_CONNECTIONS = 8
 const CONNECT_WITHIN_MS = 5_000
 const UNDEFINED_SCHEMA = '3F000'
-const INSUFFICIENT_PRIVILEGE = '42501'
 
 export async function openPostgres(options: QueueBackendOptions): Promise<QueueBackend> {
   const { url, variable = 'QUEUE_URL', log, workers } = options

@@ -152,6 +152,13 @@ describe('a database', () => {
     url.password = 'word'
     await settleBy(url.href, installation)
 
+    // A right that is missing is named.
+    await sql.unsafe(`REVOKE UPDATE ON lastword.account_states FROM ${role}`)
+    const less = spawnService(['worker'], { ...owner, DATABASE_URL: url.href })
+    expect(await less.exited).toBe(1)
+    expect(less.output()).toMatch(/^lastword: DATABASE_URL: .*permission denied for table account_states/m)
+    expect(less.output()).not.toContain('    at ')
+
     // A migration is for the owner, and the sentence says so.
     await sql`DELETE FROM lastword.migrations WHERE created_at = (SELECT max(created_at) FROM lastword.migrations)`
     const process_ = spawnService(['worker'], { DATABASE_URL: url.href })
@@ -217,6 +224,16 @@ describe('a database', () => {
     )
     await until(async () => expect(await ready()).toBe(200))
     await until(async () => expect(await sendReceipt(url, '77000000002', 'DELIVERED')).toBe(200))
+  })
+
+  it('that takes no writes at the start is told of (F18)', async () => {
+    const installation = await createInstallation('redis')
+    const name = new URL(installation.databaseUrl).pathname.slice(1)
+    await installation.sql.unsafe(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
+    const environment = { ...installation.environment([]), START_WITHIN: '200ms' }
+    const worker = spawnService(['worker'], environment)
+    expect(await worker.exited).toBe(1)
+    expect(worker.output()).toMatch(/^lastword: DATABASE_URL: .* takes no writes .*name the primary there\.$/m)
   })
 
   it('of a newer version is refused', async () => {
