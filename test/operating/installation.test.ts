@@ -14,6 +14,7 @@ import {
   trackOver,
   until,
 } from '../support/service.ts'
+import { freePort } from '../support/services.ts'
 
 afterEach(closeAll)
 
@@ -150,5 +151,26 @@ describe('an API without a worker', () => {
     expect(await read('/v1/accounts')).toMatchObject({ worker: since })
     const metrics = await (await fetch(`${url}/metrics`)).text()
     expect(Number(/^lastword_worker_seen_seconds ([\d.]+)/m.exec(metrics)?.[1])).toBeGreaterThan(3600)
+  })
+})
+
+describe('a worker', () => {
+  it('can be looked at where METRICS_PORT says, and asked by lastword health', { timeout: 60_000 }, async () => {
+    const installation = await createInstallation('redis')
+    const port = String(await freePort())
+    const environment = { METRICS_PORT: port, API_KEYS: 'a-key', PORT: String(await freePort()) }
+    const health = async () => {
+      const asked = spawnService(['health'], installation.environment([ACCOUNT], environment))
+      return { code: await asked.exited, output: asked.output() }
+    }
+    expect(await health()).toEqual({ code: 1, output: expect.stringMatching(/does not answer \(ECONNREFUSED\)/) })
+    const parts = { api: false, workers: true }
+    await startService({ installation, accounts: [ACCOUNT], parts, environment })
+    expect(await health()).toEqual({ code: 0, output: expect.stringMatching(/"status":"ok"/) })
+    const url = `http://127.0.0.1:${port}`
+    expect(await (await fetch(`${url}/health/live`)).json()).toEqual({ status: 'ok' })
+    expect((await fetch(`${url}/metrics`)).status).toBe(401)
+    const keyed = await fetch(`${url}/metrics`, { headers: { authorization: 'Bearer a-key' } })
+    expect(await keyed.text()).toMatch(/^lastword_queue_writable 1$/m)
   })
 })
