@@ -17,7 +17,7 @@ import type { Parts, Runtime } from './runtime.ts'
 /** A stop that takes longer than this is cut short. */
 const STOP_WITHIN_MS = 14_000
 /** A start that is stopped leaves what it has begun, for this long at most. */
-const LEAVE_WITHIN_MS = 2_000
+const LEAVE_WITHIN_MS = 5_000
 
 const program = new Command('lastword')
   .description('Finds the final delivery status of every SMS you send, by webhook and by batched polling.')
