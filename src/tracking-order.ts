@@ -49,22 +49,36 @@ const messageIdSchema = z
 
 const PHONE_RULE = 'expected a phone number of 3 to 30 characters, like +491700000000'
 
-const messageSchema = z.strictObject({
-  messageId: messageIdSchema,
-  sentAt: z.iso
-    .datetime({ offset: true, message: 'expected an ISO 8601 time with an offset, like 2026-01-31T10:00:00Z' })
-    .optional(),
-  recipient: z
-    .string()
-    .regex(/^\s*(?:[a-z]+:)?[^A-Za-z]{3,60}(?:;.*)?$/i, { abort: true, error: PHONE_RULE })
-    .refine(
-      (text) => /^\+?[\d ()./-]{3,40}$/.test(cleanPhoneNumber(text)) && /\d{3}/.test(text.replace(/\D/g, '')),
-      PHONE_RULE,
-    )
-    .optional(),
-  metadata: metadataSchema.optional(),
-  callbackUrl: callbackUrlSchema.optional(),
-})
+const messageSchema = z
+  .strictObject({
+    messageId: messageIdSchema.describe(
+      'The provider’s ID of the message; at CM.com, your `reference`. A number is taken as its digits.',
+    ),
+    sentAt: z.iso
+      .datetime({ offset: true, message: 'expected an ISO 8601 time with an offset, like 2026-01-31T10:00:00Z' })
+      .optional()
+      .describe(
+        'When the message is sent; now, if absent. At most a year ahead, and within the look-up window. Nothing is asked before.',
+      ),
+    recipient: z
+      .string()
+      .regex(/^\s*(?:[a-z]+:)?[^A-Za-z]{3,60}(?:;.*)?$/i, { abort: true, error: PHONE_RULE })
+      .refine(
+        (text) => /^\+?[\d ()./-]{3,40}$/.test(cleanPhoneNumber(text)) && /\d{3}/.test(text.replace(/\D/g, '')),
+        PHONE_RULE,
+      )
+      .optional()
+      .describe('The phone number, with its country code. Needed where one reference goes to several recipients.'),
+    metadata: metadataSchema
+      .optional()
+      .describe(
+        'Whatever your app wants to find again with the message. No NUL characters; whole numbers of more than 15 digits as text.',
+      ),
+    callbackUrl: callbackUrlSchema
+      .optional()
+      .describe('Where the changes of this message are sent, instead of the account’s callback URL.'),
+  })
+  .meta({ id: 'NewMessage' })
 export type OrderedMessage = z.output<typeof messageSchema>
 
 function listOf<T extends z.ZodType>(schema: T) {
@@ -74,12 +88,29 @@ function listOf<T extends z.ZodType>(schema: T) {
     .max(MOST_MESSAGES, `expected at most ${MOST_MESSAGES} messages; send the rest in a further request`)
 }
 
+const EXAMPLE = {
+  account: 'seven',
+  messages: [
+    { messageId: '77232007287', sentAt: '2026-01-31T10:00:00Z', recipient: '+491700000000', metadata: { order: 4711 } },
+    { messageId: '77232007288' },
+  ],
+}
+
 /** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */
-export const trackingOrderSchema = z.strictObject({
-  account: z.string(),
-  messages: listOf(messageSchema),
-  partial: z.boolean().optional(),
-})
+export const trackingOrderSchema = z
+  .strictObject({
+    account: z.string().describe('The name of the account the messages were sent with.'),
+    messages: listOf(messageSchema).describe('The messages; one that stands here twice counts once.'),
+    partial: z
+      .boolean()
+      .optional()
+      .describe('Tracks the messages that can be tracked, and answers with the others, instead of all or none.'),
+  })
+  .meta({
+    id: 'TrackingOrder',
+    description: 'The account the messages were sent with, and what the provider answered. Only the IDs are required.',
+    examples: [EXAMPLE],
+  })
 
 /** A message of an order that was not tracked, by its place in the order. */
 export interface Refused {

@@ -20,8 +20,10 @@ import { firstLookup } from '../plans.ts'
 import type { Account } from '../providers/provider.ts'
 import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
+import { accountListSchema, scheduleSchema } from './answers.ts'
 import { findNoWorkerSince } from './health.ts'
 import { textSchema } from './list-query.ts'
+import type { RouteDoc } from './openapi.ts'
 
 export interface AccountRoutesOptions {
   db: Db
@@ -30,7 +32,27 @@ export interface AccountRoutesOptions {
   metrics: Metrics
 }
 
-export const accountPathSchema = z.object({ account: textSchema })
+const accountPathSchema = z.object({ account: textSchema.describe('The name of the account.') })
+
+const LIST: RouteDoc = {
+  operationId: 'listAccounts',
+  tag: 'Accounts',
+  summary: 'The health of the accounts',
+  description:
+    'Since when no worker runs, if none does. The look-up in use at each account, and whether the provider gives good answers: since when not, why, and until when nothing is asked. Also whether receipts come, and when messages are asked about, in short.',
+  response: { 200: accountListSchema.describe('The accounts.') },
+}
+
+const SCHEDULE: RouteDoc = {
+  operationId: 'getSchedule',
+  tag: 'Accounts',
+  summary: 'When messages are asked about, and why',
+  description:
+    'By the learned policy: the curve of finals that was learned, the share of receipts that is lost, and the ages at which a message is asked about whose receipt does not come.',
+  params: accountPathSchema,
+  response: { 200: scheduleSchema.describe('The schedule.') },
+  problems: ['unknownAccount'],
+}
 
 export function registerAccountRoutes(server: FastifyInstance, options: AccountRoutesOptions): void {
   const { db, accounts, learner, metrics } = options
@@ -55,7 +77,7 @@ export function registerAccountRoutes(server: FastifyInstance, options: AccountR
     },
   })
 
-  server.get('/v1/accounts', async () => {
+  server.get('/v1/accounts', { config: { doc: LIST } }, async () => {
     const { healths, now } = await findHealths(db)
     const noWorker = await findNoWorkerSince(db)
     return {
@@ -82,7 +104,7 @@ export function registerAccountRoutes(server: FastifyInstance, options: AccountR
     }
   })
 
-  server.get('/v1/accounts/:account/schedule', async (request) => {
+  server.get('/v1/accounts/:account/schedule', { config: { doc: SCHEDULE } }, async (request) => {
     const { account: name } = parseInput(accountPathSchema, request.params, 'path')
     const account = accounts.get(name)
     if (!account)

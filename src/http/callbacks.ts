@@ -4,37 +4,62 @@ import { z } from 'zod'
 import { type CallbackRow, listFailedCallbacks, replayCallbacks } from '../db/callbacks.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
+import { failedCallbacksSchema, replayedSchema } from './answers.ts'
+import type { RouteDoc } from './openapi.ts'
 
 const CURSOR_RULE = 'expected the "nextCursor" of an earlier answer'
 
-export const callbacksQuerySchema = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+const callbacksQuerySchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1000).default(100).describe('The most callbacks of an answer.'),
   cursor: z
     .string(CURSOR_RULE)
     .regex(/^[0-9]{1,15}$/, CURSOR_RULE)
     .transform(Number)
-    .optional(),
+    .optional()
+    .describe('The `nextCursor` of the page before.'),
 })
 
-/** Which callbacks to try again, by their `change`; all that failed for good when left out. */
-export const replaySchema = z.strictObject({
-  changes: z
-    .array(z.int().positive())
-    .min(1)
-    .max(10_000)
-    .optional()
-    .describe('Which ones, by their `change`; all that failed for good when left out.'),
-})
+const replaySchema = z
+  .strictObject({
+    changes: z
+      .array(z.int().positive())
+      .min(1)
+      .max(10_000)
+      .optional()
+      .describe('Which ones, by their `change`; all that failed for good when left out.'),
+  })
+  .meta({ description: 'Which ones.', examples: [{ changes: [4711] }] })
+
+const LIST: RouteDoc = {
+  operationId: 'listFailedCallbacks',
+  tag: 'Changes',
+  summary: 'Callbacks that failed for good',
+  description:
+    'A callback that is not taken with a 2xx is tried again with growing pauses for three days, unless the receiver says that it is gone (410). What has failed then is kept here.',
+  querystring: callbacksQuerySchema,
+  response: { 200: failedCallbacksSchema.describe('The failed ones.') },
+  problems: ['invalidQuery'],
+}
+
+const REPLAY: RouteDoc = {
+  operationId: 'replayCallbacks',
+  tag: 'Changes',
+  summary: 'Try failed callbacks again',
+  description: 'Makes callbacks that failed for good due again, for another three days.',
+  body: replaySchema,
+  response: { 202: replayedSchema.describe('They are due.') },
+  problems: ['invalidBody', 'notJson'],
+}
 
 export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db }): void {
-  server.get('/v1/callbacks', async (request) => {
+  server.get('/v1/callbacks', { config: { doc: LIST } }, async (request) => {
     const { limit, cursor } = parseInput(callbacksQuerySchema, request.query, 'query')
     const failed = await listFailedCallbacks(db, { limit, before: cursor })
     const last = failed.length === limit ? failed.at(-1) : undefined
     return { callbacks: failed.map(toFailedCallback), nextCursor: last ? String(last.change) : null }
   })
 
-  server.post('/v1/callbacks/replay', async (request, reply) => {
+  server.post('/v1/callbacks/replay', { config: { doc: REPLAY } }, async (request, reply) => {
     const { changes } = parseInput(replaySchema, request.body ?? {}, 'body')
     return reply.code(202).send({ replayed: await replayCallbacks(db, changes) })
   })

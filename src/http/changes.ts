@@ -12,6 +12,8 @@ import {
 } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
+import { changePageSchema } from './answers.ts'
+import type { RouteDoc } from './openapi.ts'
 
 export interface ChangeRoutesOptions {
   db: Db
@@ -22,17 +24,34 @@ export interface ChangeRoutesOptions {
 const LONGEST_WAIT_S = 60
 const CURSOR_RULE = 'expected the "next" of an earlier answer, or "latest"'
 
-export const changesQuerySchema = z.strictObject({
+const changesQuerySchema = z.strictObject({
   after: z
     .string(CURSOR_RULE)
     .regex(/^(latest|c[0-9]{1,15}(\.[0-9a-z]{1,12})?)$/, CURSOR_RULE)
-    .optional(),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  wait: z.coerce.number().min(0).max(LONGEST_WAIT_S).default(0),
+    .optional()
+    .describe('The `next` of an earlier answer, or `latest`.'),
+  limit: z.coerce.number().int().min(1).max(1000).default(100).describe('The most changes of an answer.'),
+  wait: z.coerce
+    .number()
+    .min(0)
+    .max(LONGEST_WAIT_S)
+    .default(0)
+    .describe('For how many seconds the answer may be held back while there is no change.'),
 })
 
+const FOLLOW: RouteDoc = {
+  operationId: 'listChanges',
+  tag: 'Changes',
+  summary: 'Follow the changes',
+  description:
+    'Every change of a status in the order of the commits, whoever found it. Begin without `after` for the oldest change that is kept, or with `after=latest` for what comes from now on; then pass `next` of each answer as `after`. With `wait` the answer is held back until there is a change.\n\nStore `next` together with what you did with the changes, and none is missed or done twice.',
+  querystring: changesQuerySchema,
+  response: { 200: changePageSchema.describe('The next changes.') },
+  problems: ['invalidQuery', 'cursorTooOld'],
+}
+
 export function registerChangeRoutes(server: FastifyInstance, { db, nextChange }: ChangeRoutesOptions): void {
-  server.get('/v1/changes', async (request, reply) => {
+  server.get('/v1/changes', { config: { doc: FOLLOW } }, async (request, reply) => {
     const { after, limit, wait } = parseInput(changesQuerySchema, request.query, 'query')
     const { position, cursor } = await readCursor(db, after)
     const deadline = Date.now() + wait * 1000

@@ -4,11 +4,13 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { Gauge } from 'prom-client'
+import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import { codeOf, type Db, isDatabaseUnavailable } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
 import { isMigrated } from '../db/migrate.ts'
 import type { Metrics } from '../metrics.ts'
+import type { RouteDoc } from './openapi.ts'
 
 export interface HealthOptions {
   db: Db
@@ -22,12 +24,54 @@ const CHECK_WITHIN_MS = 3_000
 /** A worker says every five seconds that it runs. */
 const WORKER_SEEN_WITHIN_MS = 30_000
 
+const livenessSchema = z.object({ status: z.literal('ok').describe('The process answers.') }).meta({ id: 'Liveness' })
+
+const checkSchema = z.string().meta({ examples: ['ok'], description: '`ok`, or what is wrong.' })
+const readinessSchema = z
+  .object({
+    status: z
+      .enum(['ok', 'degraded', 'unavailable'])
+      .describe('`degraded`: receipts and tracking go on, and nothing else; `unavailable`: nothing does.'),
+    database: checkSchema,
+    migrations: checkSchema,
+    queue: checkSchema,
+    worker: checkSchema.describe('`ok` while a worker runs, or since when none has.'),
+    detail: z.string().optional().describe('With `degraded`: what goes on, and what does not.'),
+  })
+  .meta({ id: 'Readiness' })
+
+const LIVENESS: RouteDoc = {
+  operationId: 'getLiveness',
+  tag: 'Operation',
+  summary: 'Liveness',
+  isPublic: true,
+  response: { 200: livenessSchema.describe('The process answers.') },
+}
+
+const READINESS: RouteDoc = {
+  operationId: 'getReadiness',
+  tag: 'Operation',
+  summary: 'Readiness',
+  description:
+    'Whether the database takes writes and the migrations are applied. Without the queue or without a worker the API is `degraded` and goes on.',
+  isPublic: true,
+  response: {
+    200: readinessSchema.describe('Ready, or degraded.'),
+    503: readinessSchema.meta({
+      description: 'Something is away.',
+      examples: [
+        { status: 'unavailable', database: 'takes no writes', migrations: 'ok', queue: 'ok', worker: 'unknown' },
+      ],
+    }),
+  },
+}
+
 export function registerHealthRoutes(server: FastifyInstance, options: HealthOptions): void {
   const { db, takesWrites, checkQueues, hasApi } = options
 
-  server.get('/health/live', () => ({ status: 'ok' }))
+  server.get('/health/live', { config: { doc: LIVENESS } }, () => ({ status: 'ok' }))
 
-  server.get('/health/ready', async (_request, reply) => {
+  server.get('/health/ready', { config: { doc: READINESS } }, async (_request, reply) => {
     const [database, migrations, queue] = await Promise.all([
       check(async () => {
         if (!(await takesWrites())) throw new Error('takes no writes')

@@ -22,22 +22,29 @@ const timeSchema = z.iso.datetime({ offset: true, error: 'expected a time like 2
 const cursorSchema = z
   .string()
   .regex(/^m-?[0-9]{1,15}\.[0-9]{1,15}\.[0-9a-f]{8}$/, 'expected the nextCursor of an earlier answer')
+  .describe('The `nextCursor` of an earlier answer to the same query.')
 
 const criteria = {
-  account: shortText.optional(),
-  messageId: shortText.optional(),
-  recipient: recipientSchema.optional(),
-  status: z.enum(STATUSES).optional(),
-  settledBy: z.enum(SOURCES).optional(),
-  error: shortText.optional(),
-  sentAfter: timeSchema.optional(),
-  sentBefore: timeSchema.optional(),
+  account: shortText.optional().describe('Only messages of this account.'),
+  messageId: shortText.optional().describe('Only messages with this ID, of whatever account.'),
+  recipient: recipientSchema.optional().describe('Only messages to this phone number, in any form.'),
+  status: z.enum(STATUSES).optional().describe('Only messages with this status.'),
+  settledBy: z
+    .enum(SOURCES)
+    .optional()
+    .describe('Only messages whose final status came by a webhook, by a poll, or with the end of the window.'),
+  error: shortText.optional().describe('Only messages that failed with this code of the provider.'),
+  sentAfter: timeSchema.optional().describe('Only messages sent at this time or later; with `sentBefore`.'),
+  sentBefore: timeSchema.optional().describe('Only messages sent before this time; with `sentAfter`.'),
 }
 
 export const listQuerySchema = z.strictObject({
   ...criteria,
-  outstanding: z.enum(['true', 'false']).optional(),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  outstanding: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('`true`: only messages without a final status. `false`: only those with one.'),
+  limit: z.coerce.number().int().min(1).max(1000).default(100).describe('The most messages of a page.'),
   cursor: cursorSchema.optional(),
 })
 
@@ -53,11 +60,13 @@ const metadataSchema = z
   )
   .refine((pairs) => Object.keys(pairs).length <= MOST_PAIRS, `expected at most ${MOST_PAIRS} keys`)
 
-export const filterSchema = z.strictObject({
-  ...criteria,
-  metadata: metadataSchema.optional(),
-  cursor: cursorSchema.optional(),
-})
+export const filterSchema = z
+  .strictObject({
+    ...criteria,
+    metadata: metadataSchema.optional().describe('Only messages whose metadata has these values under these keys.'),
+    cursor: cursorSchema.optional(),
+  })
+  .meta({ description: 'Which messages.', examples: [{ account: 'seven', metadata: { campaign: 'spring' } }] })
 
 interface ListRequest {
   filter: ListFilter

@@ -1,225 +1,230 @@
 /**
- * The OpenAPI 3.1 document, generated from the schemas that validate and from those of the answers.
+ * The OpenAPI 3.1 document at /openapi.json, made of the `doc` that each route carries, and the page that shows it at
+ * /docs. Schemas and words here only describe: requests are checked by the routes themselves.
  */
+import { fastifySwagger } from '@fastify/swagger'
+import { fastifySwaggerUi } from '@fastify/swagger-ui'
+import type { FastifyInstance, FastifySchema } from 'fastify'
 import { z } from 'zod'
-import { trackingOrderSchema } from '../tracking-order.ts'
-import * as answers from './answers.ts'
-import { problems } from './examples.ts'
-import { type Answer, type Operation, TAGS } from './operation.ts'
-import { operations } from './operations.ts'
+import { PROBLEMS, problemSchema } from './problems.ts'
 
-export type Schema = z.core.JSONSchema.BaseSchema
-
-export interface MediaType {
-  schema?: Schema
-  examples?: Record<string, { summary: string; value: unknown }>
-  example?: unknown
+const TAGS = {
+  Messages: 'Track what the provider accepted, and look at what became of it.',
+  Changes: 'Be told of every change of a status, in order.',
+  Accounts: 'How the accounts are doing at their providers.',
+  Webhooks: 'Where providers deliver their receipts.',
+  Operation: 'Liveness, readiness, metrics, and this description. Bull Board is at `/queues`.',
 }
 
-export interface OpenApiResponse {
-  description: string
-  headers?: Record<string, { description: string; schema: Schema }>
-  content?: Record<string, MediaType>
-}
-
-export interface OpenApiOperation {
+/** What the document says of a route. The descriptions of parameters and answers are those of their schemas. */
+export interface RouteDoc {
   operationId: string
-  tags: string[]
+  tag: keyof typeof TAGS
   summary: string
   description?: string
-  security?: Record<string, string[]>[]
-  parameters?: { in: string; name: string; required: boolean; description: string; schema: Schema }[]
-  requestBody?: { description: string; required: true; content: Record<string, MediaType> }
-  responses: Record<string, OpenApiResponse>
+  /** Answers without an API key. */
+  isPublic?: true
+  params?: z.ZodObject
+  querystring?: z.ZodObject
+  body?: z.ZodType
+  /** The content type of a body that is not JSON. */
+  consumes?: string
+  /** Answers by status; one that is not JSON by its content type and a description, one without a body by that alone. */
+  response: Record<number, z.ZodType | { type?: string; description: string }>
+  /** The problems it answers with beside those of every route. */
+  problems?: readonly (keyof typeof PROBLEMS)[]
 }
 
-export interface OpenApi {
-  openapi: string
-  info: { title: string; version: string; summary: string; description: string; license: Record<string, string> }
-  tags: { name: string; description: string }[]
-  security?: Record<string, string[]>[]
-  paths: Record<string, Record<string, OpenApiOperation>>
-  components: {
-    schemas: Record<string, Schema>
-    securitySchemes?: Record<string, { type: string; scheme: string; description: string }>
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    doc?: RouteDoc
   }
 }
 
-/** The document; only a service with API keys has security schemes. */
-export function createOpenApi({ hasApiKeys }: { hasApiKeys: boolean }): OpenApi {
-  const paths: OpenApi['paths'] = {}
-  for (const operation of operations) {
-    paths[operation.path] = { ...paths[operation.path], [operation.method]: describeOperation(operation, hasApiKeys) }
-  }
-  return {
-    openapi: '3.1.0',
-    info: {
-      title: 'Lastword',
-      version: '1',
-      summary: 'Every SMS gets its final status.',
-      description:
-        'Hand over the message IDs your provider gave you, and Lastword finds out what became of each message: it listens to the provider’s delivery webhooks, and asks about every message whose webhook does not come.\n\nBodies and answers are JSON. Errors are problem documents (RFC 9457) of the type `application/problem+json`; their `code` is for programs, their `detail` for people.',
-      license: { name: 'MIT', identifier: 'MIT' },
+export interface DocsOptions {
+  hasApiKeys: boolean
+  /** The path under which browsers reach the service. */
+  prefix: string
+}
+
+const DOCS = '/docs'
+
+/** Comes before the routes, to see each of them. */
+export async function registerOpenApi(server: FastifyInstance, { hasApiKeys, prefix }: DocsOptions): Promise<void> {
+  const schemas: Schemas = {}
+  await server.register(fastifySwagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: INFO,
+      ...(prefix ? { servers: [{ url: prefix }] } : {}),
+      tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+      ...(hasApiKeys
+        ? { security: [{ bearer: [] }, { basic: [] }], components: { securitySchemes: SECURITY_SCHEMES } }
+        : {}),
     },
-    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
-    ...(hasApiKeys ? { security: [{ bearer: [] }, { basic: [] }] } : {}),
-    paths,
-    components: { schemas: componentSchemas(), ...(hasApiKeys ? { securitySchemes: SECURITY_SCHEMES } : {}) },
-  }
+    stripBasePath: false,
+    hideUntagged: true,
+    convertConstToEnum: false,
+    transform({ url, route }) {
+      const doc = url === DOCS ? DOCS_DOC : route.config?.doc
+      return { url, schema: doc ? toSchema(doc, hasApiKeys, schemas) : {} }
+    },
+    transformObject: (document) => {
+      const { openapiObject } = document as { openapiObject: { components?: object } }
+      const named: Record<string, object> = schemas
+      return { ...openapiObject, components: { ...openapiObject.components, schemas: named } }
+    },
+  })
+}
+
+export async function registerDocs(server: FastifyInstance, { prefix }: DocsOptions): Promise<void> {
+  server.get('/openapi.json', { config: { doc: OPENAPI_DOC } }, (_request, reply) => reply.send(server.swagger()))
+  await server.register(fastifySwaggerUi, {
+    routePrefix: DOCS,
+    indexPrefix: prefix,
+    theme: {
+      title: 'Lastword: HTTP API',
+      css: [{ filename: 'page.css', content: '.swagger-ui .response-col_links { display: none }' }],
+      js: [{ filename: 'page.js', content: PAGE_SCRIPT }],
+    },
+    uiConfig: { layout: 'BaseLayout', docExpansion: 'list', defaultModelsExpandDepth: 1 },
+  })
+}
+
+/** The page itself asks neither for the width of a phone nor whether the system is dark. */
+const PAGE_SCRIPT = `
+document.head.insertAdjacentHTML('beforeend', '<meta name="viewport" content="width=device-width, initial-scale=1">')
+document.documentElement.classList.toggle('dark-mode', matchMedia('(prefers-color-scheme: dark)').matches)
+`
+
+const INFO = {
+  title: 'Lastword',
+  version: '1',
+  summary: 'Every SMS gets its final status.',
+  description:
+    'Hand over the message IDs your provider gave you, and Lastword finds out what became of each message: it listens to the provider’s delivery webhooks, and asks about every message whose webhook does not come.\n\nBodies and answers are JSON. Errors are problem documents (RFC 9457) of the type `application/problem+json`; their `code` is for programs, their `detail` for people.',
+  license: { name: 'MIT', identifier: 'MIT' },
 }
 
 const SECURITY_SCHEMES = {
   bearer: { type: 'http', scheme: 'bearer', description: 'An API key: `Authorization: Bearer …`.' },
   basic: { type: 'http', scheme: 'basic', description: 'Any user name, and an API key as the password.' },
+} as const
+
+const OPENAPI_DOC: RouteDoc = {
+  operationId: 'getOpenApi',
+  tag: 'Operation',
+  summary: 'This description as an OpenAPI document',
+  response: { 200: z.looseObject({}).describe('OpenAPI 3.1.') },
 }
 
-const newMessageSchema = trackingOrderSchema.shape.messages.element
-
-/** The schemas that have a name in the document. */
-const COMPONENTS: Record<string, z.ZodType> = {
-  TrackingOrder: trackingOrderSchema,
-  NewMessage: newMessageSchema,
-  Tracked: answers.trackedSchema,
-  Status: answers.statusSchema,
-  Message: answers.messageSchema,
-  PolledMessage: answers.polledMessageSchema,
-  MessageDetails: answers.messageDetailsSchema,
-  Report: answers.reportSchema,
-  MessagePage: answers.messagePageSchema,
-  Change: answers.changeSchema,
-  ChangePage: answers.changePageSchema,
-  Account: answers.accountSchema,
-  AccountList: answers.accountListSchema,
-  WebhookAnswer: answers.webhookAnswerSchema,
-  Liveness: answers.livenessSchema,
-  Readiness: answers.readinessSchema,
-  Problem: answers.problemSchema,
-}
-const names = new Map(Object.entries(COMPONENTS).map(([name, schema]) => [schema, name]))
-
-/** What the fields of a tracking order mean. */
-const ORDER_FIELDS: Record<string, string> = {
-  account: 'The name of the account the messages were sent with.',
-  messages: 'The messages; one that stands here twice counts once.',
-  partial: 'Tracks the messages that can be tracked, and answers with the others, instead of all or none.',
-  messageId: 'The provider’s ID of the message; at CM.com, your `reference`. A number is taken as its digits.',
-  sentAt:
-    'When the message is sent; now, if absent. At most a year ahead, and within the look-up window. Nothing is asked before.',
-  recipient: 'The phone number, with its country code. Needed where one reference goes to several recipients.',
-  metadata:
-    'Whatever your app wants to find again with the message. No NUL characters; whole numbers of more than 15 digits as text.',
-  callbackUrl: 'Where the changes of this message are sent, instead of the account’s callback URL.',
+const DOCS_DOC: RouteDoc = {
+  operationId: 'getDocs',
+  tag: 'Operation',
+  summary: 'This description as a page',
+  response: { 200: { type: 'text/html', description: 'HTML, which loads what it needs from below this URL.' } },
 }
 
-function componentSchemas(): Record<string, Schema> {
-  const registry = z.registry<{ id: string }>()
-  for (const [schema, id] of names) registry.add(schema, { id })
-  const { schemas } = z.toJSONSchema(registry, { io: 'input', uri: refTo, override: simplify })
-  for (const schema of [schemas.TrackingOrder, schemas.NewMessage]) {
-    for (const [name, property] of Object.entries(schema?.properties ?? {})) {
-      if (typeof property === 'object') property.description = ORDER_FIELDS[name] ?? ''
-    }
-  }
-  // The schemas without a name are those of JSON itself, which `simplify` has replaced.
-  return Object.fromEntries(Object.keys(COMPONENTS).map((name) => [name, withoutIdentity(schemas[name])]))
-}
+type Schema = z.core.JSONSchema.BaseSchema
+type Schemas = Record<string, Schema>
 
-function refTo(name: string): string {
-  return `#/components/schemas/${name}`
-}
+const COMPONENTS = '#/components/schemas/'
 
-/** JSON Schema as people write it: any JSON is `true`, and a time needs no pattern beside its format. */
-function simplify({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodType; jsonSchema: Schema }): void {
-  if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
-  if (zodSchema._zod.def.type !== 'record') return
-  delete jsonSchema.propertyNames
-  jsonSchema.additionalProperties = true
-}
-
-function withoutIdentity(schema: Schema | undefined): Schema {
-  const { $schema, $id, ...rest } = schema ?? {}
-  return rest
-}
-
-function schemaOf(schema: z.ZodType): Schema {
-  const name = names.get(schema)
-  if (name) return { $ref: refTo(name) }
-  return withoutIdentity(z.toJSONSchema(schema, { io: 'input', override: simplify }))
-}
-
-function describeOperation(operation: Operation, hasApiKeys: boolean): OpenApiOperation {
-  const { id, tag, summary, description, isPublic, parameters, body } = operation
+/** The route as @fastify/swagger reads it; `schemas` takes the schemas that have a name. */
+function toSchema(doc: RouteDoc, hasApiKeys: boolean, schemas: Schemas): FastifySchema {
+  const { tag, isPublic, params, querystring, body, consumes, response, problems = [], ...words } = doc
+  const kinds = [
+    ...problems,
+    ...(hasApiKeys && !isPublic ? (['noKey'] as const) : []),
+    ...(tag === 'Operation' ? [] : (['unavailable'] as const)),
+  ]
+  const answers = Object.entries(response).map(([status, answer]) => [status, describeAnswer(answer, schemas)])
   return {
-    operationId: id,
+    ...words,
     tags: [tag],
-    summary,
-    ...(description ? { description } : {}),
     ...(isPublic && hasApiKeys ? { security: [] } : {}),
-    ...(parameters ? { parameters: parameters.map((one) => ({ ...one, schema: schemaOf(one.schema) })) } : {}),
-    ...(body
-      ? { requestBody: { description: body.description, required: true, content: mediaType(body.content, body) } }
-      : {}),
-    responses: {
-      ...describeAnswers(operation.answers),
-      ...describeProblems(operation, hasApiKeys),
-      default: {
-        description: 'Any other problem.',
-        content: { [PROBLEM]: { schema: schemaOf(answers.problemSchema) } },
-      },
+    ...(params ? { params: toJsonSchema(params, schemas) } : {}),
+    ...(querystring ? { querystring: toJsonSchema(querystring, schemas) } : {}),
+    ...(body ? { body: toJsonSchema(body, schemas) } : {}),
+    ...(consumes ? { consumes: [consumes] } : {}),
+    response: {
+      ...Object.fromEntries(answers),
+      ...describeProblems(kinds, schemas),
+      default: { description: 'Any other problem.', content: problemContent({}, schemas) },
     },
   }
 }
 
-function describeAnswers(answers: Operation['answers']): Record<string, OpenApiResponse> {
-  return Object.fromEntries(
-    Object.entries(answers).map(([status, { description, content, example }]) => [
-      status,
-      content === undefined ? { description } : { description, content: mediaType(content, { example }) },
-    ]),
-  )
-}
-
-function mediaType(
-  content: NonNullable<Answer['content']>,
-  { example }: { example?: unknown },
-): Record<string, MediaType> {
-  if (typeof content === 'string') return { [content]: {} }
-  return { 'application/json': { schema: schemaOf(content), ...(example === undefined ? {} : { example }) } }
-}
-
-const PROBLEM = 'application/problem+json'
-
-/** The problems of a route by status; those of one status are examples of one answer. */
-function describeProblems(operation: Operation, hasApiKeys: boolean): Record<string, OpenApiResponse> {
-  const asksDatabase = operation.tag !== 'Operation'
-  const kinds = [
-    ...(operation.problems ?? []),
-    ...(hasApiKeys && !operation.isPublic ? (['noKey'] as const) : []),
-    ...(asksDatabase ? (['unavailable'] as const) : []),
-  ]
-  const responses: Record<string, OpenApiResponse> = {}
-  for (const kind of kinds) {
-    const { when, example } = problems[kind]
-    const known = responses[example.status]
-    const others = known?.content?.[PROBLEM]?.examples
-    responses[example.status] = {
-      description: known ? `${known.description} ${when}` : when,
-      ...(example.status === 503 ? { headers: RETRY_AFTER } : {}),
-      ...(example.status === 401 && kind === 'noKey' ? { headers: AUTHENTICATE } : {}),
-      content: {
-        [PROBLEM]: {
-          schema: schemaOf(answers.problemSchema),
-          examples: { ...others, [kind]: { summary: when, value: example } },
-        },
-      },
+function describeAnswer(answer: RouteDoc['response'][number], schemas: Schemas): object {
+  if (answer instanceof z.ZodType) {
+    const schema = toJsonSchema(answer, schemas)
+    const example = exampleOf(schema, schemas)
+    return {
+      description: answer.description,
+      content: { 'application/json': { schema, ...(example ? { example } : {}) } },
     }
   }
-  return responses
+  const { type, description } = answer
+  // Here the type `null` says that there is no body.
+  return type ? { description, content: { [type]: { schema: { type: 'string' } } } } : { description, type: 'null' }
 }
 
-const RETRY_AFTER = {
-  'Retry-After': { description: 'Seconds after which to try again.', schema: { type: 'integer' as const } },
+/** The example of a schema, or that of its parts; what is optional stays out. */
+function exampleOf(schema: Schema, schemas: Schemas): unknown {
+  const { $ref, examples, const: only, enum: values, type, properties, required, items } = schema
+  if (examples) return examples[0]
+  if ($ref) return exampleOf(schemas[$ref.slice(COMPONENTS.length)] ?? {}, schemas)
+  if (only !== undefined) return only
+  if (values) return values[0]
+  if (items) return [exampleOf(items as Schema, schemas)]
+  if (type === 'boolean') return true
+  const parts = Object.entries(properties ?? {}).filter(([name]) => required?.includes(name))
+  if (parts.length === 0) return undefined
+  return Object.fromEntries(parts.map(([name, part]) => [name, exampleOf(part as Schema, schemas)]))
 }
-const AUTHENTICATE = {
-  'WWW-Authenticate': { description: 'How to present an API key.', schema: { type: 'string' as const } },
+
+/** Those of one status are examples of one answer. */
+function describeProblems(kinds: readonly (keyof typeof PROBLEMS)[], schemas: Schemas): object {
+  const statuses = new Set(kinds.map((kind) => PROBLEMS[kind].example.status))
+  const answers = [...statuses].map((status) => {
+    const those = kinds.filter((kind) => PROBLEMS[kind].example.status === status)
+    const examples = those.map((kind) => [kind, { summary: PROBLEMS[kind].when, value: PROBLEMS[kind].example }])
+    const headers = those.map((kind) => HEADERS[kind]).find(Boolean)
+    const description = those.map((kind) => PROBLEMS[kind].when).join(' ')
+    const content = problemContent({ examples: Object.fromEntries(examples) }, schemas)
+    return [status, { description, ...(headers ? { headers } : {}), content }]
+  })
+  return Object.fromEntries(answers)
+}
+
+function problemContent(examples: object, schemas: Schemas): object {
+  return { 'application/problem+json': { schema: toJsonSchema(problemSchema, schemas), ...examples } }
+}
+
+const HEADERS: { [kind in keyof typeof PROBLEMS]?: object } = {
+  unavailable: { 'Retry-After': { type: 'integer', description: 'Seconds after which to try again.' } },
+  noKey: { 'WWW-Authenticate': { type: 'string', description: 'How to present an API key.' } },
+}
+
+/** JSON Schema, in which schemas with an ID are references to `schemas`. */
+function toJsonSchema(schema: z.ZodType, schemas: Schemas): Schema {
+  const { $schema, $defs = {}, ...json } = z.toJSONSchema(schema, { io: 'input', override: simplify })
+  // Those without an ID are those of JSON itself, which `simplify` has replaced.
+  for (const [id, named] of Object.entries($defs)) if (!id.startsWith('__')) schemas[id] ??= referToComponents(named)
+  return referToComponents(json)
+}
+
+function referToComponents(json: Schema): Schema {
+  return JSON.parse(JSON.stringify(json).replaceAll('"#/$defs/', `"${COMPONENTS}`))
+}
+
+/** JSON Schema as people write it: any JSON is `true`, and a time needs no pattern beside its format. */
+function simplify({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodType; jsonSchema: Schema }): void {
+  // Of what is transformed when it is read, zod leaves the examples out.
+  const examples = z.globalRegistry.get(zodSchema)?.examples
+  if (Array.isArray(examples)) jsonSchema.examples = examples
+  if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
+  if (zodSchema._zod.def.type !== 'record') return
+  delete jsonSchema.propertyNames
+  jsonSchema.additionalProperties = true
 }

@@ -12,11 +12,13 @@ import { createKeyCheck } from './auth.ts'
 import { registerBoard } from './board.ts'
 import { registerCallbackRoutes } from './callbacks.ts'
 import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
-import { registerDocsRoutes } from './docs.ts'
 import { createDoors } from './doors.ts'
+import { registerErasureRoutes } from './erasure.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { registerHealthGauges, registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
+import { type RouteDoc, registerDocs, registerOpenApi } from './openapi.ts'
+import { registerPollRoutes } from './polls.ts'
 import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './webhooks.ts'
 
 export interface ServerOptions {
@@ -42,6 +44,13 @@ function prefixOf(publicUrl: string | undefined): string {
 
 const REQUEST_WITHIN_MS = 30_000
 
+const METRICS: RouteDoc = {
+  operationId: 'getMetrics',
+  tag: 'Operation',
+  summary: 'Metrics for Prometheus',
+  response: { 200: { type: 'text/plain', description: 'The metrics.' } },
+}
+
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
   const { db, queues, accounts, learner, nextChange, log, metrics, apiKeys, host, publicUrl } = options
   const prefix = prefixOf(publicUrl)
@@ -64,6 +73,8 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       : sendProblem(reply, 404, 'Not found', 'There is nothing at this URL.', { code: 'NOT_FOUND' }),
   )
 
+  const docs = { hasApiKeys: apiKeys.length > 0, prefix }
+  await registerOpenApi(server, docs)
   registerHealthGauges(options)
   await server.register(async (open) => {
     registerHealthRoutes(open, { ...options, hasApi: true })
@@ -80,18 +91,20 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     })
   })
   await server.register(async (guarded) => {
-    guarded.addHook('onRequest', createDoors({ hasApiKeys: apiKeys.length > 0, host, publicUrl }))
+    guarded.addHook('onRequest', createDoors({ hasApiKeys: docs.hasApiKeys, host, publicUrl }))
     guarded.addHook('onRequest', createKeyCheck(apiKeys))
     // A form of another site can send text without asking first; bodies here are JSON.
     guarded.removeContentTypeParser('text/plain')
     registerAccountRoutes(guarded, { db, accounts, learner, metrics })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
-    registerMessageRoutes(guarded, { db, accounts, learner, queues, metrics })
-    guarded.get('/metrics', async (_request, reply) =>
+    registerMessageRoutes(guarded, { db, accounts, learner, metrics })
+    registerPollRoutes(guarded, { db, accounts, learner, queues })
+    registerErasureRoutes(guarded, { db, accounts, queues })
+    guarded.get('/metrics', { config: { doc: METRICS } }, async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
     )
-    registerDocsRoutes(guarded, { hasApiKeys: apiKeys.length > 0 })
+    await registerDocs(guarded, docs)
     await registerBoard(guarded, queues, prefix)
   })
   return server

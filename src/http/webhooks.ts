@@ -3,6 +3,7 @@
  * which makes the provider try again.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
 import { isLoopback } from '../config.ts'
 import { LastwordError } from '../core/errors.ts'
 import { rememberNonce } from '../db/accounts.ts'
@@ -15,8 +16,10 @@ import type { Account } from '../providers/provider.ts'
 import { readWebhook } from '../providers/receipt.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
+import { webhookAnswerSchema } from './answers.ts'
 import { isSameSecret } from './auth.ts'
 import { sendProblem } from './errors.ts'
+import type { RouteDoc } from './openapi.ts'
 
 export interface WebhookRoutesOptions {
   db: Db
@@ -55,17 +58,40 @@ export function registerWebhookRoutes(server: FastifyInstance, options: WebhookR
     delete request.raw.headers['content-type']
   })
   for (const url of URLS) {
-    server.route<{ Params: WebhookPath }>({
-      method: ['GET', 'POST'],
-      url,
-      exposeHeadRoute: false,
-      handler: (request, reply) => receive(options, request, reply),
-    })
+    for (const method of ['GET', 'POST'] as const) {
+      server.route<{ Params: WebhookPath }>({
+        method,
+        url,
+        config: { doc: describeWebhook(method, url.endsWith('/:token')) },
+        exposeHeadRoute: false,
+        handler: (request, reply) => receive(options, request, reply),
+      })
+    }
     // A link checker's request: it changes nothing.
     server.head<{ Params: WebhookPath }>(url, (request, reply) => {
       authorize(findAccount(options, request), request.params.token, options.host)
       return reply.send()
     })
+  }
+}
+
+const pathSchema = z.object({ account: z.string().describe('The name of the account.') })
+const tokenPathSchema = pathSchema.extend({ token: z.string().describe('The `webhookToken` of the account.') })
+
+function describeWebhook(method: 'GET' | 'POST', hasToken: boolean): RouteDoc {
+  const isPost = method === 'POST'
+  return {
+    operationId: `receiveReceipt${isPost ? '' : 'ByGet'}${hasToken ? 'WithToken' : ''}`,
+    tag: 'Webhooks',
+    summary: `Deliver a receipt${isPost ? '' : ' in the query'}${hasToken ? ', with a token' : ''}`,
+    description: hasToken
+      ? 'For accounts with a `webhookToken`. With a `signingKey` the signature is required too.'
+      : 'For the provider. JSON, XML, forms and fields in the query are read, one receipt or many, compressed or not, in any charset, whatever the content type says. With a `signingKey` the signature is required; an account with neither key nor token takes receipts on a loopback `HOST` only. 200 means that the database has the receipt; after 503 the provider tries again.',
+    isPublic: true,
+    params: hasToken ? tokenPathSchema : pathSchema,
+    ...(isPost ? { body: z.unknown().describe('In the provider’s own words.'), consumes: '*/*' } : {}),
+    response: { 200: webhookAnswerSchema.describe('Stored.') },
+    problems: ['unreadableReceipt', 'wrongToken', 'noToken', 'noAccount', ...(isPost ? (['tooLarge'] as const) : [])],
   }
 }
 

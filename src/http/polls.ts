@@ -1,0 +1,122 @@
+/** Asking the provider now, about one message or about all that match. */
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { endPause } from '../core/account-health.ts'
+import { LastwordError } from '../core/errors.ts'
+import { findHealth, moveHealth } from '../db/accounts.ts'
+import type { Db } from '../db/client.ts'
+import { listMessages } from '../db/list.ts'
+import { pollNow } from '../db/moves.ts'
+import type { Queues } from '../jobs/queues.ts'
+import type { Learner } from '../learner.ts'
+import { providerOf } from '../providers/registry.ts'
+import type { Accounts } from '../tracking.ts'
+import { describePause } from './accounts.ts'
+import { polledMessageSchema, polledSchema } from './answers.ts'
+import { filterSchema, readFilter } from './list-query.ts'
+import { findOne, messagePathSchema, recipientQuerySchema, toMessage } from './messages.ts'
+import type { RouteDoc } from './openapi.ts'
+
+export interface PollRoutesOptions {
+  db: Db
+  accounts: Accounts
+  learner: Learner
+  queues: Queues
+}
+
+/** One request makes about so many messages due; the next goes on where it ended. */
+const MOST_POLLED = 100_000
+const MESSAGES_A_STEP = 1_000
+
+const POLL_ALL: RouteDoc = {
+  operationId: 'pollMessages',
+  tag: 'Messages',
+  summary: 'Ask the provider now about all that match',
+  description:
+    'Makes every outstanding message due that matches, and ends the pauses of their accounts. The filters are those of the list; without any, all outstanding messages match. About 100,000 become due by one request; with a `nextCursor`, send it again with that as `cursor`.',
+  body: filterSchema,
+  response: { 202: polledSchema.describe('They are due.') },
+  problems: ['invalidBody', 'notJson'],
+}
+
+const POLL_ONE: RouteDoc = {
+  operationId: 'pollMessage',
+  tag: 'Messages',
+  summary: 'Ask the provider now',
+  description:
+    'Makes the message due at once instead of at its `nextPollAt`. Where the account is paused the pause ends, and this message is asked about first. The answer of the provider arrives later, like every other: look at the message again, or follow the changes.',
+  params: messagePathSchema,
+  querystring: recipientQuerySchema,
+  response: { 202: polledMessageSchema.describe('It is asked about next.') },
+  problems: ['invalidQuery', 'unknownMessage', 'notAskedAbout'],
+}
+
+export function registerPollRoutes(
+  server: FastifyInstance,
+  { db, accounts, learner, queues }: PollRoutesOptions,
+): void {
+  server.post('/v1/messages/poll', { config: { doc: POLL_ALL } }, async (request, reply) => {
+    const { filter, after: begin, cursorOf } = readFilter(accounts, request.body)
+    const asked = new Set<string>()
+    let polled = 0
+    let after = begin
+    do {
+      const page = await listMessages(db, { ...filter, outstanding: true, limit: MESSAGES_A_STEP, after })
+      const askable = page.messages.filter(({ account }) => whyNotPolled(accounts, account) === undefined)
+      for (const { account } of askable) asked.add(account)
+      polled += await pollNow(
+        db,
+        askable.map(({ id }) => id),
+      )
+      after = page.next
+    } while (after && polled < MOST_POLLED)
+    for (const account of asked) await endPauseOf(account)
+    if (polled > 0) await wakeDispatcher(request.log)
+    return reply.code(202).send({ polled, nextCursor: after ? cursorOf(after) : null })
+  })
+
+  server.post('/v1/messages/:account/:messageId/poll', { config: { doc: POLL_ONE } }, async (request, reply) => {
+    const row = await findOne(db, accounts, request)
+    const whyNot = row.final ? undefined : whyNotPolled(accounts, row.account)
+    if (whyNot) throw new LastwordError('CONFLICT', `The message cannot be asked about: its account ${whyNot}.`)
+    const paused = await pauseOf(row.account)
+    if ((await pollNow(db, [row.id], { isFirst: paused !== undefined })) === 0) {
+      if (row.sentAt.getTime() > learner.now()) {
+        throw new LastwordError(
+          'CONFLICT',
+          `The message is not asked about yet: it is sent at ${row.sentAt.toISOString()}.`,
+        )
+      }
+      const why = row.final ? `it is ${row.status}` : 'its look-up window has closed'
+      throw new LastwordError('CONFLICT', `The message is not asked about any more: ${why}.`)
+    }
+    if (paused) await endPauseOf(row.account)
+    await wakeDispatcher(request.log)
+    return reply.code(202).send({ ...toMessage(await findOne(db, accounts, request)), ...(paused ? { paused } : {}) })
+  })
+
+  /** Whatever an account waits for, a person who asks ends it. */
+  async function endPauseOf(account: string): Promise<void> {
+    await moveHealth(db, account, (health) => ({ health: endPause(health), events: [] }))
+  }
+
+  async function wakeDispatcher(log: FastifyBaseLogger): Promise<void> {
+    await queues.dispatch
+      .add('poll now', {}, { removeOnComplete: true, removeOnFail: true })
+      .catch((error: unknown) => {
+        // What is due stands in the database, so the next tick finds it without this job.
+        log.warn({ err: error }, 'the dispatcher could not be woken')
+      })
+  }
+
+  async function pauseOf(account: string) {
+    const { health, now } = await findHealth(db, account)
+    return describePause(health, now)
+  }
+}
+
+/** Why nobody asks about an account's messages; undefined where somebody does. */
+function whyNotPolled(accounts: Accounts, name: string): string | undefined {
+  const account = accounts.get(name)
+  if (account && providerOf(account).lookups(account).length > 0) return undefined
+  return account ? `"${name}" is set to query "off"` : `"${name}" is not configured any more`
+}
