@@ -7,6 +7,7 @@ import { formatPath } from './core/errors.ts'
 import { parseInput } from './parse-input.ts'
 import { hasCredentials } from './providers/account.ts'
 import { cleanPhoneNumber } from './providers/phone-number.ts'
+import { named } from './schema-names.ts'
 
 /** The most messages in one order. */
 const MOST_MESSAGES = 10_000
@@ -49,8 +50,9 @@ const messageIdSchema = z
 
 const PHONE_RULE = 'expected a phone number of 3 to 30 characters, like +491700000000'
 
-const messageSchema = z
-  .strictObject({
+const messageSchema = named(
+  'NewMessage',
+  z.strictObject({
     messageId: messageIdSchema.describe(
       'The provider’s ID of the message; at CM.com, your `reference`. A number is taken as its digits.',
     ),
@@ -77,8 +79,8 @@ const messageSchema = z
     callbackUrl: callbackUrlSchema
       .optional()
       .describe('Where the changes of this message are sent, instead of the account’s callback URL.'),
-  })
-  .meta({ id: 'NewMessage' })
+  }),
+)
 export type OrderedMessage = z.output<typeof messageSchema>
 
 function listOf<T extends z.ZodType>(schema: T) {
@@ -97,20 +99,23 @@ const EXAMPLE = {
 }
 
 /** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */
-export const trackingOrderSchema = z
-  .strictObject({
-    account: z.string().describe('The name of the account the messages were sent with.'),
-    messages: listOf(messageSchema).describe('The messages; one that stands here twice counts once.'),
-    partial: z
-      .boolean()
-      .optional()
-      .describe('Tracks the messages that can be tracked, and answers with the others, instead of all or none.'),
-  })
-  .meta({
-    id: 'TrackingOrder',
-    description: 'The account the messages were sent with, and what the provider answered. Only the IDs are required.',
-    examples: [EXAMPLE],
-  })
+export const trackingOrderSchema = named(
+  'TrackingOrder',
+  z
+    .strictObject({
+      account: z.string().describe('The name of the account the messages were sent with.'),
+      messages: listOf(messageSchema).describe('The messages; one that stands here twice counts once.'),
+      partial: z
+        .boolean()
+        .optional()
+        .describe('Tracks the messages that can be tracked, and answers with the others, instead of all or none.'),
+    })
+    .meta({
+      description:
+        'The account the messages were sent with, and what the provider answered. Only the IDs are required.',
+      examples: [EXAMPLE],
+    }),
+)
 
 /** A message of an order that was not tracked, by its place in the order. */
 export interface Refused {

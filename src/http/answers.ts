@@ -1,10 +1,11 @@
 /**
  * What the routes answer, as schemas with examples: they only describe, and a test holds them against real answers. Times
- * are those of the JSON, not `Date`s. A schema with an ID has that name in the OpenAPI document.
+ * are those of the JSON, not `Date`s. A named one has that name in the OpenAPI document.
  */
 import { z } from 'zod'
 import type { Outcome } from '../core/settle.ts'
 import { SOURCES, STATUSES } from '../core/status.ts'
+import { named } from '../schema-names.ts'
 
 const OUTCOMES = ['applied', 'stale', 'duplicate', 'contradicting'] as const satisfies readonly Outcome[]
 
@@ -13,8 +14,8 @@ function field<S extends z.ZodType>(schema: S, example: unknown, description: st
   return schema.meta({ examples: [example], description })
 }
 
-function named<S extends z.ZodRawShape>(id: string, shape: S): z.ZodObject<S> {
-  return z.object(shape).meta({ id })
+function namedObject<S extends z.ZodRawShape>(name: string, shape: S): z.ZodObject<S> {
+  return named(name, z.object(shape))
 }
 
 const textSchema = z.string()
@@ -39,17 +40,19 @@ const metadataSchema = field(
   'What your app attached to the message when tracking it.',
 )
 
-const statusSchema = z.enum(STATUSES).meta({
-  id: 'Status',
-  examples: ['transmitted'],
-  description:
-    '`accepted`, `transmitted` and `buffered` are intermediate: more may come. All others are final. `unknown` is Lastword’s own word for a look-up window that closed without an answer.',
-})
+const statusSchema = named(
+  'Status',
+  z.enum(STATUSES).meta({
+    examples: ['transmitted'],
+    description:
+      '`accepted`, `transmitted` and `buffered` are intermediate: more may come. All others are final. `unknown` is Lastword’s own word for a look-up window that closed without an answer.',
+  }),
+)
 const sourceSchema = z.enum(SOURCES).meta({ examples: ['poll'] })
 
-export const trackedSchema = named('Tracked', {
-  tracked: countSchema.describe('How many messages are tracked from now on.'),
-  alreadyTracked: countSchema.describe('How many were tracked before, or stand in the order twice.'),
+export const trackedSchema = namedObject('Tracked', {
+  tracked: field(countSchema, 2, 'How many messages are tracked from now on.'),
+  alreadyTracked: field(countSchema, 0, 'How many were tracked before, or stand in the order twice.'),
   refused: z
     .array(
       z.object({
@@ -62,7 +65,7 @@ export const trackedSchema = named('Tracked', {
     .describe('With `partial`: the messages that were not tracked.'),
 })
 
-const messageSchema = named('Message', {
+const messageSchema = namedObject('Message', {
   account: accountSchema,
   messageId: messageIdSchema,
   recipient: recipientSchema.describe('The phone number as your app gave it, else as the provider named it.'),
@@ -88,7 +91,7 @@ const messageSchema = named('Message', {
     .describe('Why the provider refused to answer about this message. It is then asked about alone, once a day.'),
 })
 
-export const polledMessageSchema = named('PolledMessage', {
+export const polledMessageSchema = namedObject('PolledMessage', {
   ...messageSchema.shape,
   paused: z
     .object({
@@ -107,7 +110,7 @@ export const polledSchema = z.object({
   nextCursor: noTextSchema.describe('The `cursor` of the request that goes on; `null` when all that match are due.'),
 })
 
-const reportSchema = named('Report', {
+const reportSchema = namedObject('Report', {
   status: statusSchema,
   rawStatus: field(textSchema, 'TRANSMITTED', 'The provider’s own code or word, as it came.'),
   source: sourceSchema.describe('Whether the provider told it, was asked, or the look-up window closed.'),
@@ -138,17 +141,17 @@ const reportSchema = named('Report', {
     ),
 })
 
-export const messageDetailsSchema = named('MessageDetails', {
+export const messageDetailsSchema = namedObject('MessageDetails', {
   ...messageSchema.shape,
   reports: z.array(reportSchema).describe('Every report about the message, in the order of arrival.'),
 })
 
-export const messagePageSchema = named('MessagePage', {
+export const messagePageSchema = namedObject('MessagePage', {
   messages: z.array(messageSchema).describe('The messages, the latest sent first.'),
   nextCursor: noTextSchema.describe('The `cursor` of the next page; `null` on the last one.'),
 })
 
-const changeSchema = named('Change', {
+const changeSchema = namedObject('Change', {
   account: accountSchema,
   messageId: messageIdSchema,
   recipient: recipientSchema.describe('The phone number, where it is known.'),
@@ -161,7 +164,7 @@ const changeSchema = named('Change', {
   metadata: metadataSchema,
 })
 
-export const changePageSchema = named('ChangePage', {
+export const changePageSchema = namedObject('ChangePage', {
   changes: z.array(changeSchema).describe('The changes in the order of their commits, oldest first.'),
   next: field(
     textSchema,
@@ -199,7 +202,7 @@ const scheduleFields = {
   finalsSeen: field(countSchema, 48213, 'How many final statuses this was learned from.'),
 }
 
-const accountHealthSchema = named('Account', {
+const accountHealthSchema = namedObject('Account', {
   account: field(textSchema, 'seven', 'The name of the account.'),
   provider: field(textSchema, 'seven', 'The provider, like `seven` or `cm`.'),
   query: field(textSchema, 'auto', 'How it is configured to ask; `off` means never.'),
@@ -260,12 +263,12 @@ export const scheduleSchema = z.object({
   ),
 })
 
-export const accountListSchema = named('AccountList', {
+export const accountListSchema = namedObject('AccountList', {
   worker: textSchema.optional().describe('While no worker runs: since when.'),
   accounts: z.array(accountHealthSchema).describe('Every configured account.'),
 })
 
-export const webhookAnswerSchema = named('WebhookAnswer', {
+export const webhookAnswerSchema = namedObject('WebhookAnswer', {
   reports: countSchema.describe('How many reports were stored.'),
   ignored: textSchema.optional().describe('Why a request without reports was accepted all the same.'),
 })

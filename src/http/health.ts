@@ -10,6 +10,7 @@ import { codeOf, type Db, isDatabaseUnavailable } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
 import { isMigrated } from '../db/migrate.ts'
 import type { Metrics } from '../metrics.ts'
+import { named } from '../schema-names.ts'
 import type { RouteDoc } from './openapi.ts'
 
 export interface HealthOptions {
@@ -24,11 +25,12 @@ const CHECK_WITHIN_MS = 3_000
 /** A worker says every five seconds that it runs. */
 const WORKER_SEEN_WITHIN_MS = 30_000
 
-const livenessSchema = z.object({ status: z.literal('ok').describe('The process answers.') }).meta({ id: 'Liveness' })
+const livenessSchema = named('Liveness', z.object({ status: z.literal('ok').describe('The process answers.') }))
 
 const checkSchema = z.string().meta({ examples: ['ok'], description: '`ok`, or what is wrong.' })
-const readinessSchema = z
-  .object({
+const readinessSchema = named(
+  'Readiness',
+  z.object({
     status: z
       .enum(['ok', 'degraded', 'unavailable'])
       .describe('`degraded`: receipts and tracking go on, and nothing else; `unavailable`: nothing does.'),
@@ -37,8 +39,8 @@ const readinessSchema = z
     queue: checkSchema,
     worker: checkSchema.describe('`ok` while a worker runs, or since when none has.'),
     detail: z.string().optional().describe('With `degraded`: what goes on, and what does not.'),
-  })
-  .meta({ id: 'Readiness' })
+  }),
+)
 
 const LIVENESS: RouteDoc = {
   operationId: 'getLiveness',

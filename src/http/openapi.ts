@@ -6,6 +6,7 @@ import { fastifySwagger } from '@fastify/swagger'
 import { fastifySwaggerUi } from '@fastify/swagger-ui'
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import { z } from 'zod'
+import { namedSchemas } from '../schema-names.ts'
 import { PROBLEMS, problemSchema } from './problems.ts'
 
 const TAGS = {
@@ -206,10 +207,18 @@ const HEADERS: { [kind in keyof typeof PROBLEMS]?: object } = {
   noKey: { 'WWW-Authenticate': { type: 'string', description: 'How to present an API key.' } },
 }
 
-/** JSON Schema, in which schemas with an ID are references to `schemas`. */
+/** JSON Schema, in which schemas with a name are references to `schemas`. */
 function toJsonSchema(schema: z.ZodType, schemas: Schemas): Schema {
-  const { $schema, $defs = {}, ...json } = z.toJSONSchema(schema, { io: 'input', override: simplify })
-  // Those without an ID are those of JSON itself, which `simplify` has replaced.
+  const {
+    $schema,
+    $defs = {},
+    ...json
+  } = z.toJSONSchema(schema, {
+    io: 'input',
+    metadata: namedSchemas,
+    override: simplify,
+  })
+  // Those without a name are those of JSON itself, which `simplify` has replaced.
   for (const [id, named] of Object.entries($defs)) if (!id.startsWith('__')) schemas[id] ??= referToComponents(named)
   return referToComponents(json)
 }

@@ -1,6 +1,7 @@
 /** What routes answer beside what was asked for: problem documents by what went wrong, each with an example. */
 import { z } from 'zod'
 import { type ErrorCode, LastwordError } from '../core/errors.ts'
+import { named } from '../schema-names.ts'
 
 const CODES = [
   'INPUT_INVALID',
@@ -93,25 +94,28 @@ export const PROBLEMS = {
   ),
 }
 
-export const problemSchema = z
-  .object({
-    type: z.string().describe('Always `about:blank`: `code` tells the problems apart.'),
-    title: z.string().describe('The kind of problem, in words.'),
-    status: z.int().min(400).max(599).describe('The HTTP status.'),
-    detail: z.string().describe('What was expected, what was found, and what to do.'),
-    code: z.enum(CODES).describe('The kind of problem, for programs.'),
-    errors: z
-      .array(
-        z.object({
-          path: z.string().describe('Where, as in `messages[2].sentAt`.'),
-          message: z.string().describe('What was expected there.'),
-        }),
-      )
-      .optional()
-      .describe('Each wrong place of an input; the first 20.'),
-    recipients: z
-      .array(z.string().nullable())
-      .optional()
-      .describe('With `AMBIGUOUS`: the recipients that the message ID covers.'),
-  })
-  .meta({ id: 'Problem', examples: [PROBLEMS.unknownMessage.example] })
+export const problemSchema = named(
+  'Problem',
+  z
+    .object({
+      type: z.string().describe('Always `about:blank`: `code` tells the problems apart.'),
+      title: z.string().describe('The kind of problem, in words.'),
+      status: z.int().min(400).max(599).describe('The HTTP status.'),
+      detail: z.string().describe('What was expected, what was found, and what to do.'),
+      code: z.enum(CODES).describe('The kind of problem, for programs.'),
+      errors: z
+        .array(
+          z.object({
+            path: z.string().describe('Where, as in `messages[2].sentAt`.'),
+            message: z.string().describe('What was expected there.'),
+          }),
+        )
+        .optional()
+        .describe('Each wrong place of an input; the first 20.'),
+      recipients: z
+        .array(z.string().nullable())
+        .optional()
+        .describe('With `AMBIGUOUS`: the recipients that the message ID covers.'),
+    })
+    .meta({ examples: [PROBLEMS.unknownMessage.example] }),
+)
