@@ -13,6 +13,7 @@ import postgres from 'postgres'
 import { LastwordError } from '../core/errors.ts'
 import { type PostgresHost, type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
 import { codeOf, type Db, describeDatabaseError } from './client.ts'
+import { createPool } from './pool.ts'
 import * as schema from './schema.ts'
 
 export interface Database {
@@ -47,7 +48,10 @@ export async function openDatabase(url: string, options: DatabaseOptions = {}): 
   const { maxConnections = 10, directUrl, variable = 'DATABASE_URL', directVariable = 'DATABASE_DIRECT_URL' } = options
   const target = readPostgresUrl(variable, url)
   const { isPooled } = await findServer(target, variable)
-  const pool = createPool(target, () => createClient(target, { max: maxConnections, isPooled }))
+  const pool = createPool(
+    () => createClient(target, { max: maxConnections, isPooled }),
+    () => passOver(target),
+  )
   const db: PostgresJsDatabase<typeof schema> = drizzle(pool.client, { schema })
   const direct = directUrl === undefined ? target : readPostgresUrl(directVariable, directUrl)
   const listens = directUrl !== undefined || !isPooled
@@ -101,6 +105,8 @@ export function createClient(target: PostgresTarget, { max, isPooled, settings }
     max,
     connect_timeout: connectTimeoutS,
     backoff: () => RECONNECT_AFTER_S,
+    // A connection that is lost while it asks for types would bring the process down.
+    fetch_types: false,
     target_session_attrs: undefined,
     connection: {
       application_name: target.applicationName ?? 'lastword',
@@ -195,53 +201,7 @@ export function passOver({ hosts }: PostgresTarget): void {
   hosts.splice(0, hosts.length, ...others, first)
 }
 
-export const READ_ONLY = '25006'
 export const INSUFFICIENT_PRIVILEGE = '42501'
-/** A server that stays read-only is not asked for new connections without a pause. */
-const REPLACE_EVERY_MS = 1_000
-
-interface Pool {
-  client: postgres.Sql
-  takesWrites(): Promise<boolean>
-}
-
-/**
- * A client whose connections are all made anew when one of them takes no writes: after a failover they would stay with the
- * server that is not the first any more.
- */
-function createPool(target: PostgresTarget, open: () => postgres.Sql): Pool {
-  let current = open()
-  let replacedAt = Number.NEGATIVE_INFINITY
-  const replace = () => {
-    if (performance.now() - replacedAt < REPLACE_EVERY_MS) return
-    replacedAt = performance.now()
-    passOver(target)
-    const former = current
-    current = open()
-    void former.end({ timeout: ENDS_WITHIN_S })
-  }
-  const client = new Proxy(current, {
-    get(_first, key) {
-      if (key !== 'unsafe' && key !== 'begin') return Reflect.get(current, key)
-      return (...args: never[]) => {
-        const result = Reflect.apply(current[key], current, args)
-        result.catch((error: unknown) => codeOf(error) === READ_ONLY && replace())
-        return result
-      }
-    },
-  })
-  return {
-    client,
-    async takesWrites() {
-      const [row] = await current.unsafe("SELECT current_setting('transaction_read_only') AS is_read_only")
-      if (row?.is_read_only === 'on') replace()
-      return row?.is_read_only === 'off'
-    },
-  }
-}
-
-const ENDS_WITHIN_S = 5
-
 /** Where a URL leads, without its password. */
 function placeOf({ hosts }: PostgresTarget): string {
   return hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(', ')

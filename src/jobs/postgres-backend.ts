@@ -13,15 +13,8 @@ import {
 import pg from 'pg'
 import { LastwordError } from '../core/errors.ts'
 import { codeOf } from '../db/client.ts'
-import {
-  DIRECT_SESSION,
-  INSUFFICIENT_PRIVILEGE,
-  passOver,
-  READ_ONLY,
-  readOnly,
-  SESSION,
-  unavailable,
-} from '../db/connection.ts'
+import { DIRECT_SESSION, INSUFFICIENT_PRIVILEGE, passOver, readOnly, SESSION, unavailable } from '../db/connection.ts'
+import { READ_ONLY } from '../db/pool.ts'
 import { createComplaint } from '../log.ts'
 import { type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
 import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'

@@ -318,10 +318,12 @@ export function describeProvider(fixture: ProviderFixture): void {
     ])('a megabyte of %j is read in time', async (piece) => {
       const text = piece.repeat(2 ** 20 / piece.length)
       for (const body of [text, `{"a":${text}`, `<MESSAGES>${text}`]) {
-        const started = performance.now()
+        const before = process.cpuUsage()
         await tolerate(() => receive(body))
         for (const lookup of lookups) await tolerate(() => ask(lookup, body))
-        expect(performance.now() - started).toBeLessThan(SLOWEST_MS)
+        // The work of this process, however many others want the processor.
+        const { user, system } = process.cpuUsage(before)
+        expect((user + system) / 1000).toBeLessThan(SLOWEST_MS)
       }
     })
 
