@@ -168,7 +168,10 @@ async function findShortest(db: Db, ways: readonly Way[], range: SQL): Promise<W
       ) counted
     )`,
   )
-  const [row] = await db.execute<{ counts: number[] }>(sql`SELECT ARRAY[${sql.join(counts, sql`, `)}] AS counts`)
+  // Arrays would come as text.
+  const [row] = await db.execute<{ counts: number[] }>(
+    sql`SELECT json_build_array(${sql.join(counts, sql`, `)}) AS counts`,
+  )
   const lengths = row?.counts ?? []
   return ways[lengths.indexOf(Math.min(...lengths))] ?? first
 }

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import type { Provider } from '../../src/providers/provider.ts'
 import { providers } from '../../src/providers/registry.ts'
 import type { CmKey } from '../../src/sandbox/cm-messages.ts'
@@ -26,6 +26,8 @@ afterEach(closeAll)
 
 const registry = providers as Provider<never>[]
 registry.push(pollsAndForgets as Provider<never>)
+// Other files of this worker have the registry, too.
+afterAll(() => void registry.pop())
 
 const LAW = {
   components: [{ share: 0.98, medianMs: 3_000, sigma: 0.5 }],
