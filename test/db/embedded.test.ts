@@ -43,6 +43,17 @@ test('keeps its data, and stops with its only user', async () => {
   await expectStopped(dataDir)
 })
 
+test('starts on a volume that was opened to a group (Kubernetes: fsGroup)', async () => {
+  const dataDir = await makeDataDir()
+  await (await openEmbedded(dataDir)).close()
+  execFileSync('chmod', ['-R', 'g+rwX', dataDir])
+  execFileSync('chmod', ['g+s', join(dataDir, 'postgres/data')])
+  const { url, close } = await openEmbedded(dataDir)
+  expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
+  expect((await stat(join(dataDir, 'postgres/data'))).mode & 0o7777).toBe(0o700)
+  await close()
+})
+
 test('is a UTF-8 database on the loopback address, with a secret password', async () => {
   const dataDir = await makeDataDir()
   const { url, close } = await openEmbedded(dataDir)
