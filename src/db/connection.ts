@@ -195,13 +195,14 @@ export async function findServer(target: PostgresTarget, variable: string): Prom
   }
 }
 
-/** Has the next host tried first from now on. */
-export function passOver({ hosts }: PostgresTarget): void {
+/** Has the next host tried first from now on, unless another than `failed` is the first by now. */
+export function passOver({ hosts }: PostgresTarget, failed: PostgresHost = hosts[0]): void {
   const [first, ...others] = hosts
-  hosts.splice(0, hosts.length, ...others, first)
+  if (first === failed) hosts.splice(0, hosts.length, ...others, first)
 }
 
 export const INSUFFICIENT_PRIVILEGE = '42501'
+
 /** Where a URL leads, without its password. */
 function placeOf({ hosts }: PostgresTarget): string {
   return hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(', ')

@@ -16,7 +16,7 @@ import { codeOf } from '../db/client.ts'
 import { DIRECT_SESSION, INSUFFICIENT_PRIVILEGE, passOver, readOnly, SESSION, unavailable } from '../db/connection.ts'
 import { READ_ONLY } from '../db/pool.ts'
 import { createComplaint } from '../log.ts'
-import { type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
+import { type PostgresHost, type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
 import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'
 
 /** Connections beyond one for each worker: what queues and workers share for their short queries. */
@@ -33,8 +33,18 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
   pool.setMaxListeners(0).on('error', complain)
   const explain = (error: unknown) => unavailable(variable, target, error)
   const check = async () => {
-    const { rows } = await pool.query("SELECT current_setting('transaction_read_only') AS is_read_only")
-    if (rows[0]?.is_read_only === 'on') throw readOnly(variable, target)
+    const client = await pool.connect()
+    let isReadOnly = true
+    try {
+      const { rows } = await client.query("SELECT current_setting('transaction_read_only') = 'on' AS is_read_only")
+      isReadOnly = rows[0]?.is_read_only
+    } finally {
+      // One that takes no writes is of no use to anybody.
+      client.release(isReadOnly)
+    }
+    if (!isReadOnly) return
+    passOver(target)
+    throw readOnly(variable, target)
   }
   try {
     await connectToAny(target, check)
@@ -65,18 +75,29 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
   }
 }
 
+type Done = (error?: Error | null) => void
+
 /** The same reading of the URL as for the other client; pg itself knows one host, and no TLS that is only preferred. */
 function createPool(target: PostgresTarget, max: number): pg.Pool {
   const { parameters, applicationName = 'lastword-queue', options = '' } = target
   const settings = { ...parameters, ...SESSION, ...DIRECT_SESSION, search_path: 'bullmq,public' }
   const written = Object.entries(settings).map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, '\\$&')}`)
   class Client extends pg.Client {
+    readonly at: PostgresHost
+
     constructor(config: pg.ClientConfig) {
-      const [{ host, port }] = target.hosts
+      const [at] = target.hosts
       // The pool hides the password from copies.
-      super({ ...config, password: target.password, host, port, ssl: target.tls === 'off' ? false : target.tlsOptions })
-      // The next connection goes to the next host.
-      this.once('error', () => passOver(target))
+      super({ ...config, password: target.password, ...at, ssl: target.tls === 'off' ? false : target.tlsOptions })
+      this.at = at
+      // As the pool calls it. After a failure the next connection goes to the next host.
+      const connect = this.connect.bind(this) as (done: Done) => void
+      const connectOrPassOver = (done: Done) =>
+        connect((error) => {
+          if (error) passOver(target, at)
+          done(error)
+        })
+      Object.assign(this, { connect: connectOrPassOver })
     }
   }
   const pool = new pg.Pool({
@@ -91,8 +112,8 @@ function createPool(target: PostgresTarget, max: number): pg.Pool {
     keepAlive: true,
     options: `${options} ${written.join(' ')}`.trim(),
   } as unknown as pg.PoolConfig)
-  return pool.on('release', (error: unknown) => {
-    if (codeOf(error) === READ_ONLY) passOver(target)
+  return pool.on('release', (error: unknown, client: unknown) => {
+    if (codeOf(error) === READ_ONLY && client instanceof Client) passOver(target, client.at)
   })
 }
 
@@ -100,7 +121,7 @@ function createPool(target: PostgresTarget, max: number): pg.Pool {
  * Marks the queues as those of an installation, in a table beside them: whose they are. It is made by whoever may, which
  * is whoever makes BullMQ's own tables.
  */
-async function meet(pool: pg.Pool, installation: string): Promise<string | undefined> {
+async function meet(pool: pg.Pool, installation: string): Promise<string> {
   const { rows } = await pool.query("SELECT to_regclass('bullmq.lastword_installation') IS NOT NULL AS present")
   if (!rows[0]?.present) {
     await pool.query(`
@@ -108,12 +129,13 @@ async function meet(pool: pg.Pool, installation: string): Promise<string | undef
   }
   await pool.query('INSERT INTO bullmq.lastword_installation (id) VALUES ($1) ON CONFLICT DO NOTHING', [installation])
   const found = await pool.query('SELECT id FROM bullmq.lastword_installation')
-  return found.rows[0]?.id
+  return found.rows[0].id
 }
 
 /** Tries host after host until one takes writes; further connections go to that one. */
 async function connectToAny(target: PostgresTarget, check: () => Promise<void>): Promise<void> {
   for (let left = target.hosts.length; ; ) {
+    const [tried] = target.hosts
     try {
       return await check()
     } catch (error) {
@@ -123,7 +145,7 @@ async function connectToAny(target: PostgresTarget, check: () => Promise<void>):
       }
       left -= 1
       if (left === 0) throw error
-      passOver(target)
+      passOver(target, tried)
     }
   }
 }

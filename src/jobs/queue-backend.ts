@@ -12,11 +12,8 @@ export interface QueueBackend {
   prepare(names: readonly string[]): Promise<void>
   /** Rejects when the queues take no writes. */
   check(): Promise<void>
-  /**
-   * Marks the queues as those of an installation, unless they are another's already: whose they are. Undefined where the
-   * queues are in the database of the installation itself.
-   */
-  meet(installation: string): Promise<string | undefined>
+  /** Marks the queues as those of an installation, unless they are another's already; returns whose they are. */
+  meet(installation: string): Promise<string>
   /** Closes every queue opened here, then the connections. Workers are closed by whoever opened them. */
   close(): Promise<void>
 }

@@ -11,6 +11,7 @@ import { openEmbedded } from '../../src/db/embedded.ts'
 import { openQueueBackend } from '../../src/jobs/backend.ts'
 import { createLog } from '../../src/log.ts'
 import { execute, makeFolder } from '../support/programs.ts'
+import { openProxy } from '../support/proxy.ts'
 import {
   allSettled,
   closeAll,
@@ -41,7 +42,7 @@ async function settleBy(databaseUrl: string, installation: Awaited<ReturnType<ty
   const sentAt = minutesAgo(5)
   await trackOver(service.url, sandbox.send(1, { sentAt }), { sentAt })
   await allSettled(installation)
-  return service
+  return { ...service, sandbox }
 }
 
 const withQuery = (url: string, query: string) => `${url}?${query}`
@@ -69,6 +70,21 @@ describe('a URL as hosts hand it out', () => {
     const { host } = new URL(installation.databaseUrl)
     const nobody = `127.0.0.1:${await freePort()}`
     await settleBy(installation.databaseUrl.replace(host, `${nobody},${host}`), installation)
+  })
+
+  it('goes on by the next host when one is gone (F20)', { timeout: 60_000 }, async () => {
+    const installation = await createInstallation('postgres')
+    const { host, hostname, port } = new URL(installation.databaseUrl)
+    const target = { host: hostname, port: Number(port) }
+    const [first, second] = [await openProxy(target), await openProxy(target)]
+    for (const proxy of [first, second]) closeLater(() => proxy.close())
+    const url = installation.databaseUrl.replace(host, `127.0.0.1:${first.port},127.0.0.1:${second.port}`)
+    const { url: api, sandbox } = await settleBy(url, installation)
+    await first.cut()
+    const sentAt = minutesAgo(5)
+    const messageIds = sandbox.send(1, { sentAt })
+    await until(() => trackOver(api, messageIds, { sentAt }))
+    await allSettled(installation)
   })
 })
 
@@ -269,7 +285,6 @@ describe('at a start, a Postgres', () => {
     closeLater(() => rm(folder, { recursive: true, force: true }))
     const { url, drop } = await createEmptyDatabase()
     closeLater(drop)
-    const { openProxy } = await import('../support/proxy.ts')
     const { hostname, port } = new URL(url)
     const proxy = await openProxy({ host: hostname, port: Number(port) })
     closeLater(() => proxy.close())
