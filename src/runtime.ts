@@ -10,10 +10,11 @@ import { LastwordError } from './core/errors.ts'
 import { recordAccounts } from './db/accounts.ts'
 import { openChangeListener } from './db/change-listener.ts'
 import { codeOf, isDatabaseUnavailable } from './db/client.ts'
-import { INSUFFICIENT_PRIVILEGE, openDatabase, unavailable } from './db/connection.ts'
+import { findServer, INSUFFICIENT_PRIVILEGE, openDatabase, unavailable } from './db/connection.ts'
 import { openEmbedded } from './db/embedded.ts'
 import { findInstallation } from './db/installation.ts'
 import { migrateDatabase } from './db/migrate.ts'
+import { orAborted } from './deadline.ts'
 import { openQueueBackend } from './jobs/backend.ts'
 import { addReaders } from './jobs/feeder.ts'
 import type { QueueBackend } from './jobs/queue-backend.ts'
@@ -159,11 +160,10 @@ async function openStore(config: Config, parts: Parts, opened: Opened, log: Log,
     log.info(
       'DATABASE_URL leads to a pooler: changes are looked for every second; DATABASE_DIRECT_URL past it would have them told at once',
     )
-  // A migration may take long; only what keeps it from beginning is waited for.
-  await Promise.race([
-    migrateDatabase(direct, directVariable).catch((error) => Promise.reject(explain(error))),
-    abortOf(stopped),
-  ])
+  await tryDatabase(() => findServer(readPostgresUrl(directVariable, direct), directVariable))
+  // A migration may take long, and is ended by a stop only.
+  const migrating = migrateDatabase(direct, directVariable).catch((error) => Promise.reject(explain(error)))
+  await orAborted(migrating, stopped)
   const accounts = new Map<string, Account>(config.accounts.map((account) => [account.name, account]))
   const { id } = await tryDatabase(() => findInstallation(db))
   const clock = await tryDatabase(() => openClock({ db, log, isWorker: parts.workers }))
@@ -182,12 +182,6 @@ function noAnswer(variable: string): LastwordError {
   return new LastwordError('UNAVAILABLE', `${variable}: there is no answer; start the server, or correct ${variable}.`)
 }
 
-function abortOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-}
-
 /** Says whose the queues are. Throws CONFIG_INVALID when they are another installation's. */
 async function markQueues(
   id: string,
@@ -198,7 +192,7 @@ async function markQueues(
   // Queues in the database of the installation are its own.
   if (queueUrl === undefined) return
   const owner = await backend.meet(id)
-  if (owner === undefined || owner === id) return
+  if (owner === id) return
   const found = `the queues ${queueUrl.startsWith('redis') ? `with the prefix ${queuePrefix} ` : ''}belong to another installation (${owner}), with another database`
   const remedy = queueUrl.startsWith('redis')
     ? `set QUEUE_PREFIX to another one, like {lastword-b}; or, if that installation is no more, delete the key ${queuePrefix}:installation`

@@ -1,7 +1,7 @@
 /** Waiting, at a start, for servers that do not answer yet. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { LastwordError } from './core/errors.ts'
-import { isTimeout, withDeadline } from './deadline.ts'
+import { isTimeout, orAborted, withDeadline } from './deadline.ts'
 import type { Log } from './log.ts'
 
 export interface Patience {
@@ -43,11 +43,4 @@ export async function keepTrying<T>(run: () => Promise<T>, silent: LastwordError
   } finally {
     clearInterval(telling)
   }
-}
-
-function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    work.then(resolve, reject)
-  })
 }

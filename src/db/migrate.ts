@@ -15,6 +15,7 @@ import { LastwordError } from '../core/errors.ts'
 import { readPostgresUrl } from '../urls/postgres.ts'
 import { codeOf, type Db, describeDatabaseError } from './client.ts'
 import { createClient, findServer, INSUFFICIENT_PRIVILEGE } from './connection.ts'
+import { createPool } from './pool.ts'
 import { preparations } from './preparations.ts'
 
 const migrationsFolder = fileURLToPath(new URL('../../drizzle', import.meta.url))
@@ -53,7 +54,7 @@ export async function migrateDatabase(url: string, variable = 'DATABASE_URL'): P
   const { isPooled } = await findServer(target, variable)
   // An index may take longer than a role lets its statements take.
   const settings = { statement_timeout: '0', lock_timeout: '0', idle_in_transaction_session_timeout: '0' }
-  const client = createClient(target, { max: 2, isPooled, settings })
+  const { client } = createPool(() => createClient(target, { max: 2, isPooled, settings }))
   try {
     if ((await findPending(client)).length === 0) return
     await alone(client, async () => {

@@ -20,7 +20,7 @@ export interface Pool {
  * A client whose connections are all made anew, by `open`, when one of them takes no writes: after a failover they would
  * stay with the server that is not the first any more. `onReadOnly` is told before.
  */
-export function createPool(open: () => postgres.Sql, onReadOnly: () => void): Pool {
+export function createPool(open: () => postgres.Sql, onReadOnly = () => {}): Pool {
   let current = open()
   let replacedAt = Number.NEGATIVE_INFINITY
   const replace = () => {

@@ -5,7 +5,7 @@
 import { Queue, Worker } from 'bullmq'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { LastwordError } from '../core/errors.ts'
-import { withDeadline } from '../deadline.ts'
+import { orAborted, withDeadline } from '../deadline.ts'
 import { createComplaint } from '../log.ts'
 import { type RedisTarget, readRedisUrl } from '../urls/redis.ts'
 import { DEFAULT_PREFIX, type QueueBackend, type QueueBackendOptions } from './queue-backend.ts'
@@ -66,11 +66,8 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
     async close() {
       const closing = Promise.all(queues.map((queue) => queue.close()))
       // A server that says nothing any more must not keep anybody here.
-      await withDeadline(CLOSE_WITHIN_MS, undefined, (signal) =>
-        Promise.race([closing, new Promise((resolve) => signal.addEventListener('abort', resolve))]),
-      )
+      await withDeadline(CLOSE_WITHIN_MS, undefined, (signal) => orAborted(closing, signal)).catch(complain)
       close()
-      await closing.catch(() => {})
     },
   }
 }
@@ -140,7 +137,7 @@ async function findServer(at: Place): Promise<void> {
     last = error
   })
   try {
-    await withDeadline(2 * CONNECT_WITHIN_MS, undefined, (signal) => Promise.race([look(), tooLate(signal)]))
+    await withDeadline(2 * CONNECT_WITHIN_MS, undefined, (signal) => orAborted(look(), signal))
   } catch (error) {
     // An error of the connection says more than that it is closed.
     throw unavailable(at, isClosed(error) ? (last ?? error) : error)
@@ -173,12 +170,6 @@ async function findServer(at: Place): Promise<void> {
       })
     }
   }
-}
-
-function tooLate(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason))
-  })
 }
 
 function isClosed(error: unknown): boolean {
