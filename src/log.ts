@@ -39,7 +39,9 @@ function serializeError(error: unknown): unknown {
 
 /** Errors that Redis answers with, time-outs of its commands, and those that have a code: of Postgres and of the network. */
 function isOfServers(error: Error): boolean {
-  if (error instanceof LastwordError || 'code' in error) return true
+  if (error instanceof LastwordError) return true
+  // Node's own codes (ERR_…) are of faults in the program.
+  if ('code' in error) return !String(error.code).startsWith('ERR_')
   return /^[A-Z]+ /.test(error.message) || /^(Command timed out|Connection is closed)/.test(error.message)
 }
 

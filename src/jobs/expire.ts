@@ -3,7 +3,8 @@
  * path as every other status, so that a late webhook still corrects it.
  *
  * Deletes what is not kept for ever: reports that nobody tracked within the longest look-up window; changes; nonces that
- * are no longer fresh; what was noted of receivers; and settled messages, callbacks that failed for good and finished jobs after MESSAGES_RETENTION.
+ * are no longer fresh; what was noted of receivers; and settled messages, callbacks that failed for good and finished
+ * jobs after MESSAGES_RETENTION.
  */
 import type { Job, Queue } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
