@@ -1,7 +1,7 @@
 /** `lastword simulate`: what asking costs, and how soon statuses are known, by each way of asking. */
 import { writeFile } from 'node:fs/promises'
-import { drawChart } from '../sandbox/chart.ts'
-import { type Comparison, compare } from '../sandbox/comparison.ts'
+import { drawChart } from '../sandbox/simulation/chart.ts'
+import { type Comparison, compare } from '../sandbox/simulation/comparison.ts'
 import { formatTable } from './table.ts'
 
 export interface SimulateFlags {

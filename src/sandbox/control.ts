@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
-import type { CmSandbox } from './cm.ts'
+import type { CmSandbox } from './cm/cm.ts'
 import type { Knobs } from './knobs.ts'
 import { type MessageStore, type SendOptions, truthOf } from './messages.ts'
 

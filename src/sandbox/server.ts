@@ -15,7 +15,7 @@ import { gzipSync } from 'node:zlib'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { LastwordError } from '../core/errors.ts'
 import { createAgenda } from './agenda.ts'
-import { type CmSandbox, type CmStats, createCm } from './cm.ts'
+import { type CmSandbox, type CmStats, createCm } from './cm/cm.ts'
 import { addControlRoutes } from './control.ts'
 import type { WebhookStats } from './delivery.ts'
 import { createResponder } from './faults.ts'
@@ -30,10 +30,10 @@ import {
   truthOf,
 } from './messages.ts'
 import { createRandom } from './random.ts'
-import { addSevenRoutes, createQueryStats, type QueryStats } from './seven.ts'
-import { addHookRoutes, type Hook } from './seven-hooks.ts'
-import { addLogbookRoute, createLogbookStats, type LogbookStats } from './seven-logbook.ts'
-import { createSevenFormat, type SevenTarget } from './seven-webhooks.ts'
+import { addHookRoutes, type Hook } from './seven/hooks.ts'
+import { addLogbookRoute, createLogbookStats, type LogbookStats } from './seven/logbook.ts'
+import { addSevenRoutes, createQueryStats, type QueryStats } from './seven/seven.ts'
+import { createSevenFormat, type SevenTarget } from './seven/webhooks.ts'
 import { createWebhooks } from './webhooks.ts'
 
 export interface SandboxOptions {

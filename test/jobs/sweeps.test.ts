@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import type { Provider } from '../../src/providers/provider.ts'
 import { providers } from '../../src/providers/registry.ts'
-import type { CmKey } from '../../src/sandbox/cm-messages.ts'
+import type { CmKey } from '../../src/sandbox/cm/messages.ts'
 import { pollsAndForgets, pollsAndForgetsFixture } from '../support/polls-and-forgets.ts'
 import { openProxy } from '../support/proxy.ts'
 import {

@@ -1,8 +1,18 @@
 import { describe, expect, it } from 'vitest'
-import { drawChart } from '../../src/sandbox/chart.ts'
-import { compare } from '../../src/sandbox/comparison.ts'
-import { BACKOFF, DAY, FILLED, figuresOf, HOUR, LAWS, learned, NONE, run } from '../../src/sandbox/scenarios.ts'
-import { simulate } from '../../src/sandbox/simulation.ts'
+import { drawChart } from '../../../src/sandbox/simulation/chart.ts'
+import { compare } from '../../../src/sandbox/simulation/comparison.ts'
+import {
+  BACKOFF,
+  DAY,
+  FILLED,
+  figuresOf,
+  HOUR,
+  LAWS,
+  learned,
+  NONE,
+  run,
+} from '../../../src/sandbox/simulation/scenarios.ts'
+import { simulate } from '../../../src/sandbox/simulation/simulation.ts'
 
 const law = LAWS['the prior'] ?? { parts: [] }
 const steady = { law, perSecond: 0.05, forMs: DAY, countFromMs: 6 * HOUR }

@@ -1,9 +1,9 @@
 import { createHash, createHmac } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { KnobsPatch } from '../../src/sandbox/knobs.ts'
-import { createSandbox, type Sandbox } from '../../src/sandbox/server.ts'
-import { signRequest } from '../../src/sandbox/signing.ts'
-import { createReceiver, type Received, type Receiver } from './receiver.ts'
+import type { KnobsPatch } from '../../../src/sandbox/knobs.ts'
+import { createSandbox, type Sandbox } from '../../../src/sandbox/server.ts'
+import { signRequest } from '../../../src/sandbox/seven/signing.ts'
+import { createReceiver, type Received, type Receiver } from '../receiver.ts'
 
 const open: { close(): Promise<void> }[] = []
 afterEach(async () => {

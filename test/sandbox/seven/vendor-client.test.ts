@@ -1,7 +1,7 @@
 /** The vendor's own client works against the sandbox as it does against seven.io. */
 import { Client, HooksResource, JournalResource, SmsResource, StatusResource } from '@seven.io/client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { closeAll, ONE_MINUTE, openSandbox } from '../support/service.ts'
+import { closeAll, ONE_MINUTE, openSandbox } from '../../support/service.ts'
 
 let client: Client
 const baseUrl = Client.BASE_URL

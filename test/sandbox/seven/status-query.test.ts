@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { formatBerlinTime } from '../../src/sandbox/berlin-time.ts'
-import { createSandbox, type Sandbox, type SandboxOptions } from '../../src/sandbox/server.ts'
+import { formatBerlinTime } from '../../../src/sandbox/berlin-time.ts'
+import { createSandbox, type Sandbox, type SandboxOptions } from '../../../src/sandbox/server.ts'
 
 let sandbox: Sandbox
 afterEach(() => sandbox.close())

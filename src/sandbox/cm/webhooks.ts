@@ -3,16 +3,16 @@
  *
  * They are not signed. A receipt is sent again for any answer that is not a success, for up to 7 days of the law.
  */
-import { formatAmsterdamTime } from './berlin-time.ts'
-import type { CmMessage, CmStatus } from './cm-messages.ts'
-import { CM_ERROR_TEXTS } from './cm-transactions.ts'
-import type { RetryPolicy } from './delivery.ts'
-import { encode } from './encodings.ts'
-import { CM_WEBHOOK_FORMS, type Knobs } from './knobs.ts'
-import type { Step } from './messages.ts'
-import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from './outgoing-request.ts'
-import { pick, type Random } from './random.ts'
-import type { WebhookFormat, WebhookTarget } from './webhooks.ts'
+import { formatAmsterdamTime } from '../berlin-time.ts'
+import type { RetryPolicy } from '../delivery.ts'
+import { encode } from '../encodings.ts'
+import { CM_WEBHOOK_FORMS, type Knobs } from '../knobs.ts'
+import type { Step } from '../messages.ts'
+import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from '../outgoing-request.ts'
+import { pick, type Random } from '../random.ts'
+import type { WebhookFormat, WebhookTarget } from '../webhooks.ts'
+import type { CmMessage, CmStatus } from './messages.ts'
+import { CM_ERROR_TEXTS } from './transactions.ts'
 
 const policy: RetryPolicy = {
   // The pauses are ours: known is that they end after 7 days.

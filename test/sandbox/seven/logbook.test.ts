@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { createSandbox, type Sandbox, type SandboxOptions } from '../../src/sandbox/server.ts'
+import { createSandbox, type Sandbox, type SandboxOptions } from '../../../src/sandbox/server.ts'
 
 let sandbox: Sandbox
 afterEach(() => sandbox.close())

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { formatAmsterdamTime, formatBerlinTimeWithOffset } from '../../src/sandbox/berlin-time.ts'
-import type { CmKey, CmTruth } from '../../src/sandbox/cm-messages.ts'
-import { createSandbox, type Sandbox, type SandboxOptions } from '../../src/sandbox/server.ts'
+import { formatAmsterdamTime, formatBerlinTimeWithOffset } from '../../../src/sandbox/berlin-time.ts'
+import type { CmKey, CmTruth } from '../../../src/sandbox/cm/messages.ts'
+import { createSandbox, type Sandbox, type SandboxOptions } from '../../../src/sandbox/server.ts'
 
 let sandbox: Sandbox
 afterEach(() => sandbox.close())

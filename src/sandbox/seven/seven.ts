@@ -6,9 +6,9 @@
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { formatBerlinTime } from './berlin-time.ts'
-import { type Answer, type AnswerCounts, createAnswerCounts, errorCodeBody, type Responder } from './faults.ts'
-import type { Knobs } from './knobs.ts'
+import { formatBerlinTime } from '../berlin-time.ts'
+import { type Answer, type AnswerCounts, createAnswerCounts, errorCodeBody, type Responder } from '../faults.ts'
+import type { Knobs } from '../knobs.ts'
 import {
   type MessageStore,
   noteIfToldFinal,
@@ -16,7 +16,7 @@ import {
   type SendOptions,
   transitionAt,
   wordOf,
-} from './messages.ts'
+} from '../messages.ts'
 
 /** Counts of the status queries, those with a wrong API key left out. */
 export interface QueryStats extends AnswerCounts {

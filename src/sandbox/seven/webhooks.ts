@@ -5,17 +5,17 @@
  * A receipt that the receiver answers with 429, 500, 502, 503 or 504, not in time, or not at all is sent again, up to
  * 14 times over about 3.5 days of the law; any other 4xx loses it for good.
  */
-import { formatBerlinTime, formatBerlinTimeWithOffset } from './berlin-time.ts'
-import type { RetryPolicy } from './delivery.ts'
-import { encode } from './encodings.ts'
-import { type Knobs, SEVEN_WEBHOOK_FORMS } from './knobs.ts'
-import type { SevenStatus, Transition } from './law.ts'
-import type { SandboxMessage } from './messages.ts'
-import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from './outgoing-request.ts'
-import { pick, type Random } from './random.ts'
-import type { Hook } from './seven-hooks.ts'
+import { formatBerlinTime, formatBerlinTimeWithOffset } from '../berlin-time.ts'
+import type { RetryPolicy } from '../delivery.ts'
+import { encode } from '../encodings.ts'
+import { type Knobs, SEVEN_WEBHOOK_FORMS } from '../knobs.ts'
+import type { SevenStatus, Transition } from '../law.ts'
+import type { SandboxMessage } from '../messages.ts'
+import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from '../outgoing-request.ts'
+import { pick, type Random } from '../random.ts'
+import type { WebhookFormat, WebhookTarget } from '../webhooks.ts'
+import type { Hook } from './hooks.ts'
 import { signRequest } from './signing.ts'
-import type { WebhookFormat, WebhookTarget } from './webhooks.ts'
 
 const RETRIED_STATUSES: ReadonlySet<number> = new Set([429, 500, 502, 503, 504])
 

@@ -4,9 +4,9 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
-import { formatBerlinTime, startOfBerlinDay } from './berlin-time.ts'
-import { type AnswerCounts, createAnswerCounts, type Responder } from './faults.ts'
-import { digitsOf, type MessageStore, noteIfToldFinal, type SandboxMessage, transitionAt, wordOf } from './messages.ts'
+import { formatBerlinTime, startOfBerlinDay } from '../berlin-time.ts'
+import { type AnswerCounts, createAnswerCounts, type Responder } from '../faults.ts'
+import { digitsOf, type MessageStore, noteIfToldFinal, type SandboxMessage, transitionAt, wordOf } from '../messages.ts'
 
 /** Counts of the requests to the logbook, those with a wrong API key left out. */
 export interface LogbookStats extends AnswerCounts {

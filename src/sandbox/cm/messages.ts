@@ -4,11 +4,11 @@
  * Their fates follow the same law. CM.com has fewer words, and the webhook fewer still than the transactions: what is
  * undelivered there (40) is failed here (3), so both words are true of such a message.
  */
-import { LastwordError } from '../core/errors.ts'
-import type { FinalStatus, Status } from '../core/status.ts'
-import { drawHistory, type Law, type SevenStatus } from './law.ts'
-import { digitsOf, judge, type Sent, type Step, sampleRecipients, type TruthOf } from './messages.ts'
-import { createRandom, drawLognormal, type Random } from './random.ts'
+import { LastwordError } from '../../core/errors.ts'
+import type { FinalStatus, Status } from '../../core/status.ts'
+import { drawHistory, type Law, type SevenStatus } from '../law.ts'
+import { digitsOf, judge, type Sent, type Step, sampleRecipients, type TruthOf } from '../messages.ts'
+import { createRandom, drawLognormal, type Random } from '../random.ts'
 
 /** CM.com's words, as `statusdescription` says them; only `Delivered` has been seen, the others are ours. */
 export type CmStatus = 'Accepted' | 'Sent' | 'Delivered' | 'Failed' | 'Rejected' | 'Undelivered'

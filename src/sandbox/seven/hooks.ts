@@ -1,7 +1,7 @@
 /** seven.io's interface for webhook subscriptions (https://docs.seven.io/en/rest-api/endpoints/webhooks). */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
-import { formatBerlinTime } from './berlin-time.ts'
+import { formatBerlinTime } from '../berlin-time.ts'
 
 const EVENT_TYPES = ['dlr', 'rcs', 'sms_mo', 'tracking', 'voice_call', 'voice_dtmf', 'voice_status'] as const
 

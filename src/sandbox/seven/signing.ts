@@ -1,6 +1,6 @@
 /** Signed webhooks, as seven.io signs them (https://docs.seven.io/en/rest-api/webhooks). */
 import { createHash, createHmac, randomUUID } from 'node:crypto'
-import type { OutgoingRequest } from './outgoing-request.ts'
+import type { OutgoingRequest } from '../outgoing-request.ts'
 
 export interface Signing {
   key: string

@@ -2,8 +2,8 @@
  * What `lastword simulate` simulates: laws of delivery times, traffic, webhooks that come, do not come or die, and the
  * ways of asking that are compared.
  */
-import { type Curve, curveOfLaw, type LawPart, PRIOR_LAW } from '../core/curve.ts'
-import { createRandom, drawLognormal, type Random } from './random.ts'
+import { type Curve, curveOfLaw, type LawPart, PRIOR_LAW } from '../../core/curve.ts'
+import { createRandom, drawLognormal, type Random } from '../random.ts'
 import { type Outcome, type Planner, simulate, steadyTraffic, type Traffic, type Webhooks } from './simulation.ts'
 
 const SECOND = 1_000

@@ -4,12 +4,12 @@
  * about in requests; each tick of the dispatcher decides what is asked now. Times are milliseconds from the beginning.
  */
 import TinyQueue from 'tinyqueue'
-import type { Curve } from '../core/curve.ts'
-import { economyOf, graceOf, type Learned, learn, noNews, nothingLearned, observe } from '../core/learning.ts'
-import { decide, nextDueAt, type Plan, planOf, type Scheduled } from '../core/plan.ts'
-import { type PollingPolicy, windowEnd } from '../core/polling.ts'
-import { worthOf } from '../core/worth.ts'
-import { createRandom, drawLognormal, type Random } from './random.ts'
+import type { Curve } from '../../core/curve.ts'
+import { economyOf, graceOf, type Learned, learn, noNews, nothingLearned, observe } from '../../core/learning.ts'
+import { decide, nextDueAt, type Plan, planOf, type Scheduled } from '../../core/plan.ts'
+import { type PollingPolicy, windowEnd } from '../../core/polling.ts'
+import { worthOf } from '../../core/worth.ts'
+import { createRandom, drawLognormal, type Random } from '../random.ts'
 
 export interface Traffic {
   /** When each message is sent, ascending. */

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import type { KnobsPatch } from '../../src/sandbox/knobs.ts'
-import { createSandbox, type Sandbox } from '../../src/sandbox/server.ts'
-import { createReceiver, type Receiver } from './receiver.ts'
+import type { KnobsPatch } from '../../../src/sandbox/knobs.ts'
+import { createSandbox, type Sandbox } from '../../../src/sandbox/server.ts'
+import { createReceiver, type Receiver } from '../receiver.ts'
 
 const open: { close(): Promise<void> }[] = []
 afterEach(async () => {

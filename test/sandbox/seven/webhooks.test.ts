@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { formatBerlinTime } from '../../src/sandbox/berlin-time.ts'
-import type { KnobsPatch } from '../../src/sandbox/knobs.ts'
-import { createSandbox, type Sandbox } from '../../src/sandbox/server.ts'
-import { createReceiver, type Receiver } from './receiver.ts'
+import { formatBerlinTime } from '../../../src/sandbox/berlin-time.ts'
+import type { KnobsPatch } from '../../../src/sandbox/knobs.ts'
+import { createSandbox, type Sandbox } from '../../../src/sandbox/server.ts'
+import { createReceiver, type Receiver } from '../receiver.ts'
 
 const open: { close(): Promise<void> }[] = []
 afterEach(async () => {

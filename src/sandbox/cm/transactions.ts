@@ -5,11 +5,11 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
-import { formatAmsterdamTime, formatBerlinTimeWithOffset } from './berlin-time.ts'
-import { type CmMessage, type CmMessageStore, type CmStatus, cmWordOf } from './cm-messages.ts'
-import { type AnswerCounts, createAnswerCounts, type Responder } from './faults.ts'
-import type { Knobs } from './knobs.ts'
-import { noteIfToldFinal, transitionAt } from './messages.ts'
+import { formatAmsterdamTime, formatBerlinTimeWithOffset } from '../berlin-time.ts'
+import { type AnswerCounts, createAnswerCounts, type Responder } from '../faults.ts'
+import type { Knobs } from '../knobs.ts'
+import { noteIfToldFinal, transitionAt } from '../messages.ts'
+import { type CmMessage, type CmMessageStore, type CmStatus, cmWordOf } from './messages.ts'
 
 /** Counts of the requests, those with a wrong product token left out. */
 export interface TransactionStats extends AnswerCounts {

@@ -5,7 +5,13 @@
  *   sandbox.cm.truth('order4711')?.finalStatus    // an account has baseUrl: sandbox.cm.url, and its productToken
  */
 import type { FastifyInstance } from 'fastify'
-import type { Agenda } from './agenda.ts'
+import type { Agenda } from '../agenda.ts'
+import type { WebhookStats } from '../delivery.ts'
+import { createResponder } from '../faults.ts'
+import type { Knobs } from '../knobs.ts'
+import type { Law } from '../law.ts'
+import { createRandom } from '../random.ts'
+import { createWebhooks, type WebhookTarget } from '../webhooks.ts'
 import {
   type CmKey,
   type CmMessage,
@@ -14,15 +20,9 @@ import {
   type CmTruth,
   cmTruthOf,
   createCmMessageStore,
-} from './cm-messages.ts'
-import { addTransactionRoute, createTransactionStats, type TransactionStats } from './cm-transactions.ts'
-import { createCmFormat } from './cm-webhooks.ts'
-import type { WebhookStats } from './delivery.ts'
-import { createResponder } from './faults.ts'
-import type { Knobs } from './knobs.ts'
-import type { Law } from './law.ts'
-import { createRandom } from './random.ts'
-import { createWebhooks, type WebhookTarget } from './webhooks.ts'
+} from './messages.ts'
+import { addTransactionRoute, createTransactionStats, type TransactionStats } from './transactions.ts'
+import { createCmFormat } from './webhooks.ts'
 
 export interface CmStats extends TransactionStats {
   /** Messages sent. */
