@@ -20,10 +20,10 @@ import { firstLookup } from '../plans.ts'
 import type { Account } from '../providers/provider.ts'
 import { lookupInUse } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
-import { accountListSchema, scheduleSchema } from './answers.ts'
 import { findNoWorkerSince } from './health.ts'
 import { textSchema } from './list-query.ts'
-import type { RouteDoc } from './openapi.ts'
+import { accountListSchema, scheduleSchema } from './openapi/answers.ts'
+import type { RouteDoc } from './openapi/openapi.ts'
 
 export interface AccountRoutesOptions {
   db: Db

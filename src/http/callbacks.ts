@@ -4,8 +4,8 @@ import { z } from 'zod'
 import { type CallbackRow, listFailedCallbacks, replayCallbacks } from '../db/callbacks.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
-import { failedCallbacksSchema, replayedSchema } from './answers.ts'
-import type { RouteDoc } from './openapi.ts'
+import { failedCallbacksSchema, replayedSchema } from './openapi/answers.ts'
+import type { RouteDoc } from './openapi/openapi.ts'
 
 const CURSOR_RULE = 'expected the "nextCursor" of an earlier answer'
 

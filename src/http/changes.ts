@@ -12,8 +12,8 @@ import {
 } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
-import { changePageSchema } from './answers.ts'
-import type { RouteDoc } from './openapi.ts'
+import { changePageSchema } from './openapi/answers.ts'
+import type { RouteDoc } from './openapi/openapi.ts'
 
 export interface ChangeRoutesOptions {
   db: Db

@@ -7,10 +7,10 @@ import { eraseMessages, findByNumber } from '../db/erasure.ts'
 import type { Queues } from '../jobs/queues.ts'
 import { parseInput } from '../parse-input.ts'
 import type { Accounts } from '../tracking.ts'
-import { erasedSchema } from './answers.ts'
 import { numbersOf, recipientSchema } from './list-query.ts'
 import { findOne, messagePathSchema, recipientQuerySchema } from './messages.ts'
-import type { RouteDoc } from './openapi.ts'
+import { erasedSchema } from './openapi/answers.ts'
+import type { RouteDoc } from './openapi/openapi.ts'
 
 const MESSAGES_A_STEP = 1_000
 

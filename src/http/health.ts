@@ -11,7 +11,7 @@ import { findInstallation } from '../db/installation.ts'
 import { isMigrated } from '../db/migrate.ts'
 import type { Metrics } from '../metrics.ts'
 import { named } from '../schema-names.ts'
-import type { RouteDoc } from './openapi.ts'
+import type { RouteDoc } from './openapi/openapi.ts'
 
 export interface HealthOptions {
   db: Db

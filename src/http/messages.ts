@@ -12,9 +12,9 @@ import { parseInput } from '../parse-input.ts'
 import { providerOf } from '../providers/registry.ts'
 import { type Accounts, track } from '../tracking.ts'
 import { readOrder, trackingOrderSchema } from '../tracking-order.ts'
-import { messageDetailsSchema, messagePageSchema, trackedSchema } from './answers.ts'
 import { listQuerySchema, readListQuery, textSchema } from './list-query.ts'
-import type { RouteDoc } from './openapi.ts'
+import { messageDetailsSchema, messagePageSchema, trackedSchema } from './openapi/answers.ts'
+import type { RouteDoc } from './openapi/openapi.ts'
 
 export interface MessageRoutesOptions {
   db: Db

@@ -11,10 +11,10 @@ import type { Learner } from '../learner.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
 import { describePause } from './accounts.ts'
-import { polledMessageSchema, polledSchema } from './answers.ts'
 import { filterSchema, readFilter } from './list-query.ts'
 import { findOne, messagePathSchema, recipientQuerySchema, toMessage } from './messages.ts'
-import type { RouteDoc } from './openapi.ts'
+import { polledMessageSchema, polledSchema } from './openapi/answers.ts'
+import type { RouteDoc } from './openapi/openapi.ts'
 
 export interface PollRoutesOptions {
   db: Db

@@ -17,7 +17,7 @@ import { registerErasureRoutes } from './erasure.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { registerHealthGauges, registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
-import { type RouteDoc, registerDocs, registerOpenApi } from './openapi.ts'
+import { type RouteDoc, registerDocs, registerOpenApi } from './openapi/openapi.ts'
 import { registerPollRoutes } from './polls.ts'
 import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './webhooks.ts'
 

@@ -16,10 +16,10 @@ import type { Account } from '../providers/provider.ts'
 import { readWebhook } from '../providers/receipt.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
-import { webhookAnswerSchema } from './answers.ts'
 import { isSameSecret } from './auth.ts'
 import { sendProblem } from './errors.ts'
-import type { RouteDoc } from './openapi.ts'
+import { webhookAnswerSchema } from './openapi/answers.ts'
+import type { RouteDoc } from './openapi/openapi.ts'
 
 export interface WebhookRoutesOptions {
   db: Db

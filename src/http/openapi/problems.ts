@@ -1,7 +1,7 @@
 /** What routes answer beside what was asked for: problem documents by what went wrong, each with an example. */
 import { z } from 'zod'
-import { type ErrorCode, LastwordError } from '../core/errors.ts'
-import { named } from '../schema-names.ts'
+import { type ErrorCode, LastwordError } from '../../core/errors.ts'
+import { named } from '../../schema-names.ts'
 
 const CODES = [
   'INPUT_INVALID',

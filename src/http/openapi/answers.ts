@@ -3,9 +3,9 @@
  * are those of the JSON, not `Date`s. A named one has that name in the OpenAPI document.
  */
 import { z } from 'zod'
-import type { Outcome } from '../core/settle.ts'
-import { SOURCES, STATUSES } from '../core/status.ts'
-import { named } from '../schema-names.ts'
+import type { Outcome } from '../../core/settle.ts'
+import { SOURCES, STATUSES } from '../../core/status.ts'
+import { named } from '../../schema-names.ts'
 
 const OUTCOMES = ['applied', 'stale', 'duplicate', 'contradicting'] as const satisfies readonly Outcome[]
 

@@ -1,11 +1,11 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { type FastifyInstance, fastify } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { StatusReport } from '../../src/core/status.ts'
-import { moveHealth } from '../../src/db/accounts.ts'
-import { applyReports } from '../../src/db/reports.ts'
-import { messages } from '../../src/db/schema.ts'
-import { type Answer, type Api, startApi } from '../support/api.ts'
+import type { StatusReport } from '../../../src/core/status.ts'
+import { moveHealth } from '../../../src/db/accounts.ts'
+import { applyReports } from '../../../src/db/reports.ts'
+import { messages } from '../../../src/db/schema.ts'
+import { type Answer, type Api, startApi } from '../../support/api.ts'
 
 interface Schema {
   $ref?: string

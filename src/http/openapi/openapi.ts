@@ -6,7 +6,7 @@ import { fastifySwagger } from '@fastify/swagger'
 import { fastifySwaggerUi } from '@fastify/swagger-ui'
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import { z } from 'zod'
-import { namedSchemas } from '../schema-names.ts'
+import { namedSchemas } from '../../schema-names.ts'
 import { PROBLEMS, problemSchema } from './problems.ts'
 
 const TAGS = {
