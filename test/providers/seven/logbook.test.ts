@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ProviderError } from '../../src/core/errors.ts'
-import type { StatusReport } from '../../src/core/status.ts'
-import type { ProviderHttp } from '../../src/providers/http.ts'
-import type { StatusAnswer, StatusLookup, WindowAnswer } from '../../src/providers/provider.ts'
-import type { SevenAccount } from '../../src/providers/seven/account.ts'
-import { parseLogbookEntry, parseLogbookPage } from '../../src/providers/seven/logbook.ts'
-import { seven } from '../../src/providers/seven/seven.ts'
+import { ProviderError } from '../../../src/core/errors.ts'
+import type { StatusReport } from '../../../src/core/status.ts'
+import type { ProviderHttp } from '../../../src/providers/http.ts'
+import type { StatusAnswer, StatusLookup, WindowAnswer } from '../../../src/providers/provider.ts'
+import type { SevenAccount } from '../../../src/providers/seven/account.ts'
+import { parseLogbookEntry, parseLogbookPage } from '../../../src/providers/seven/logbook.ts'
+import { seven } from '../../../src/providers/seven/seven.ts'
 
 const GIVEN = { name: 'main', provider: 'seven', apiKey: 'sEcReT-api-key', query: 'logbook' }
 const account: SevenAccount = seven.accountSchema.parse(GIVEN)

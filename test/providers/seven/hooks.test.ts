@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { ProviderError } from '../../src/core/errors.ts'
-import type { ProviderHttp } from '../../src/providers/http.ts'
-import type { HookApi, HookSubscription } from '../../src/providers/provider.ts'
-import type { SevenAccount } from '../../src/providers/seven/account.ts'
-import { seven } from '../../src/providers/seven/seven.ts'
+import { ProviderError } from '../../../src/core/errors.ts'
+import type { ProviderHttp } from '../../../src/providers/http.ts'
+import type { HookApi, HookSubscription } from '../../../src/providers/provider.ts'
+import type { SevenAccount } from '../../../src/providers/seven/account.ts'
+import { seven } from '../../../src/providers/seven/seven.ts'
 
 const account: SevenAccount = seven.accountSchema.parse({ name: 'main', provider: 'seven', apiKey: 'sEcReT-api-key' })
 const api = seven.hooks?.(account) as HookApi

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ProviderError } from '../../src/core/errors.ts'
-import type { Status, StatusReport } from '../../src/core/status.ts'
-import type { ProviderHttp } from '../../src/providers/http.ts'
-import type { SevenAccount } from '../../src/providers/seven/account.ts'
-import { seven } from '../../src/providers/seven/seven.ts'
-import { parseStatusAnswer } from '../../src/providers/seven/status-query.ts'
+import { ProviderError } from '../../../src/core/errors.ts'
+import type { Status, StatusReport } from '../../../src/core/status.ts'
+import type { ProviderHttp } from '../../../src/providers/http.ts'
+import type { SevenAccount } from '../../../src/providers/seven/account.ts'
+import { seven } from '../../../src/providers/seven/seven.ts'
+import { parseStatusAnswer } from '../../../src/providers/seven/status-query.ts'
 
 const GIVEN = { name: 'main', provider: 'seven', apiKey: 'key-of-main' }
 const account: SevenAccount = seven.accountSchema.parse(GIVEN)

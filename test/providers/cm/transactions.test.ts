@@ -3,12 +3,12 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ProviderError } from '../../src/core/errors.ts'
-import type { Status, StatusReport } from '../../src/core/status.ts'
-import type { CmAccount } from '../../src/providers/cm/account.ts'
-import { cm } from '../../src/providers/cm/cm.ts'
-import { parseTransactions } from '../../src/providers/cm/transactions.ts'
-import { createProviderHttp, type ProviderHttp } from '../../src/providers/http.ts'
+import { ProviderError } from '../../../src/core/errors.ts'
+import type { Status, StatusReport } from '../../../src/core/status.ts'
+import type { CmAccount } from '../../../src/providers/cm/account.ts'
+import { cm } from '../../../src/providers/cm/cm.ts'
+import { parseTransactions } from '../../../src/providers/cm/transactions.ts'
+import { createProviderHttp, type ProviderHttp } from '../../../src/providers/http.ts'
 
 const account: CmAccount = cm.accountSchema.parse({
   name: 'cm',

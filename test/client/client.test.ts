@@ -9,15 +9,15 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { backoffMs } from '../src/client/backoff.ts'
-import type { StatusReport } from '../src/core/status.ts'
-import { applyReports } from '../src/db/reports.ts'
-import { messages } from '../src/db/schema.ts'
-import { type Client, createClient, LastwordError } from '../src/index.ts'
-import { type Api, anyTime, startApi } from './support/api.ts'
-import { openProxy } from './support/proxy.ts'
-import { closeAll, closeLater, until } from './support/service.ts'
-import { freePort } from './support/services.ts'
+import { backoffMs } from '../../src/client/backoff.ts'
+import type { StatusReport } from '../../src/core/status.ts'
+import { applyReports } from '../../src/db/reports.ts'
+import { messages } from '../../src/db/schema.ts'
+import { type Client, createClient, LastwordError } from '../../src/index.ts'
+import { type Api, anyTime, startApi } from '../support/api.ts'
+import { openProxy } from '../support/proxy.ts'
+import { closeAll, closeLater, until } from '../support/service.ts'
+import { freePort } from '../support/services.ts'
 
 const KEY = 'a-key'
 const ACCOUNTS = JSON.stringify([
@@ -320,7 +320,7 @@ it('waits longer after each failure, never less than asked, and never in step wi
 it('importing the library starts nothing and loads no server', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'lastword-library-'))
   closeLater(() => rm(folder, { recursive: true, force: true }))
-  const library = fileURLToPath(new URL('../dist/index.js', import.meta.url))
+  const library = fileURLToPath(new URL('../../dist/index.js', import.meta.url))
   const script = `import(${JSON.stringify(library)}).then((m) => console.log(Object.keys(m).join()))`
   // Node writes down every script it has loaded, and the process ends by itself only if nothing is running.
   const env = { PATH: process.env.PATH, NODE_V8_COVERAGE: folder }

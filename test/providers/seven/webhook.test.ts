@@ -1,12 +1,12 @@
 import { unescape as decode, stringify } from 'node:querystring'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { LastwordError } from '../../src/core/errors.ts'
-import type { Status, StatusReport } from '../../src/core/status.ts'
-import type { Provider, WebhookRequest } from '../../src/providers/provider.ts'
-import { readWebhook } from '../../src/providers/receipt.ts'
-import type { SevenAccount } from '../../src/providers/seven/account.ts'
-import { seven } from '../../src/providers/seven/seven.ts'
+import { LastwordError } from '../../../src/core/errors.ts'
+import type { Status, StatusReport } from '../../../src/core/status.ts'
+import type { Provider, WebhookRequest } from '../../../src/providers/provider.ts'
+import { readWebhook } from '../../../src/providers/receipt.ts'
+import type { SevenAccount } from '../../../src/providers/seven/account.ts'
+import { seven } from '../../../src/providers/seven/seven.ts'
 
 const GIVEN = { name: 'main', provider: 'seven', apiKey: 'sEcReT-api-key' }
 const account: SevenAccount = seven.accountSchema.parse(GIVEN)

@@ -10,13 +10,13 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'csv-parse/sync'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { readServiceLocation } from '../src/config.ts'
-import { applyReports } from '../src/db/reports.ts'
-import { messages } from '../src/db/schema.ts'
-import { type Api, startApi } from './support/api.ts'
-import { type Ended, runCommand } from './support/command.ts'
-import { closeAll, closeLater, until } from './support/service.ts'
-import { freePort } from './support/services.ts'
+import { readServiceLocation } from '../../src/config.ts'
+import { applyReports } from '../../src/db/reports.ts'
+import { messages } from '../../src/db/schema.ts'
+import { type Api, startApi } from '../support/api.ts'
+import { type Ended, runCommand } from '../support/command.ts'
+import { closeAll, closeLater, until } from '../support/service.ts'
+import { freePort } from '../support/services.ts'
 
 const KEY = 'a-key'
 const ACCOUNTS = JSON.stringify([
@@ -39,7 +39,7 @@ beforeEach(async () => {
   await api.db.delete(messages)
 })
 
-const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
 
 function begin(args: readonly string[]) {
   const env = { PATH: process.env.PATH, LASTWORD_URL: api.url, LASTWORD_API_KEY: KEY }

@@ -1,7 +1,7 @@
 /** What `lastword track` makes of a file: separators, charsets, headers, and cells that only look like IDs. */
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { type Entry, type Refusal, readEntries, readSource } from '../src/cli/track-input.ts'
+import { type Entry, type Refusal, readEntries, readSource } from '../../src/cli/track-input.ts'
 
 async function read(input: string | Buffer, pieceBytes = Number.POSITIVE_INFINITY): Promise<(Entry | Refusal)[]> {
   const bytes = Buffer.from(input as string)

@@ -1,12 +1,12 @@
 import { stringify } from 'node:querystring'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { LastwordError } from '../../src/core/errors.ts'
-import type { Status, StatusReport } from '../../src/core/status.ts'
-import type { CmAccount } from '../../src/providers/cm/account.ts'
-import { cm } from '../../src/providers/cm/cm.ts'
-import type { Provider, WebhookRequest } from '../../src/providers/provider.ts'
-import { readWebhook } from '../../src/providers/receipt.ts'
+import { LastwordError } from '../../../src/core/errors.ts'
+import type { Status, StatusReport } from '../../../src/core/status.ts'
+import type { CmAccount } from '../../../src/providers/cm/account.ts'
+import { cm } from '../../../src/providers/cm/cm.ts'
+import type { Provider, WebhookRequest } from '../../../src/providers/provider.ts'
+import { readWebhook } from '../../../src/providers/receipt.ts'
 
 const account: CmAccount = cm.accountSchema.parse({ name: 'cm', provider: 'cm', productToken: 'token-of-cm' })
 const RECEIVED_AT = new Date('2023-09-15T11:24:05.000Z')
