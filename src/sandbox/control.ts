@@ -4,11 +4,10 @@ import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import type { CmSandbox } from './cm/cm.ts'
 import type { Knobs } from './knobs.ts'
-import { type MessageStore, type SendOptions, truthOf } from './messages.ts'
+import type { SevenSandbox } from './seven/seven.ts'
 
 export interface ControlRoutes {
-  messages: MessageStore
-  send: (what: number | readonly string[], options: SendOptions) => string[]
+  seven: SevenSandbox
   cm: CmSandbox
   stats: () => object
   knobs: () => Knobs
@@ -51,22 +50,22 @@ const pageSchema = z.object({
  * | `GET /sandbox/knobs`, `PUT /sandbox/knobs` | all knobs; turns those in the body |
  */
 export function addControlRoutes(app: FastifyInstance, routes: ControlRoutes): void {
-  const { messages, send, cm, stats, knobs, set } = routes
+  const { seven, cm, stats, knobs, set } = routes
   app.post('/sandbox/messages', async (request) => {
     const { count, recipients, ...options } = check(sendSchema, request.body)
-    return { messageIds: send(recipients ?? count ?? 0, options) }
+    return { messageIds: seven.send(recipients ?? count ?? 0, options) }
   })
   app.get('/sandbox/truth', async (request) => {
     const { after, limit } = check(pageSchema, request.query)
-    const found = messages.list(after, limit + 1)
-    const page = found.slice(0, limit)
-    const next = found.length > limit ? page.at(-1)?.messageId : undefined
-    return { messages: page.map((message) => truthOf(message, Date.now())), next: next ?? null }
+    const found = seven.truths(after, limit + 1)
+    const messages = found.slice(0, limit)
+    const next = found.length > limit ? messages.at(-1)?.messageId : undefined
+    return { messages, next: next ?? null }
   })
   app.get<{ Params: { messageId: string } }>('/sandbox/truth/:messageId', async (request) => {
-    const message = messages.find(request.params.messageId)
-    if (!message) throw new LastwordError('NOT_FOUND', 'The sandbox has sent no message with this ID.')
-    return truthOf(message, Date.now())
+    const truth = seven.truth(request.params.messageId)
+    if (!truth) throw new LastwordError('NOT_FOUND', 'The sandbox has sent no message with this ID.')
+    return truth
   })
   addCmControlRoutes(app, cm)
   app.get('/sandbox/stats', async () => stats())

@@ -17,24 +17,11 @@ import { LastwordError } from '../core/errors.ts'
 import { createAgenda } from './agenda.ts'
 import { type CmSandbox, type CmStats, createCm } from './cm/cm.ts'
 import { addControlRoutes } from './control.ts'
-import type { WebhookStats } from './delivery.ts'
 import { createResponder } from './faults.ts'
 import { DEFAULT_KNOBS, type Knobs, type KnobsPatch, turnKnobs } from './knobs.ts'
-import { DEFAULT_LAW, type Law, type SevenStatus } from './law.ts'
-import {
-  createMessageStore,
-  type SandboxMessage,
-  type SendOptions,
-  sampleRecipients,
-  type Truth,
-  truthOf,
-} from './messages.ts'
+import { DEFAULT_LAW, type Law } from './law.ts'
 import { createRandom } from './random.ts'
-import { addHookRoutes, type Hook } from './seven/hooks.ts'
-import { addLogbookRoute, createLogbookStats, type LogbookStats } from './seven/logbook.ts'
-import { addSevenRoutes, createQueryStats, type QueryStats } from './seven/seven.ts'
-import { createSevenFormat, type SevenTarget } from './seven/webhooks.ts'
-import { createWebhooks } from './webhooks.ts'
+import { createSeven, type SevenSandbox, type SevenStats } from './seven/seven.ts'
 
 export interface SandboxOptions {
   /** 0, the default, takes a free one. */
@@ -54,30 +41,17 @@ export interface SandboxOptions {
   firstMessageId?: number
 }
 
-interface SandboxStats extends QueryStats {
-  /** Messages sent. */
-  messages: number
-  logbook: LogbookStats
-  webhooks: WebhookStats
-  /** Requests that were no delivery receipts: other events, empty bodies. */
-  webhookNoise: WebhookStats
+interface SandboxStats extends SevenStats {
   cm: CmStats
 }
 
-export interface Sandbox {
+/** seven.io's part, with CM.com's beside it. */
+export interface Sandbox extends SevenSandbox {
   /** The base URL of seven.io's API, for `baseUrl` of an account. */
   url: string
-  apiKey: string
   /** CM.com, with the base URL of its API. */
   cm: CmSandbox & { url: string }
-  /** Sends so many messages, or one to each recipient, and returns their IDs. */
-  send(what: number | readonly string[], options?: SendOptions): string[]
-  truth(messageId: string): Truth | undefined
-  /** The truth of all messages, in the order of sending. */
-  truths(): Truth[]
   stats(): SandboxStats
-  /** seven.io's webhook subscriptions. */
-  hooks(): Hook[]
   knobs(): Knobs
   /** Turns some of the knobs; throws INPUT_INVALID for what cannot be turned so. */
   set(patch: KnobsPatch): void
@@ -87,8 +61,6 @@ export interface Sandbox {
 }
 
 const FIRST_MESSAGE_ID = 77_100_000_001
-/** Stream 0 is that of faults, those above are the messages'; CM.com's are below zero. */
-const NOISE_STREAM = -3
 
 export async function createSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
   const {
@@ -100,74 +72,35 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
   } = options
   const law: Law = { ...DEFAULT_LAW, ...options.law }
   let knobs = turnKnobs(DEFAULT_KNOBS, options.knobs ?? {})
-  const agenda = createAgenda()
-  const messages = createMessageStore(seed, law, firstMessageId)
-  const queryStats = createQueryStats()
-  const currentKnobs = () => knobs
-  const logbookStats = createLogbookStats()
-  const hooks: Hook[] = []
-  const webhooks = createWebhooks<SevenStatus, SandboxMessage, SevenTarget>({
-    knobs: currentKnobs,
-    agenda,
-    timeScale: law.timeScale,
-    format: createSevenFormat(currentKnobs, () => hooks),
-    random: createRandom(seed, NOISE_STREAM),
-  })
-
-  const sendTo = (recipients: readonly string[], sendOptions?: SendOptions) => {
-    const sent = messages.send(recipients, sendOptions)
-    for (const message of sent) webhooks.follow(message)
-    return sent
-  }
-  const send = (what: number | readonly string[], sendOptions?: SendOptions) => {
-    const recipients = typeof what === 'number' ? sampleRecipients(what) : what
-    return sendTo(recipients, sendOptions).map(({ messageId }) => messageId)
-  }
   const set = (patch: unknown) => {
     knobs = turnKnobs(knobs, patch)
   }
-
+  const agenda = createAgenda()
   const app = createApp()
-  addDisguises(app, currentKnobs)
-  const cmOptions = { app, seed, law, knobs: currentKnobs, agenda, productToken, firstReference: firstMessageId }
-  const { cm, ...cmWebhooks } = createCm(cmOptions)
-  const stats = () => ({
-    messages: messages.size,
-    ...structuredClone(queryStats),
-    logbook: structuredClone(logbookStats),
-    webhooks: webhooks.stats(),
-    webhookNoise: webhooks.noiseStats(),
-    cm: cm.stats(),
-  })
-  const respond = createResponder({ knobs: currentKnobs, random: createRandom(seed), agenda })
-  addSevenRoutes(app, { apiKey, messages, send: sendTo, knobs: currentKnobs, stats: queryStats, respond })
-  addLogbookRoute(app, { apiKey, messages, stats: logbookStats, respond })
-  addHookRoutes(app, { apiKey, hooks })
-  addControlRoutes(app, { messages, send, cm, stats, knobs: currentKnobs, set })
+  const common = { app, seed, law, knobs: () => knobs, agenda }
+  addDisguises(app, common.knobs)
+  const respond = createResponder({ knobs: common.knobs, random: createRandom(seed), agenda })
+  const { seven, ...sevenWebhooks } = createSeven({ ...common, respond, apiKey, firstMessageId })
+  const { cm, ...cmWebhooks } = createCm({ ...common, productToken, firstReference: firstMessageId })
+  const stats = () => ({ ...seven.stats(), cm: cm.stats() })
+  addControlRoutes(app, { seven, cm, stats, knobs: common.knobs, set })
   const close = async () => {
     agenda.close()
-    await Promise.all([webhooks.close(), cmWebhooks.close()])
+    await Promise.all([sevenWebhooks.close(), cmWebhooks.close()])
     await app.close()
   }
 
   try {
     const origin = await app.listen({ host: '127.0.0.1', port })
     return {
+      ...seven,
       url: `${origin}/api`,
-      apiKey,
       cm: { ...cm, url: `${origin}/cm/v1.2` },
-      send,
-      truth(messageId) {
-        const message = messages.find(messageId)
-        return message && truthOf(message, Date.now())
-      },
-      truths: () => messages.list().map((message) => truthOf(message, Date.now())),
       stats,
-      hooks: () => structuredClone(hooks),
-      knobs: currentKnobs,
+      knobs: common.knobs,
       set,
       settled: async () => {
-        await Promise.all([webhooks.settled(), cmWebhooks.settled()])
+        await Promise.all([sevenWebhooks.settled(), cmWebhooks.settled()])
       },
       close,
     }

@@ -3,11 +3,11 @@ import { request } from 'undici'
 import type { Status } from '../../src/core/status.ts'
 import type { KnobsPatch } from '../../src/sandbox/knobs.ts'
 import type { Law } from '../../src/sandbox/law.ts'
-import type { Truth } from '../../src/sandbox/messages.ts'
+import type { SevenTruth } from '../../src/sandbox/seven/messages.ts'
 import { benchFile, startProcess } from './processes.ts'
 
 /** A truth as JSON carries it. */
-export type ToldTruth = Pick<Truth, 'messageId' | 'finalStatus'> & {
+export type ToldTruth = Pick<SevenTruth, 'messageId' | 'finalStatus'> & {
   finalAt: string | null
   toldFinalAt: string | null
   history: { status: string; at: string }[]

@@ -6,7 +6,8 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { formatBerlinTime, startOfBerlinDay } from '../berlin-time.ts'
 import { type AnswerCounts, createAnswerCounts, type Responder } from '../faults.ts'
-import { digitsOf, type MessageStore, noteIfToldFinal, type SandboxMessage, transitionAt, wordOf } from '../messages.ts'
+import { digitsOf, noteIfToldFinal, transitionAt } from '../messages.ts'
+import { type SevenMessage, type SevenMessageStore, sevenWordOf } from './messages.ts'
 
 /** Counts of the requests to the logbook, those with a wrong API key left out. */
 export interface LogbookStats extends AnswerCounts {
@@ -23,7 +24,7 @@ export function createLogbookStats(): LogbookStats {
 
 export interface LogbookRoutes {
   apiKey: string
-  messages: MessageStore
+  messages: SevenMessageStore
   stats: LogbookStats
   respond: Responder
 }
@@ -58,18 +59,18 @@ export function addLogbookRoute(app: FastifyInstance, { apiKey, messages, stats,
       const body = JSON.stringify(found.map((message) => rowOf(message, now)))
       const onSent = () => {
         stats.rows += found.length
-        for (const message of found) noteIfToldFinal(message, wordOf, now)
+        for (const message of found) noteIfToldFinal(message, sevenWordOf, now)
       }
       return { answer: { type: 'application/json', body }, onSent }
     })
   })
 }
 
-function findMessages(messages: MessageStore, query: LogbookQuery, now: number): SandboxMessage[] {
+function findMessages(messages: SevenMessageStore, query: LogbookQuery, now: number): SevenMessage[] {
   const { id, date_from, date_to, state, to, limit, offset } = query
   const from = date_from === undefined ? Number.NEGATIVE_INFINITY : startOfBerlinDay(date_from)
   const until = date_to === undefined ? Number.POSITIVE_INFINITY : startOfBerlinDay(date_to, 1)
-  const matches = (message: SandboxMessage) =>
+  const matches = (message: SevenMessage) =>
     message.sentAt.getTime() >= from &&
     message.sentAt.getTime() < until &&
     (to === undefined || digitsOf(message.recipient) === digitsOf(to)) &&
@@ -81,11 +82,11 @@ function findMessages(messages: MessageStore, query: LogbookQuery, now: number):
     .slice(offset, offset + limit)
 }
 
-function newestFirst(a: SandboxMessage, b: SandboxMessage): number {
+function newestFirst(a: SevenMessage, b: SevenMessage): number {
   return b.sentAt.getTime() - a.sentAt.getTime() || Number(b.messageId) - Number(a.messageId)
 }
 
-function rowOf(message: SandboxMessage, now: number): Record<string, string | null> {
+function rowOf(message: SevenMessage, now: number): Record<string, string | null> {
   const { messageId, recipient, sender, text, sentAt, foreignId } = message
   const transition = transitionAt(message, now)
   return {

@@ -10,11 +10,11 @@ import type { RetryPolicy } from '../delivery.ts'
 import { encode } from '../encodings.ts'
 import { type Knobs, SEVEN_WEBHOOK_FORMS } from '../knobs.ts'
 import type { SevenStatus, Transition } from '../law.ts'
-import type { SandboxMessage } from '../messages.ts'
 import { get, type OutgoingRequest, post, postForm, postParts, postQuery } from '../outgoing-request.ts'
 import { pick, type Random } from '../random.ts'
 import type { WebhookFormat, WebhookTarget } from '../webhooks.ts'
 import type { Hook } from './hooks.ts'
+import type { SevenMessage } from './messages.ts'
 import { signRequest } from './signing.ts'
 
 const RETRIED_STATUSES: ReadonlySet<number> = new Set([429, 500, 502, 503, 504])
@@ -38,7 +38,7 @@ interface WebhookEvent {
 export function createSevenFormat(
   knobs: () => Knobs,
   hooks: () => readonly Hook[],
-): WebhookFormat<SevenStatus, SandboxMessage, SevenTarget> {
+): WebhookFormat<SevenStatus, SevenMessage, SevenTarget> {
   const sign = (request: OutgoingRequest) => {
     const { signingKey, signatureUrl } = knobs()
     return signingKey === null ? request : signRequest(request, { key: signingKey, signatureUrl })
@@ -62,13 +62,13 @@ export function createSevenFormat(
   }
 }
 
-function receiptOf({ messageId, foreignId }: SandboxMessage, { status, at }: Transition): WebhookEvent {
+function receiptOf({ messageId, foreignId }: SevenMessage, { status, at }: Transition): WebhookEvent {
   const data = { msg_id: messageId, status, timestamp: formatBerlinTime(at, 6) }
   return { event: 'dlr', data: foreignId === null ? data : { ...data, foreign_id: foreignId } }
 }
 
 function writeReceipt(
-  message: SandboxMessage,
+  message: SevenMessage,
   step: Transition,
   { url, form }: SevenTarget,
   random: Random,
