@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net'
 import { type Environment, invalid, readAccounts } from './config/accounts.ts'
+import { type Key, readKeys } from './config/keys.ts'
 import { parseDuration } from './core/duration.ts'
 import type { Account } from './providers/provider.ts'
 import type { ProxySettings } from './proxy.ts'
@@ -27,7 +28,8 @@ export interface Config {
   /** Where a process without an API can be looked at; undefined for nowhere. */
   metricsPort: number | undefined
   accounts: Account[]
-  apiKeys: string[]
+  /** Those of API_KEYS, READ_KEYS and METRICS_KEYS; without any, everybody on this machine may do everything. */
+  keys: Key[]
   publicUrl: string | undefined
   callbackAllowPrivate: boolean
   logLevel: string
@@ -56,7 +58,7 @@ export function readConfig(environment: Environment = process.env, defaults: Env
     startWithinMs: readDuration(env, 'START_WITHIN', '30s'),
     dataDir: env.DATA_DIR ?? '.lastword',
     accounts: readAccounts(env),
-    apiKeys: readApiKeys(env),
+    keys: readKeys(env),
     publicUrl: readUrl(env, 'PUBLIC_URL', ['http:', 'https:'])?.replace(/\/$/, ''),
     callbackAllowPrivate: readBoolean(env, 'CALLBACK_ALLOW_PRIVATE', false),
     logLevel: readChoice(env, 'LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info'),
@@ -90,7 +92,7 @@ export function readServiceLocation(
     'https:',
   ])
   if (url === undefined) throw invalid('LASTWORD_URL', 'nothing', 'the URL of the service, because PORT is 0')
-  const apiKey = flags.apiKey ?? env.LASTWORD_API_KEY ?? readApiKeys(env)[0]
+  const apiKey = flags.apiKey ?? env.LASTWORD_API_KEY ?? readKeys(env).find(({ grants }) => grants !== 'metrics')?.value
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
     const variable = flags.apiKey === undefined ? 'LASTWORD_API_KEY' : '--api-key'
     throw invalid(variable, 'a key that is empty or holds a space', 'a key of printable characters')
@@ -124,8 +126,8 @@ export function isLoopback(host: string): boolean {
 }
 
 function checkTogether(config: Config): void {
-  const { host, apiKeys, accounts, publicUrl, leaseMs, callbackAllowPrivate } = config
-  if (apiKeys.length === 0 && !isLoopback(host)) {
+  const { host, keys, accounts, publicUrl, leaseMs, callbackAllowPrivate } = config
+  if (!keys.some(({ grants }) => grants === 'change') && !isLoopback(host)) {
     throw invalid('API_KEYS', 'nothing', `at least one key, because HOST is ${host}; or set HOST to 127.0.0.1`)
   }
   if (config.messagesRetentionMs < config.changesRetentionMs) {
@@ -216,12 +218,4 @@ function readDuration(env: Environment, variable: string, byDefault: string): nu
   const ms = parseDuration(text)
   if (!ms) throw invalid(variable, `"${text}"`, 'a duration like 500ms, 30s, 5m, 6h or 30d')
   return ms
-}
-
-function readApiKeys(env: Environment): string[] {
-  const keys = (env.API_KEYS ?? '').split(',').map((key) => key.trim())
-  if (env.API_KEYS !== undefined && keys.some((key) => !/^[\x21-\x7e]+$/.test(key))) {
-    throw invalid('API_KEYS', 'a key that is empty or holds a space', 'comma-separated keys of printable characters')
-  }
-  return env.API_KEYS === undefined ? [] : keys
 }

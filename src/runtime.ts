@@ -95,11 +95,11 @@ export async function start(
       })
       opened.running.push(() => workers.close())
     }
-    const { apiKeys, host, port, publicUrl, metricsPort } = config
+    const { keys, host, port, publicUrl, metricsPort } = config
     if (!parts.api) {
       if (metricsPort === undefined) return { url: undefined, log, close }
       const { createWatchServer } = await import('./http/watch.ts')
-      const server = await createWatchServer({ ...shared, ...watched, apiKeys, host })
+      const server = await createWatchServer({ ...shared, ...watched, keys, host })
       opened.running.push(() => closeServer(server))
       const watchUrl = await listen(server, 'METRICS_PORT', host, metricsPort)
       log.info({ url: watchUrl }, `metrics at ${watchUrl}/metrics`)
@@ -107,7 +107,7 @@ export async function start(
     }
     const { createServer } = await import('./http/server.ts')
     const { nextChange } = listener
-    const server = await createServer({ ...shared, ...watched, nextChange, apiKeys, host, publicUrl })
+    const server = await createServer({ ...shared, ...watched, nextChange, keys, host, publicUrl })
     // Those who wait for changes are answered first.
     opened.running.push(async () => {
       await listener.close()

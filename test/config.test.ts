@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Key } from '../src/config/keys.ts'
 import { type Config, isLoopback, readConfig } from '../src/config.ts'
 import { LastwordError } from '../src/core/errors.ts'
 
@@ -27,7 +28,7 @@ const byDefault: Config = {
   queueUrl: undefined,
   dataDir: '.lastword',
   accounts: [],
-  apiKeys: [],
+  keys: [],
   publicUrl: undefined,
   callbackAllowPrivate: false,
   logLevel: 'info',
@@ -69,6 +70,9 @@ function fileOf(text: string): string {
 const accounts = (...changes: object[]) =>
   JSON.stringify(changes.map((change) => ({ name: 'main', provider: 'seven', apiKey: 'sEcReT-one', ...change })))
 
+const keysOf = (grants: Key['grants'], ...keys: [value: string, name?: string][]): Key[] =>
+  keys.map(([value, name]) => ({ name, value, grants }))
+
 function mistakeIn(environment: Record<string, string>): LastwordError {
   try {
     readConfig(environment)
@@ -97,7 +101,7 @@ describe('a correct configuration', () => {
     [{ HOST: '::1' }, { host: '::1' }],
     [
       { HOST: '0.0.0.0', API_KEYS: 'sEcReT-one' },
-      { host: '0.0.0.0', apiKeys: ['sEcReT-one'] },
+      { host: '0.0.0.0', keys: keysOf('change', ['sEcReT-one']) },
     ],
     [{ PORT: '0' }, { port: 0 }],
     [{ PORT: '65535' }, { port: 65_535 }],
@@ -107,7 +111,16 @@ describe('a correct configuration', () => {
     [{ QUEUE_URL: 'rediss://r' }, { queueUrl: 'rediss://r' }],
     [{ QUEUE_URL: 'postgres://db/x' }, { queueUrl: 'postgres://db/x' }],
     [{ DATA_DIR: '/var/lib/lastword' }, { dataDir: '/var/lib/lastword' }],
-    [{ API_KEYS: 'one, two' }, { apiKeys: ['one', 'two'] }],
+    [{ API_KEYS: 'one, two' }, { keys: keysOf('change', ['one'], ['two']) }],
+    [{ API_KEYS: 'ops=one,ops=two' }, { keys: keysOf('change', ['one', 'ops'], ['two', 'ops']) }],
+    // Keys of base64 end with =.
+    [{ API_KEYS: 'b25l=,dHdv==' }, { keys: keysOf('change', ['b25l='], ['dHdv==']) }],
+    [{ API_KEYS: 'ci-2=dHdv==,a==b' }, { keys: keysOf('change', ['dHdv==', 'ci-2'], ['=b', 'a']) }],
+    [{ READ_KEYS: 'wall=look' }, { keys: keysOf('look', ['look', 'wall']) }],
+    [
+      { METRICS_KEYS: 'm', READ_KEYS: 'r', API_KEYS: 'a' },
+      { keys: [...keysOf('change', ['a']), ...keysOf('look', ['r']), ...keysOf('metrics', ['m'])] },
+    ],
     [{ PUBLIC_URL: 'https://sms.example.com/lastword/' }, { publicUrl: 'https://sms.example.com/lastword' }],
     [{ CALLBACK_ALLOW_PRIVATE: 'true' }, { callbackAllowPrivate: true }],
     [{ CALLBACK_ALLOW_PRIVATE: 'false' }, { callbackAllowPrivate: false }],
@@ -312,6 +325,25 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
       { API_KEYS: ' ' },
       'API_KEYS: found a key that is empty or holds a space, expected comma-separated keys of printable characters.',
     ],
+    [
+      { HOST: '0.0.0.0', READ_KEYS: 'sEcReT', METRICS_KEYS: 'sEcReT-two' },
+      'API_KEYS: found nothing, expected at least one key, because HOST is 0.0.0.0; or set HOST to 127.0.0.1.',
+    ],
+    [
+      { METRICS_KEYS: 'sEcReT-one,' },
+      'METRICS_KEYS: found a key that is empty or holds a space, expected comma-separated keys of printable characters.',
+    ],
+    [
+      { API_KEYS: 'one,ops=sEcReT', READ_KEYS: 'wall=sEcReT' },
+      'READ_KEYS: found a key that stands in API_KEYS too, expected each key in one list.',
+    ],
+    [{ API_KEYS: 'sEcReT,ops=sEcReT' }, 'API_KEYS: found one key twice, expected each key once.'],
+    ...['Ops=sEcReT', '=sEcReT', 'sEc.ReT=x', '==', `${'n'.repeat(41)}=sEcReT`].map(
+      (entry): [Record<string, string>, string] => [
+        { READ_KEYS: entry },
+        'READ_KEYS: found a key with a = before its end, and what stands before that is no name, expected name=key, the name of 1 to 40 small letters, digits and dashes; or a key without such a =.',
+      ],
+    ),
   ])('%j', (environment, message) => {
     expect(mistakeIn(environment).message).toBe(message)
   })

@@ -158,5 +158,5 @@ function withService(command: Command): Command {
   return command
     .option('--json', 'print JSON, a line for each thing', false)
     .option('--url <url>', 'where the service listens; else LASTWORD_URL, else by HOST and PORT')
-    .option('--api-key <key>', 'else LASTWORD_API_KEY, else the first of API_KEYS')
+    .option('--api-key <key>', 'else LASTWORD_API_KEY, else the first of API_KEYS or READ_KEYS')
 }

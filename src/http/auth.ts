@@ -1,26 +1,74 @@
 /**
- * API keys: `Authorization: Bearer <key>`, or HTTP Basic with any user name and the key as password, which is what a
- * browser can do. Without configured keys everybody on this machine is let in; the configuration allows no other host.
+ * Keys: `Authorization: Bearer <key>`, or HTTP Basic with any user name and the key as password, which is what a browser
+ * can do. Each route says what a key must grant by `needs`; else a route that is only read needs one that may look, and
+ * any other one that may change something.
+ *
+ * Without keys everybody on this machine is let in; the configuration allows no other host. Where there are only keys that
+ * may look, nobody changes anything here: apps still track by the queue, or in their own transactions.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { onRequestHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { type Grant, grantIncludes, type Key } from '../config/keys.ts'
 import { LastwordError } from '../core/errors.ts'
 import { sendError } from './errors.ts'
 
-export function createKeyCheck(apiKeys: readonly string[]): onRequestHookHandler {
-  const digests = apiKeys.map(digestOf)
-  return async (request, reply) => {
-    if (digests.length === 0) return
-    const presented = presentedKey(request.headers.authorization)
-    const digest = digestOf(presented ?? '')
-    // Every key is compared, so that time tells nothing of which one was close.
-    const matches = digests.map((known) => timingSafeEqual(known, digest))
-    if (presented !== undefined && matches.includes(true)) return
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What a key must grant for this route. */
+    needs?: Grant
+  }
+  interface FastifyRequest {
+    /** The key that the request presented; null where none is configured. */
+    key: Key | null
+  }
+}
+
+/** How requests only read. */
+export const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** What a key must grant for a route of this method and configuration. */
+export function grantFor(method: string, needs: Grant | undefined): Grant {
+  return needs ?? (READING.has(method) ? 'look' : 'change')
+}
+
+/** Asks for a key at every route of this scope, and keeps it as `request.key`. */
+export function guardByKeys(server: FastifyInstance, keys: readonly Key[]): void {
+  const find = createKeyFinder(keys)
+  server.decorateRequest('key', null)
+  server.addHook('onRequest', async (request, reply) => {
+    if (keys.length === 0) return
+    const presented = presentedKey(request)
+    const key = presented === undefined ? undefined : find(presented)
+    const needed = grantFor(request.method, request.routeOptions.config.needs)
+    // Sent, not thrown: Bull Board answers what is thrown in its scope with a 500 of its own.
+    if (key && !grantIncludes(key.grants, needed)) return sendError(refusalOf(key.grants, needed), request, reply)
+    if (key) {
+      request.key = key
+      return
+    }
     reply.header('www-authenticate', ['Basic realm="Lastword", charset="UTF-8"', 'Bearer realm="Lastword"'])
     const found = presented === undefined ? 'none' : 'one that is not configured'
     const error = new LastwordError('UNAUTHORIZED', `Expected an API key (Authorization: Bearer …), found ${found}.`)
-    // Sent, not thrown: Bull Board answers what is thrown in its scope with a 500 of its own.
     return sendError(error, request, reply)
+  })
+}
+
+function refusalOf(grants: Grant, needed: Grant): LastwordError {
+  const lists = needed === 'change' ? 'API_KEYS' : 'API_KEYS or READ_KEYS'
+  const found =
+    grants === 'look'
+      ? 'READ_KEYS, which may look and change nothing'
+      : 'METRICS_KEYS, which may read /metrics and nothing else'
+  return new LastwordError('FORBIDDEN', `Expected a key of ${lists}, found one of ${found}.`)
+}
+
+function createKeyFinder(keys: readonly Key[]): (presented: string) => Key | undefined {
+  const digests = keys.map(({ value }) => digestOf(value))
+  return (presented) => {
+    const digest = digestOf(presented)
+    // Every key is compared, so that time tells nothing of which one was close.
+    const matches = digests.map((known) => timingSafeEqual(known, digest))
+    return keys[matches.indexOf(true)]
   }
 }
 
@@ -33,8 +81,8 @@ function digestOf(key: string): Buffer {
   return createHash('sha256').update(key).digest()
 }
 
-function presentedKey(authorization: string | undefined): string | undefined {
-  const [scheme, value = ''] = authorization?.split(' ') ?? []
+function presentedKey({ headers }: FastifyRequest): string | undefined {
+  const [scheme, value = ''] = headers.authorization?.split(' ') ?? []
   if (scheme?.toLowerCase() === 'bearer') return value
   if (scheme?.toLowerCase() !== 'basic') return undefined
   const decoded = Buffer.from(value, 'base64').toString('utf8')

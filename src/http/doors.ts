@@ -2,7 +2,7 @@
  * Doors: which requests a browser may bring here. Other sites can make a browser send requests to this machine, with the
  * credentials it remembers, and a name that leads here can be theirs.
  *
- * - Without API keys everybody on this machine is let in, so the request must name this machine, or the host of
+ * - Without keys everybody on this machine is let in, so the request must name this machine, or the host of
  *   PUBLIC_URL, in its Host header: else the answer is 421.
  * - A request that acts is refused with 403 when a page of another site has made it.
  * - No page may be shown within a page of another site, or load anything from one, and no answer is taken for another
@@ -10,10 +10,11 @@
  */
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { isLoopback } from '../config.ts'
+import { READING } from './auth.ts'
 import { sendProblem } from './errors.ts'
 
 export interface DoorsOptions {
-  hasApiKeys: boolean
+  hasKeys: boolean
   host: string
   publicUrl: string | undefined
 }
@@ -25,13 +26,12 @@ const HEADERS = {
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
 }
-const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export function createDoors(options: DoorsOptions): onRequestHookHandler {
   const ownHosts = new Set([options.host, hostnameOf(options.publicUrl)])
   return async (request, reply) => {
     reply.headers(HEADERS)
-    if (!options.hasApiKeys && !isHere(request, ownHosts)) return refuseHost(request, reply)
+    if (!options.hasKeys && !isHere(request, ownHosts)) return refuseHost(request, reply)
     if (!READING.has(request.method) && isForeign(request, options)) return refuseOrigin(reply)
   }
 }

@@ -1,5 +1,6 @@
-/** The HTTP server: every route, and which of them are public. Everything else asks for an API key. */
+/** The HTTP server: every route, and which of them are public. Everything else asks for a key. */
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
+import type { Key } from '../config/keys.ts'
 import type { Db } from '../db/client.ts'
 import { createReportWriter } from '../db/report-writer.ts'
 import type { Queues } from '../jobs/queues.ts'
@@ -8,7 +9,7 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Accounts } from '../tracking.ts'
 import { registerAccountRoutes } from './accounts.ts'
-import { createKeyCheck } from './auth.ts'
+import { guardByKeys } from './auth.ts'
 import { registerBoard } from './board.ts'
 import { registerCallbackRoutes } from './callbacks.ts'
 import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
@@ -32,7 +33,7 @@ export interface ServerOptions {
   nextChange: ChangeRoutesOptions['nextChange']
   log: Log
   metrics: Metrics
-  apiKeys: readonly string[]
+  keys: readonly Key[]
   host: string
   publicUrl: string | undefined
 }
@@ -52,7 +53,7 @@ const METRICS: RouteDoc = {
 }
 
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { db, queues, accounts, learner, nextChange, log, metrics, apiKeys, host, publicUrl } = options
+  const { db, queues, accounts, learner, nextChange, log, metrics, keys, host, publicUrl } = options
   const prefix = prefixOf(publicUrl)
   const server = fastify({
     // A proxy may hand the path on as it came, or without the prefix.
@@ -73,7 +74,10 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       : sendProblem(reply, 404, 'Not found', 'There is nothing at this URL.', { code: 'NOT_FOUND' }),
   )
 
-  const docs = { hasApiKeys: apiKeys.length > 0, prefix }
+  if (keys.length > 0 && !keys.some(({ grants }) => grants === 'change')) {
+    log.warn('API_KEYS is empty, and there are other keys: nobody can change anything over HTTP')
+  }
+  const docs = { hasKeys: keys.length > 0, prefix }
   await registerOpenApi(server, docs)
   registerHealthGauges(options)
   await server.register(async (open) => {
@@ -91,8 +95,8 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     })
   })
   await server.register(async (guarded) => {
-    guarded.addHook('onRequest', createDoors({ hasApiKeys: docs.hasApiKeys, host, publicUrl }))
-    guarded.addHook('onRequest', createKeyCheck(apiKeys))
+    guarded.addHook('onRequest', createDoors({ hasKeys: docs.hasKeys, host, publicUrl }))
+    guardByKeys(guarded, keys)
     // A form of another site can send text without asking first; bodies here are JSON.
     guarded.removeContentTypeParser('text/plain')
     registerAccountRoutes(guarded, { db, accounts, learner, metrics })
@@ -101,7 +105,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerMessageRoutes(guarded, { db, accounts, learner, metrics })
     registerPollRoutes(guarded, { db, accounts, learner, queues })
     registerErasureRoutes(guarded, { db, accounts, queues })
-    guarded.get('/metrics', { config: { doc: METRICS } }, async (_request, reply) =>
+    guarded.get('/metrics', { config: { doc: METRICS, needs: 'metrics' } }, async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
     )
     await registerDocs(guarded, docs)

@@ -1,11 +1,12 @@
 /** Where a process without an API can be looked at: liveness, readiness and metrics. */
 import { type FastifyInstance, fastify } from 'fastify'
-import { createKeyCheck } from './auth.ts'
+import type { Key } from '../config/keys.ts'
+import { guardByKeys } from './auth.ts'
 import { createDoors } from './doors.ts'
 import { type HealthOptions, registerHealthGauges, registerHealthRoutes, type WatchedOptions } from './health.ts'
 
 export interface WatchServerOptions extends Omit<HealthOptions, 'hasApi'>, WatchedOptions {
-  apiKeys: readonly string[]
+  keys: readonly Key[]
   host: string
 }
 
@@ -15,10 +16,12 @@ export async function createWatchServer(options: WatchServerOptions): Promise<Fa
   registerHealthRoutes(server, { ...options, hasApi: false })
   registerHealthGauges(options)
   await server.register(async (guarded) => {
-    const { apiKeys, host } = options
-    guarded.addHook('onRequest', createDoors({ hasApiKeys: apiKeys.length > 0, host, publicUrl: undefined }))
-    guarded.addHook('onRequest', createKeyCheck(apiKeys))
-    guarded.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+    const { keys, host } = options
+    guarded.addHook('onRequest', createDoors({ hasKeys: keys.length > 0, host, publicUrl: undefined }))
+    guardByKeys(guarded, keys)
+    guarded.get('/metrics', { config: { needs: 'metrics' } }, async (_request, reply) =>
+      reply.type(registry.contentType).send(await registry.metrics()),
+    )
   })
   return server
 }

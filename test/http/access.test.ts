@@ -23,7 +23,11 @@ beforeAll(async () => {
   }
   subscribe('fastify.initialization', listen)
   try {
-    api = await startApi({ API_KEYS: KEYS.join() })
+    api = await startApi({
+      API_KEYS: `${KEYS[0]},ops=${KEYS[1]}`,
+      READ_KEYS: 'wall=look-key',
+      METRICS_KEYS: 'prometheus=measure-key',
+    })
   } finally {
     unsubscribe('fastify.initialization', listen)
   }
@@ -36,6 +40,21 @@ const PUBLIC = ['/health/live', '/health/ready', '/webhooks/:account', '/webhook
 /** A URL of this route. */
 function urlOf({ url }: Route): string {
   return url.replace(':account', 'seven').replace(/:\w+/g, 'x').replace('*', 'x')
+}
+
+const nameOf = ({ method, url }: Route) => `${method} ${url}`
+
+/** Asks every route, with a key or without; of an answer that goes on no more than its beginning is read. */
+function askAll(key?: string): Promise<(Route & { status: number; text: string })[]> {
+  const headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
+  return Promise.all(
+    routes.map(async (route) => {
+      const response = await fetch(api.url + urlOf(route), { method: route.method, headers })
+      const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
+      if (!isProblem) await response.body?.cancel()
+      return { ...route, status: response.status, text: isProblem ? await response.text() : '' }
+    }),
+  )
 }
 
 function withKey(authorization: string): RequestInit {
@@ -60,13 +79,7 @@ describe('every route', () => {
   })
 
   it('answers 401 without an API key, unless it is public', async () => {
-    const answers = await Promise.all(
-      routes.map(async (route) => {
-        const response = await fetch(api.url + urlOf(route), { method: route.method })
-        await response.arrayBuffer()
-        return { ...route, status: response.status }
-      }),
-    )
+    const answers = await askAll()
     const open = answers.filter(({ status }) => status !== 401)
     expect([...new Set(open.map(({ url }) => url))].sort()).toEqual(PUBLIC)
   })
@@ -77,6 +90,24 @@ describe('every route', () => {
       const init = { method: route.method, body, ...withKey('Bearer wrong') }
       expect((await api.get(urlOf(route), init)).status).toBe(401)
     }
+  })
+
+  it('changes nothing for a key that may only look', async () => {
+    const answers = await askAll('look-key')
+    const isReading = ({ method }: Route) => ['GET', 'HEAD', 'OPTIONS'].includes(method)
+    const refused = answers.filter(({ url, status }) => !PUBLIC.includes(url) && status === 403)
+    expect(refused.map(nameOf)).toEqual(
+      routes.filter((route) => !PUBLIC.includes(route.url) && !isReading(route)).map(nameOf),
+    )
+    expect(refused.filter(({ url }) => url.startsWith('/queues/')).length).toBeGreaterThan(15)
+    for (const { text } of refused) expect(JSON.parse(text)).toMatchObject({ code: 'FORBIDDEN' })
+    expect(answers.filter(({ status }) => status === 401)).toEqual([])
+  })
+
+  it('but /metrics is closed to a key that may only measure', async () => {
+    const answers = await askAll('measure-key')
+    const open = answers.filter(({ status }) => status !== 403)
+    expect([...new Set(open.map(({ url }) => url))].sort()).toEqual([...PUBLIC, '/metrics'].sort())
   })
 
   it.each(['/v1/messages/', '//v1/messages', '/V1/messages', '/v1/../v1/messages', '/v1/%6dessages', '/queues/'])(
@@ -102,6 +133,27 @@ describe('an API key', () => {
     const board = await api.get('/queues', withKey(authorization))
     expect([board.status, board.type]).toEqual([200, 'text/html'])
     expect((await api.get('/metrics', withKey(authorization))).body).toContain('lastword_messages_tracked_total')
+  })
+
+  it('that may only look or measure is let in there, and told why not elsewhere', async () => {
+    for (const authorization of ['Bearer look-key', basic('me', 'look-key')]) {
+      for (const path of ['/v1/messages', '/queues', '/queues/api/queues', '/metrics']) {
+        expect((await api.get(path, withKey(authorization))).status, path).toBe(200)
+      }
+      const order = { account: 'seven', messages: [{ messageId: '2' }] }
+      expectProblem(await api.post('/v1/messages', order, withKey(authorization)), {
+        status: 403,
+        title: 'Forbidden',
+        detail: 'Expected a key of API_KEYS, found one of READ_KEYS, which may look and change nothing.',
+        code: 'FORBIDDEN',
+      })
+    }
+    const measuring = withKey('Bearer measure-key')
+    expect((await api.get('/metrics', measuring)).status).toBe(200)
+    expect(await api.get('/v1/messages', measuring)).toMatchObject({
+      status: 403,
+      body: { detail: expect.stringMatching(/^Expected a key of API_KEYS or READ_KEYS, found one of METRICS_KEYS/) },
+    })
   })
 
   it.each([
@@ -143,6 +195,18 @@ describe('without API keys', () => {
       expect((await keyless.get('/v1/messages', withKey('Bearer anything'))).status).toBe(200)
     } finally {
       await keyless.close()
+    }
+  })
+
+  it('but with others, nobody changes anything', async () => {
+    const watched = await startApi({ READ_KEYS: 'look-key' })
+    try {
+      const look = withKey('Bearer look-key')
+      expect((await watched.get('/v1/messages')).status).toBe(401)
+      expect((await watched.get('/v1/messages', look)).status).toBe(200)
+      expect((await watched.post('/v1/messages/poll', {}, look)).status).toBe(403)
+    } finally {
+      await watched.close()
     }
   })
 

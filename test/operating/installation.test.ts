@@ -158,7 +158,12 @@ describe('a worker', () => {
   it('can be looked at where METRICS_PORT says, and asked by lastword health', { timeout: 60_000 }, async () => {
     const installation = await createInstallation('redis')
     const port = String(await freePort())
-    const environment = { METRICS_PORT: port, API_KEYS: 'a-key', PORT: String(await freePort()) }
+    const environment = {
+      METRICS_PORT: port,
+      API_KEYS: 'a-key',
+      METRICS_KEYS: 'prometheus=m-key',
+      PORT: String(await freePort()),
+    }
     const health = async () => {
       const asked = spawnService(['health'], installation.environment([ACCOUNT], environment))
       return { code: await asked.exited, output: asked.output() }
@@ -170,7 +175,9 @@ describe('a worker', () => {
     const url = `http://127.0.0.1:${port}`
     expect(await (await fetch(`${url}/health/live`)).json()).toEqual({ status: 'ok' })
     expect((await fetch(`${url}/metrics`)).status).toBe(401)
-    const keyed = await fetch(`${url}/metrics`, { headers: { authorization: 'Bearer a-key' } })
-    expect(await keyed.text()).toMatch(/^lastword_queue_writable 1$/m)
+    for (const key of ['a-key', 'm-key']) {
+      const keyed = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
+      expect(await keyed.text()).toMatch(/^lastword_queue_writable 1$/m)
+    }
   })
 })

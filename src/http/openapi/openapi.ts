@@ -6,7 +6,9 @@ import { fastifySwagger } from '@fastify/swagger'
 import { fastifySwaggerUi } from '@fastify/swagger-ui'
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import { z } from 'zod'
+import type { Grant } from '../../config/keys.ts'
 import { namedSchemas } from '../../schema-names.ts'
+import { grantFor } from '../auth.ts'
 import { PROBLEMS, problemSchema } from './problems.ts'
 
 const TAGS = {
@@ -23,7 +25,7 @@ export interface RouteDoc {
   tag: keyof typeof TAGS
   summary: string
   description?: string
-  /** Answers without an API key. */
+  /** Answers without a key. */
   isPublic?: true
   params?: z.ZodObject
   querystring?: z.ZodObject
@@ -43,7 +45,7 @@ declare module 'fastify' {
 }
 
 export interface DocsOptions {
-  hasApiKeys: boolean
+  hasKeys: boolean
   /** The path under which browsers reach the service. */
   prefix: string
 }
@@ -51,7 +53,7 @@ export interface DocsOptions {
 const DOCS = '/docs'
 
 /** Comes before the routes, to see each of them. */
-export async function registerOpenApi(server: FastifyInstance, { hasApiKeys, prefix }: DocsOptions): Promise<void> {
+export async function registerOpenApi(server: FastifyInstance, { hasKeys, prefix }: DocsOptions): Promise<void> {
   const schemas: Schemas = {}
   await server.register(fastifySwagger, {
     openapi: {
@@ -59,7 +61,7 @@ export async function registerOpenApi(server: FastifyInstance, { hasApiKeys, pre
       info: INFO,
       ...(prefix ? { servers: [{ url: prefix }] } : {}),
       tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
-      ...(hasApiKeys
+      ...(hasKeys
         ? { security: [{ bearer: [] }, { basic: [] }], components: { securitySchemes: SECURITY_SCHEMES } }
         : {}),
     },
@@ -68,7 +70,8 @@ export async function registerOpenApi(server: FastifyInstance, { hasApiKeys, pre
     convertConstToEnum: false,
     transform({ url, route }) {
       const doc = url === DOCS ? DOCS_DOC : route.config?.doc
-      return { url, schema: doc ? toSchema(doc, hasApiKeys, schemas) : {} }
+      const needed = grantFor([route.method].flat()[0] ?? 'GET', route.config?.needs)
+      return { url, schema: doc ? toSchema(doc, hasKeys ? needed : undefined, schemas) : {} }
     },
     transformObject: (document) => {
       const { openapiObject } = document as { openapiObject: { components?: object } }
@@ -108,8 +111,8 @@ const INFO = {
 }
 
 const SECURITY_SCHEMES = {
-  bearer: { type: 'http', scheme: 'bearer', description: 'An API key: `Authorization: Bearer …`.' },
-  basic: { type: 'http', scheme: 'basic', description: 'Any user name, and an API key as the password.' },
+  bearer: { type: 'http', scheme: 'bearer', description: 'A key: `Authorization: Bearer …`.' },
+  basic: { type: 'http', scheme: 'basic', description: 'Any user name, and a key as the password.' },
 } as const
 
 const OPENAPI_DOC: RouteDoc = {
@@ -131,19 +134,25 @@ type Schemas = Record<string, Schema>
 
 const COMPONENTS = '#/components/schemas/'
 
-/** The route as @fastify/swagger reads it; `schemas` takes the schemas that have a name. */
-function toSchema(doc: RouteDoc, hasApiKeys: boolean, schemas: Schemas): FastifySchema {
+/** The problems of keys that grant too little. */
+const REFUSALS = { change: ['keyMayOnlyLook'], look: ['keyMayOnlyMeasure'], metrics: [] } as const
+
+/**
+ * The route as @fastify/swagger reads it; `needed` is what a key must grant, where there are keys, and `schemas` takes the
+ * schemas that have a name.
+ */
+function toSchema(doc: RouteDoc, needed: Grant | undefined, schemas: Schemas): FastifySchema {
   const { tag, isPublic, params, querystring, body, consumes, response, problems = [], ...words } = doc
   const kinds = [
     ...problems,
-    ...(hasApiKeys && !isPublic ? (['noKey'] as const) : []),
+    ...(needed && !isPublic ? (['noKey', ...REFUSALS[needed]] as const) : []),
     ...(tag === 'Operation' ? [] : (['unavailable'] as const)),
   ]
   const answers = Object.entries(response).map(([status, answer]) => [status, describeAnswer(answer, schemas)])
   return {
     ...words,
     tags: [tag],
-    ...(isPublic && hasApiKeys ? { security: [] } : {}),
+    ...(isPublic && needed ? { security: [] } : {}),
     ...(params ? { params: toJsonSchema(params, schemas) } : {}),
     ...(querystring ? { querystring: toJsonSchema(querystring, schemas) } : {}),
     ...(body ? { body: toJsonSchema(body, schemas) } : {}),

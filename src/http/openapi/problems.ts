@@ -53,6 +53,16 @@ export const PROBLEMS = {
     'No API key, or one that is not configured.',
     'Expected an API key (Authorization: Bearer …), found none.',
   ),
+  keyMayOnlyLook: problem(
+    'FORBIDDEN',
+    'The key may change nothing.',
+    'Expected a key of API_KEYS, found one of READ_KEYS, which may look and change nothing.',
+  ),
+  keyMayOnlyMeasure: problem(
+    'FORBIDDEN',
+    'The key may read `/metrics` and nothing else.',
+    'Expected a key of API_KEYS or READ_KEYS, found one of METRICS_KEYS, which may read /metrics and nothing else.',
+  ),
   wrongToken: problem(
     'UNAUTHORIZED',
     'The token or the signature is not right.',

@@ -67,6 +67,8 @@ beforeAll(async () => {
   keyed = await startApi({
     ACCOUNTS: JSON.stringify(accounts),
     API_KEYS: 'a-key',
+    READ_KEYS: 'wall=look-key',
+    METRICS_KEYS: 'measure-key',
     PUBLIC_URL: 'https://sms.example.com/lastword/',
   })
   keyedDocument = (await keyed.get('/openapi.json', { headers })).body as OpenApi
@@ -257,6 +259,19 @@ describe('API keys', () => {
       const { status } = await keyed.get(url, { method: method.toUpperCase() })
       expect(status === 401, name).toBe(operation.security === undefined)
     }
+  })
+
+  it('that grant too little are refused as the document says', async () => {
+    const guarded = operationsOf(keyedDocument).filter(({ operation }) => operation.security === undefined)
+    const described = guarded.map(({ name, operation }) => [name, findAll(operation.responses['403'], 'detail')])
+    const found = guarded.map(async ({ name, path, method }) => {
+      const url = path.replace('{account}', 'seven').replace(/\{\w+\}/g, '49170')
+      const asked = method === 'get' ? 'measure-key' : 'look-key'
+      const headers = { authorization: `Bearer ${asked}` }
+      const { status, body } = await keyed.get(url, { method: method.toUpperCase(), headers })
+      return [name, status === 403 ? [(body as { detail: string }).detail] : []]
+    })
+    expect(Object.fromEntries(await Promise.all(found))).toEqual(Object.fromEntries(described))
   })
 })
 
