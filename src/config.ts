@@ -3,8 +3,9 @@
  * sentence that names the variable, what was found and what is expected; secrets are never part of it.
  */
 import { isIP } from 'node:net'
-import { type Environment, invalid, readAccounts } from './config/accounts.ts'
-import { type Key, readKeys } from './config/keys.ts'
+import { readAccounts } from './config/accounts.ts'
+import { type Environment, invalid, withFiles } from './config/environment.ts'
+import { KEY_VARIABLES, type Key, readKeys } from './config/keys.ts'
 import { parseDuration } from './core/duration.ts'
 import type { Account } from './providers/provider.ts'
 import type { ProxySettings } from './proxy.ts'
@@ -43,10 +44,21 @@ export interface Config {
   proxy: ProxySettings
 }
 
+/** Variables that may hold a secret: each can be given as NAME_FILE, the path of a file with the value. */
+const SECRET = [
+  'ACCOUNTS',
+  ...KEY_VARIABLES,
+  'DATABASE_URL',
+  'DATABASE_DIRECT_URL',
+  'QUEUE_URL',
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+]
+
 /** Reads `process.env`, or the environment given, over other defaults where there are. Empty variables count as unset. */
 export function readConfig(environment: Environment = process.env, defaults: Environment = {}): Config {
   const set = Object.entries(environment).filter(([, value]) => value !== undefined && value !== '')
-  const env: Environment = { ...defaults, ...Object.fromEntries(set) }
+  const env: Environment = { ...defaults, ...withFiles(Object.fromEntries(set), SECRET) }
   const config: Config = {
     host: env.HOST ?? '127.0.0.1',
     port: readPort(env, 'PORT', '3000'),
@@ -92,7 +104,8 @@ export function readServiceLocation(
     'https:',
   ])
   if (url === undefined) throw invalid('LASTWORD_URL', 'nothing', 'the URL of the service, because PORT is 0')
-  const apiKey = flags.apiKey ?? env.LASTWORD_API_KEY ?? readKeys(env).find(({ grants }) => grants !== 'metrics')?.value
+  const given = flags.apiKey ?? withFiles(env, ['LASTWORD_API_KEY']).LASTWORD_API_KEY
+  const apiKey = given ?? readKeys(withFiles(env, KEY_VARIABLES)).find(({ grants }) => grants !== 'metrics')?.value
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
     const variable = flags.apiKey === undefined ? 'LASTWORD_API_KEY' : '--api-key'
     throw invalid(variable, 'a key that is empty or holds a space', 'a key of printable characters')

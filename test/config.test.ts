@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Key } from '../src/config/keys.ts'
-import { type Config, isLoopback, readConfig } from '../src/config.ts'
+import { type Config, isLoopback, readConfig, readServiceLocation } from '../src/config.ts'
 import { LastwordError } from '../src/core/errors.ts'
 
 const MINUTE = 60_000
@@ -60,8 +60,8 @@ beforeAll(() => {
 
 afterAll(() => rmSync(directory, { recursive: true }))
 
-function fileOf(text: string): string {
-  const path = join(directory, 'accounts.json')
+function fileOf(text: string, name = 'accounts.json'): string {
+  const path = join(directory, name)
   writeFileSync(path, text)
   return path
 }
@@ -242,6 +242,29 @@ describe('a correct configuration', () => {
     const outside = { SEVEN_KEY: 'from-outside', FIRST: '30s' }
     expect(readConfig({ ...outside, ACCOUNTS: text }).accounts).toEqual(expected)
     expect(readConfig({ ...outside, ACCOUNTS_FILE: fileOf(text) }).accounts).toEqual(expected)
+  })
+
+  it.each<[string, string, Partial<Config>]>([
+    ['DATABASE_URL', 'postgres://u:p@db/x\n', { databaseUrl: 'postgres://u:p@db/x' }],
+    ['DATABASE_DIRECT_URL', 'postgres://u:p@db/x\r\n', { databaseDirectUrl: 'postgres://u:p@db/x' }],
+    ['QUEUE_URL', 'redis://:p@r/1', { queueUrl: 'redis://:p@r/1' }],
+    ['API_KEYS', 'one,two\n', { keys: keysOf('change', ['one'], ['two']) }],
+    ['READ_KEYS', 'wall=look\n', { keys: keysOf('look', ['look', 'wall']) }],
+    ['METRICS_KEYS', 'm\n', { keys: keysOf('metrics', ['m']) }],
+    ['HTTP_PROXY', 'http://u:p@proxy\n', { proxy: { http: 'http://u:p@proxy' } }],
+    ['HTTPS_PROXY', 'http://u:p@proxy\n', { proxy: { https: 'http://u:p@proxy' } }],
+  ])('reads %s from a file', (variable, text, expected) => {
+    const environment = { [`${variable}_FILE`]: fileOf(text, 'secret') }
+    expect(readConfig(environment)).toEqual({ ...byDefault, ...expected })
+  })
+
+  it('reads a value of an account from a file, without the line end', () => {
+    const text = accounts({
+      apiKey: `file:${fileOf('from-a-file\n', 'secret')}`,
+      webhookToken: ['first', 'env:SECOND'],
+    })
+    const [account] = readConfig({ ACCOUNTS: text, SECOND: 'second' }).accounts
+    expect(account).toEqual({ ...sevenByDefault, apiKey: 'from-a-file', webhookToken: ['first', 'second'] })
   })
 })
 
@@ -519,14 +542,39 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     const path = join(directory, 'no-such-file.json')
     const found = `ENOENT when reading "${path}"`
     expect(mistakeIn({ ACCOUNTS_FILE: path }).message).toBe(
-      `ACCOUNTS_FILE: found ${found}, expected the path of a readable JSON file.`,
+      `ACCOUNTS_FILE: found ${found}, expected the path of a readable file.`,
     )
     expect(mistakeIn({ ACCOUNTS_FILE: directory }).message).toContain('ACCOUNTS_FILE: found EISDIR')
   })
 
-  it('refuses ACCOUNTS and ACCOUNTS_FILE at once', () => {
+  it('names the file of a secret that cannot be read, is empty, or stands beside the variable itself', () => {
+    const path = join(directory, 'no-such-file')
+    const unreadable = `found ENOENT when reading "${path}", expected the path of a readable file.`
+    expect(mistakeIn({ API_KEYS_FILE: path }).message).toBe(`API_KEYS_FILE: ${unreadable}`)
+    expect(mistakeIn({ ACCOUNTS: accounts({ apiKey: `file:${path}` }) }).message).toBe(
+      `ACCOUNTS[0].apiKey: ${unreadable}`,
+    )
+    const empty = fileOf('\n', 'secret')
+    const nothing = `found nothing in "${empty}", expected a file with the value.`
+    expect(mistakeIn({ API_KEYS_FILE: empty }).message).toBe(`API_KEYS_FILE: ${nothing}`)
     expect(mistakeIn({ ACCOUNTS: '[]', ACCOUNTS_FILE: fileOf('[]') }).message).toBe(
       'ACCOUNTS_FILE: found both ACCOUNTS and ACCOUNTS_FILE, expected one of them.',
+    )
+  })
+
+  it("reads a client's key from a file, and no file that it does not need", () => {
+    const file = fileOf('from-a-file\n', 'secret')
+    const missing = join(directory, 'no-such-file')
+    expect(readServiceLocation({}, { LASTWORD_API_KEY_FILE: file, API_KEYS_FILE: missing }).apiKey).toBe('from-a-file')
+    expect(readServiceLocation({}, { API_KEYS_FILE: file, DATABASE_URL_FILE: missing }).apiKey).toBe('from-a-file')
+  })
+
+  it('tells no secret of a file', () => {
+    expect(mistakeIn({ DATABASE_URL_FILE: fileOf('http://u:sEcReT-in-a-url@db', 'secret') }).message).toBe(
+      'DATABASE_URL: found a URL that begins with http:, expected a URL that begins with postgres:// or postgresql://.',
+    )
+    expect(mistakeIn({ ACCOUNTS: accounts({ apiKey: `file:${fileOf('sEcReT two', 'secret')}` }) }).message).toBe(
+      'ACCOUNTS[0].apiKey: found a text of 10 characters, expected printable characters without spaces.',
     )
   })
 })

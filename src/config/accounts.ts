@@ -1,38 +1,19 @@
 /** The accounts of the configuration, as JSON: each checked by its provider, and every mistake told by where it stands. */
-import { readFileSync } from 'node:fs'
 import type { z } from 'zod'
-import { LastwordError } from '../core/errors.ts'
+import type { LastwordError } from '../core/errors.ts'
 import type { Account } from '../providers/provider.ts'
 import { findProvider, providerNames } from '../providers/registry.ts'
+import { type Environment, invalid, readTextOf } from './environment.ts'
 
-export type Environment = Readonly<Record<string, string | undefined>>
-
-/** CONFIG_INVALID for a variable, or for a place within one. */
-export function invalid(variable: string, found: string, expected: string, cause?: unknown): LastwordError {
-  return new LastwordError('CONFIG_INVALID', `${variable}: found ${found}, expected ${expected}.`, { cause })
-}
-
-/** The accounts of `ACCOUNTS` or `ACCOUNTS_FILE`. Throws CONFIG_INVALID. */
+/** The accounts of `ACCOUNTS`, whose mistakes are told of `ACCOUNTS_FILE` where that was given. Throws CONFIG_INVALID. */
 export function readAccounts(env: Environment): Account[] {
-  if (env.ACCOUNTS !== undefined && env.ACCOUNTS_FILE !== undefined) {
-    throw invalid('ACCOUNTS_FILE', 'both ACCOUNTS and ACCOUNTS_FILE', 'one of them')
-  }
   const variable = env.ACCOUNTS_FILE === undefined ? 'ACCOUNTS' : 'ACCOUNTS_FILE'
-  const text = env.ACCOUNTS_FILE === undefined ? (env.ACCOUNTS ?? '[]') : readAccountsFile(env.ACCOUNTS_FILE)
+  const text = env.ACCOUNTS ?? '[]'
   const accounts = parseAccounts(variable, text).map((entry, index) => readAccount(env, `${variable}[${index}]`, entry))
   const names = accounts.map(({ name }) => name)
   const repeated = names.find((name, index) => names.indexOf(name) !== index)
   if (repeated !== undefined) throw invalid(variable, `two accounts named "${repeated}"`, 'a different name for each')
   return accounts
-}
-
-function readAccountsFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
-    throw invalid('ACCOUNTS_FILE', `${code} when reading "${path}"`, 'the path of a readable JSON file', error)
-  }
 }
 
 function parseAccounts(variable: string, text: string): unknown[] {
@@ -48,7 +29,7 @@ function parseAccounts(variable: string, text: string): unknown[] {
 }
 
 function readAccount(env: Environment, where: string, entry: unknown): Account {
-  const resolved = resolveEnvironment(env, where, entry)
+  const resolved = resolveReferences(env, where, entry)
   if (typeof resolved !== 'object' || resolved === null || Array.isArray(resolved)) {
     throw invalid(where, describe(resolved), 'an account {"name","provider",…}')
   }
@@ -98,16 +79,17 @@ function describe(value: unknown, key = ''): string {
   return typeof value === 'string' ? `a text of ${value.length} characters` : 'a number'
 }
 
-/** Replaces every string value `env:NAME` by the variable of that name. */
-function resolveEnvironment(env: Environment, where: string, value: unknown): unknown {
+/** Replaces every string value `env:NAME` by the variable of that name, and `file:PATH` by the text of that file. */
+function resolveReferences(env: Environment, where: string, value: unknown): unknown {
+  if (typeof value === 'string' && value.startsWith('file:')) return readTextOf(where, value.slice('file:'.length))
   if (typeof value === 'string' && value.startsWith('env:')) {
     const name = value.slice('env:'.length)
     const found = env[name]
     if (found === undefined) throw invalid(where, `"${value}"`, `the environment variable ${name} to be set`)
     return found
   }
-  if (Array.isArray(value)) return value.map((item) => resolveEnvironment(env, where, item))
+  if (Array.isArray(value)) return value.map((item) => resolveReferences(env, where, item))
   if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).map(([key, item]) => [key, resolveEnvironment(env, `${where}.${key}`, item)])
+  const entries = Object.entries(value).map(([key, item]) => [key, resolveReferences(env, `${where}.${key}`, item)])
   return Object.fromEntries(entries)
 }

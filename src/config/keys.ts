@@ -5,7 +5,7 @@
  * An entry is a key, or `name=key`. Keys of base64 end with `=`, so an entry has a name only where something else than
  * `=` follows the first one. No mistake is told with any part of an entry: it may be a key.
  */
-import { type Environment, invalid } from './accounts.ts'
+import { type Environment, invalid } from './environment.ts'
 
 /** From the least to the most; each includes those before it. */
 const GRANTS = ['metrics', 'look', 'change'] as const
@@ -23,6 +23,7 @@ const VARIABLES = { API_KEYS: 'change', READ_KEYS: 'look', METRICS_KEYS: 'metric
   string,
   Grant
 >
+export const KEY_VARIABLES = Object.keys(VARIABLES)
 
 export function grantIncludes(grant: Grant, needed: Grant): boolean {
   return GRANTS.indexOf(grant) >= GRANTS.indexOf(needed)
