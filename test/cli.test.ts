@@ -1,5 +1,7 @@
 /** The command line, as real processes: what it says to the operator, how it ends, and how its processes work together. */
+import { exec } from 'node:child_process'
 import { createServer } from 'node:net'
+import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, inject, it } from 'vitest'
 import { readConfig } from '../src/config.ts'
@@ -167,14 +169,17 @@ describe('the commands', () => {
       '{"latencyMs":1}',
     ])
     await until(() => expect(sandbox.output()).toContain(`"baseUrl":"http://127.0.0.1:${port}/api"`))
-    const sent = await fetch(`http://127.0.0.1:${port}/sandbox/messages`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ count: 3 }),
-    })
-    const { messageIds } = (await sent.json()) as { messageIds: string[] }
-    const truth = await fetch(`http://127.0.0.1:${port}/sandbox/truth/${messageIds[2]}`)
-    expect(await truth.json()).toMatchObject({ messageId: messageIds[2] })
+    await until(() => expect(sandbox.output()).toContain('/sandbox/knobs'))
+    const commands = sandbox.output().match(/(?<=^ {2})curl .*/gm) ?? []
+    const answers = await Promise.all(commands.map((command) => promisify(exec)(`${command} -s`)))
+    expect(answers.map(({ stdout }) => JSON.parse(stdout))).toMatchObject([
+      { success: '100', messages: [{ recipient: '447700900001' }] },
+      { messageIds: Array(10).fill(expect.stringMatching(/^\d{11}$/)) },
+      { errorCode: 0, messages: [{ status: 'Accepted', reference: 'order-4711' }] },
+      { messages: Array(10).fill({ messageId: expect.any(String), recipient: expect.any(String) }) },
+    ])
+    const truth = await fetch(`http://127.0.0.1:${port}/sandbox/cm/truth/order-4711`)
+    expect(await truth.json()).toMatchObject({ messageId: 'order-4711', recipient: '447700900001' })
     expect(await (await fetch(`http://127.0.0.1:${port}/sandbox/knobs`)).json()).toMatchObject({ latencyMs: 1 })
     sandbox.kill('SIGTERM')
     expect(await sandbox.exited).toBe(0)

@@ -59,6 +59,14 @@ export function digitsOf(number: string): string {
   return number.replace(/\D/g, '').replace(/^0+/, '')
 }
 
+const ONE_PART_CHARS = 160
+const EACH_PART_CHARS = 153
+
+/** How many parts a text of the usual alphabet is sent in. */
+export function partsOf(text: string): number {
+  return text.length <= ONE_PART_CHARS ? 1 : Math.ceil(text.length / EACH_PART_CHARS)
+}
+
 /** The latest transition at `now`, or undefined while there is none. */
 export function transitionAt<S extends string>({ history }: Sent<S>, now: number): Step<S> | undefined {
   return history.findLast(({ at }) => at.getTime() <= now)

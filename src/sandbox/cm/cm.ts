@@ -21,6 +21,7 @@ import {
   cmTruthOf,
   createCmMessageStore,
 } from './messages.ts'
+import { addCmSmsRoute } from './sms.ts'
 import { addTransactionRoute, createTransactionStats, type TransactionStats } from './transactions.ts'
 import { createCmFormat } from './webhooks.ts'
 
@@ -92,5 +93,6 @@ export function createCm(options: CmOptions) {
       webhookNoise: webhooks.noiseStats(),
     }),
   }
+  addCmSmsRoute(app, { productToken, send: cm.send })
   return { cm, settled: webhooks.settled, close: webhooks.close }
 }

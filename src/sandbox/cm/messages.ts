@@ -25,7 +25,7 @@ export interface CmKey {
 
 /** One reference and whom it goes to. */
 export interface CmSending {
-  /** 1 to 32 letters and digits; given by the sandbox when left out. */
+  /** Documented as 1 to 32 letters and digits, used with others too; given by the sandbox when left out. */
   reference?: string | undefined
   recipients: readonly string[]
 }
@@ -100,8 +100,8 @@ export function createCmMessageStore(options: CmMessageOptions): CmMessageStore 
     findAll(reference).find((message) => recipient === undefined || message.recipient === digitsOf(recipient))
 
   const sendOne = ({ reference = `R${firstReference + given}`, recipients }: CmSending, sentAt: Date) => {
-    if (!/^[A-Za-z0-9]{1,32}$/.test(reference)) {
-      throw new LastwordError('INPUT_INVALID', 'Expected a reference of 1 to 32 letters and digits.')
+    if (!/^[\x21-\x7e]{1,255}$/.test(reference)) {
+      throw new LastwordError('INPUT_INVALID', 'Expected a reference of 1 to 255 printable characters, without spaces.')
     }
     const numbers = recipients.map(digitsOf)
     if (new Set(numbers).size < numbers.length || numbers.some((number) => find(reference, number))) {

@@ -4,6 +4,7 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import { partsOf } from '../messages.ts'
 import type { SevenMessage, SevenSending } from './messages.ts'
 
 export interface SmsRoutes {
@@ -47,9 +48,6 @@ const smsSchema = z.object({
   foreign_id: z.string().optional(),
 })
 
-const ONE_PART_CHARS = 160
-const EACH_PART_CHARS = 153
-
 function sendAnswer(sent: readonly SevenMessage[], text: string, sender: string): Record<string, unknown> {
   return {
     success: '100',
@@ -64,7 +62,7 @@ function sendAnswer(sent: readonly SevenMessage[], text: string, sender: string)
       text,
       encoding: 'gsm',
       label: null,
-      parts: text.length <= ONE_PART_CHARS ? 1 : Math.ceil(text.length / EACH_PART_CHARS),
+      parts: partsOf(text),
       udh: null,
       is_binary: false,
       price: 0,

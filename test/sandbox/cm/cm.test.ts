@@ -57,7 +57,7 @@ describe('sending through CM.com', () => {
     expect(sandbox.cm.truth('order4711', '31600000000')).toBeUndefined()
     const again = { reference: 'order4711', recipients: ['+31612345678'] }
     expect(() => sandbox.cm.send(again)).toThrow(expect.objectContaining({ code: 'CONFLICT' }))
-    const wrong = { reference: 'order-4711', recipients }
+    const wrong = { reference: 'order 4711', recipients }
     expect(() => sandbox.cm.send(wrong)).toThrow(expect.objectContaining({ code: 'INPUT_INVALID' }))
   })
 
@@ -86,6 +86,66 @@ describe('sending through CM.com', () => {
     } finally {
       await other.close()
     }
+  })
+
+  it("sends for apps by CM.com's own interface, and says which recipients are refused and why", async () => {
+    await start()
+    const post = async (body: unknown, token = sandbox.cm.productToken) => {
+      const headers = { 'Content-Type': 'application/json', 'X-CM-PRODUCTTOKEN': token }
+      const init = { method: 'POST', headers, body: JSON.stringify(body) }
+      const response = await fetch(new URL('/cm/v1.0/message', sandbox.url), init)
+      return { status: response.status, body: (await response.json()) as unknown }
+    }
+    const sms = (sms: object) => ({
+      from: 'Shop',
+      body: { type: 'auto', content: 'Hello' },
+      reference: 'order-1',
+      ...sms,
+    })
+    const to = [{ number: '0031612345678' }, { number: '003161234567a' }]
+    const rejected = { status: 'Rejected', parts: 0 }
+    const half = await post({ messages: { msg: [sms({ to }), sms({ to: to.slice(0, 1), body: { content: '' } })] } })
+    expect(half).toEqual({
+      status: 200,
+      body: {
+        details: 'Created 1 message(s)',
+        errorCode: 201,
+        messages: [
+          {
+            to: '0031612345678',
+            status: 'Accepted',
+            reference: 'order-1',
+            parts: 1,
+            messageDetails: null,
+            messageErrorCode: 0,
+          },
+          expect.objectContaining({ ...rejected, messageErrorCode: 303 }),
+          expect.objectContaining({ ...rejected, messageErrorCode: 304 }),
+        ],
+      },
+    })
+    expect(sandbox.cm.truth('order-1')).toMatchObject({ recipient: '31612345678' })
+
+    const authentication = { productToken: sandbox.cm.productToken }
+    const older = {
+      Messages: {
+        Authentication: authentication,
+        Msg: [sms({ reference: 'order-2', To: [{ Number: '0031612345678' }] })],
+      },
+    }
+    expect(await post(older)).toMatchObject({ status: 200, body: { errorCode: 0 } })
+    for (const [refused, messageErrorCode] of [
+      [{ to: to.slice(0, 1) }, 305],
+      [{ to: to.slice(0, 1), reference: '' }, 305],
+      [{ to: to.slice(0, 1), from: '' }, 301],
+      [{}, 302],
+    ] as const) {
+      const body = { errorCode: 201, messages: [{ ...rejected, messageErrorCode }] }
+      expect(await post({ messages: { msg: [sms(refused)] } })).toMatchObject({ status: 400, body })
+    }
+    expect(await post(older, 'wrong')).toMatchObject({ status: 400, body: { errorCode: 101, messages: [] } })
+    expect(await post({ messages: { msg: [] } })).toMatchObject({ status: 400, body: { errorCode: 202 } })
+    expect(sandbox.cm.truths()).toHaveLength(2)
   })
 
   it('works for other processes too', async () => {
