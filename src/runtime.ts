@@ -78,7 +78,12 @@ export async function start(
     const metrics = createMetrics({ ofProcess: parts.api || config.metricsPort !== undefined })
     const listener = await openChangeListener(database)
     opened.between.push(() => listener.close())
-    const watched = { takesWrites: database.takesWrites, checkQueues: backend.check, aheadMs: clock.aheadMs }
+    const watched = {
+      takesWrites: database.takesWrites,
+      checkQueues: backend.check,
+      aheadMs: clock.aheadMs,
+      pools: { database: database.poolUse, queue: backend.poolUse },
+    }
     const shared = { db, queues, accounts, learner, log, metrics }
 
     if (parts.workers) {

@@ -47,6 +47,14 @@ export interface StatusReport {
   details?: Record<string, unknown>
 }
 
+/** What became of a message, in the fewest words. */
+export type Ending = 'delivered' | 'failed' | 'unknown'
+
+export function endingOf(status: FinalStatus): Ending {
+  if (status === 'unknown') return 'unknown'
+  return status === 'delivered' || status === 'read' ? 'delivered' : 'failed'
+}
+
 const finals: ReadonlySet<Status> = new Set<Status>(FINAL_STATUSES)
 
 export function isFinal(status: Status | null): status is FinalStatus {

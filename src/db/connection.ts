@@ -13,7 +13,7 @@ import postgres from 'postgres'
 import { LastwordError } from '../core/errors.ts'
 import { type PostgresHost, type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
 import { codeOf, type Db, describeDatabaseError } from './client.ts'
-import { createPool } from './pool.ts'
+import { createPool, type PoolUse } from './pool.ts'
 import * as schema from './schema.ts'
 
 export interface Database {
@@ -24,6 +24,7 @@ export interface Database {
   listen(channel: string, onNotify: () => void): Promise<() => Promise<void>>
   /** Whether it takes writes at present. */
   takesWrites(): Promise<boolean>
+  poolUse(): PoolUse
   /** Ends all connections; queries under way get `seconds` to finish. */
   close(seconds?: number): Promise<void>
 }
@@ -69,6 +70,11 @@ export async function openDatabase(url: string, options: DatabaseOptions = {}): 
       }
     },
     takesWrites: pool.takesWrites,
+    poolUse() {
+      const held = pool.countHeld()
+      const used = Math.min(held, maxConnections)
+      return { used, most: maxConnections, waiting: held - used }
+    },
     async close(seconds = 5) {
       await Promise.all([pool.client, listener].map((client) => client?.end({ timeout: seconds })))
     },

@@ -11,8 +11,18 @@ const REPLACE_EVERY_MS = 1_000
 const ENDS_WITHIN_S = 5
 const LOST = /^(CONNECTION_|ECONN|EPIPE|ETIMEDOUT|57P0)/
 
+export interface PoolUse {
+  /** Connections at work, of at most so many. */
+  used: number
+  most: number
+  /** How much waits for one. */
+  waiting: number
+}
+
 export interface Pool {
   client: postgres.Sql
+  /** How many statements and transactions are under way, or wait for a connection: postgres.js itself does not say. */
+  countHeld(): number
   takesWrites(): Promise<boolean>
 }
 
@@ -22,6 +32,7 @@ export interface Pool {
  */
 export function createPool(open: () => postgres.Sql, onReadOnly = () => {}): Pool {
   let current = open()
+  let held = 0
   let replacedAt = Number.NEGATIVE_INFINITY
   const replace = () => {
     if (performance.now() - replacedAt < REPLACE_EVERY_MS) return
@@ -32,7 +43,12 @@ export function createPool(open: () => postgres.Sql, onReadOnly = () => {}): Poo
     void former.end({ timeout: ENDS_WITHIN_S })
   }
   const observe = <T extends Promise<unknown>>(result: T): T => {
-    result.catch((error: unknown) => codeOf(error) === READ_ONLY && replace())
+    held += 1
+    const end = (error?: unknown) => {
+      held -= 1
+      if (codeOf(error) === READ_ONLY) replace()
+    }
+    result.then(() => end(), end)
     return result
   }
   const client = new Proxy(current, {
@@ -44,6 +60,7 @@ export function createPool(open: () => postgres.Sql, onReadOnly = () => {}): Poo
   })
   return {
     client,
+    countHeld: () => held,
     async takesWrites() {
       const [row] = await current.unsafe("SELECT current_setting('transaction_read_only') AS is_read_only")
       if (row?.is_read_only === 'on') replace()

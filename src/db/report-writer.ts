@@ -25,7 +25,12 @@ interface Pending {
 /** Enough to keep the disk busy, small enough that a statement takes milliseconds. */
 const MOST_REPORTS_AT_ONCE = 500
 
-export function createReportWriter(db: Db, now: () => number = Date.now): ReportWriter {
+/** `onCommit` is told how many milliseconds each group took. */
+export function createReportWriter(
+  db: Db,
+  now: () => number = Date.now,
+  onCommit: (ms: number) => void = () => {},
+): ReportWriter {
   const waiting: Pending[] = []
   let isWriting = false
 
@@ -36,7 +41,7 @@ export function createReportWriter(db: Db, now: () => number = Date.now): Report
       // Requests that have arrived together are read one after the other; all of them share the statement.
       await setImmediate()
       const group = takeGroup(waiting)
-      if (group.length > 0) await writeGroup(db, group, now)
+      if (group.length > 0) await writeGroup({ db, now, onCommit }, group)
     }
     isWriting = false
   }
@@ -60,17 +65,26 @@ function takeGroup(waiting: Pending[]): Pending[] {
   return waiting.splice(0, end === -1 ? waiting.length : end)
 }
 
+interface Writing {
+  db: Db
+  now: () => number
+  onCommit: (ms: number) => void
+}
+
 /** Never rejects: every outcome goes to the caller it belongs to. */
-async function writeGroup(db: Db, group: readonly Pending[], now: () => number): Promise<void> {
+async function writeGroup(writing: Writing, group: readonly Pending[]): Promise<void> {
+  const { db, now, onCommit } = writing
+  const began = performance.now()
   try {
     const all = group.flatMap(({ reports }) => reports)
     const applied = new Map((await applyReports(db, all, { now: now() })).map((result) => [result.report, result]))
+    onCommit(performance.now() - began)
     for (const { reports, resolve } of group) resolve(reports.flatMap((report) => applied.get(report) ?? []))
   } catch (error) {
     if (group.length === 1 || isDatabaseUnavailable(error)) {
       for (const { reject } of group) reject(error)
     } else {
-      for (const pending of group) await writeGroup(db, [pending], now)
+      for (const pending of group) await writeGroup(writing, [pending])
     }
   }
 }

@@ -241,6 +241,7 @@ export const callbacks = lastword.table(
       .where(sql`${table.nextAttemptAt} IS NOT NULL`),
     index('callbacks_claimed').on(table.nextAttemptAt).where(sql`${table.claim} IS NOT NULL`),
     index('callbacks_message').on(table.message, table.change).where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('callbacks_untaken').on(table.account, table.firstDueAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),
   ],
 )
 

@@ -2,19 +2,17 @@
  * The accounts: whether the provider gives good answers, whether receipts come, and when their messages are asked about.
  */
 import type { FastifyInstance } from 'fastify'
-import { Gauge } from 'prom-client'
 import { z } from 'zod'
 import { type AccountHealth, isPaused, needsProbe } from '../core/account-health.ts'
 import { EDGES } from '../core/ages.ts'
 import { shareBy } from '../core/curve.ts'
 import { LastwordError } from '../core/errors.ts'
-import { learnedLag, learnedLoss } from '../core/evidence.ts'
+import { learnedLag } from '../core/evidence.ts'
 import type { Learned } from '../core/learning.ts'
 import { agesOf, planOf } from '../core/plan.ts'
 import { findHealths } from '../db/accounts.ts'
-import { type Db, isDatabaseUnavailable } from '../db/client.ts'
+import type { Db } from '../db/client.ts'
 import type { Learner } from '../learner.ts'
-import type { Metrics } from '../metrics.ts'
 import { parseInput } from '../parse-input.ts'
 import { firstLookup } from '../plans.ts'
 import type { Account } from '../providers/provider.ts'
@@ -29,7 +27,6 @@ export interface AccountRoutesOptions {
   db: Db
   accounts: Accounts
   learner: Learner
-  metrics: Metrics
 }
 
 const accountPathSchema = z.object({ account: textSchema.describe('The name of the account.') })
@@ -55,27 +52,7 @@ const SCHEDULE: RouteDoc = {
 }
 
 export function registerAccountRoutes(server: FastifyInstance, options: AccountRoutesOptions): void {
-  const { db, accounts, learner, metrics } = options
-  registerRouteGauges(options)
-  new Gauge({
-    name: 'lastword_account_without_good_answer_seconds',
-    help: 'For how long the provider has given an account no good answer; 0 while it does',
-    labelNames: ['account'],
-    registers: [metrics.registry],
-    async collect() {
-      this.reset()
-      try {
-        const { healths, now } = await findHealths(db)
-        for (const account of accounts.keys()) {
-          const since = healths.get(account)?.bad?.since
-          this.set({ account }, since === undefined ? 0 : Math.max(0, (now - since) / 1000))
-        }
-      } catch (error) {
-        // Without the database nobody knows, and the other metrics are wanted all the more.
-        if (!isDatabaseUnavailable(error)) throw error
-      }
-    },
-  })
+  const { db, accounts, learner } = options
 
   server.get('/v1/accounts', { config: { doc: LIST } }, async () => {
     const { healths, now } = await findHealths(db)
@@ -110,29 +87,6 @@ export function registerAccountRoutes(server: FastifyInstance, options: AccountR
     if (!account)
       throw new LastwordError('NOT_FOUND', `No account named ${JSON.stringify(name.slice(0, 50))} is configured.`)
     return scheduleOf(account, learner)
-  })
-}
-
-function registerRouteGauges({ accounts, learner, metrics }: AccountRoutesOptions): void {
-  new Gauge({
-    name: 'lastword_webhook_route_silent',
-    help: '1 while receipts that should come stay away, else 0',
-    labelNames: ['account'],
-    registers: [metrics.registry],
-    collect() {
-      for (const account of accounts.keys()) {
-        this.set({ account }, learner.learnedOf(account).route.state === 'silent' ? 1 : 0)
-      }
-    },
-  })
-  new Gauge({
-    name: 'lastword_webhook_loss_ratio',
-    help: 'The share of final statuses whose receipt never comes, as learned; 1 as long as none has come',
-    labelNames: ['account'],
-    registers: [metrics.registry],
-    collect() {
-      for (const account of accounts.keys()) this.set({ account }, learnedLoss(learner.learnedOf(account).evidence))
-    },
   })
 }
 

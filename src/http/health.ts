@@ -3,13 +3,11 @@
  * queue, and the answer says `degraded`. A worker does nothing without the queue, and is not ready then.
  */
 import type { FastifyInstance } from 'fastify'
-import { Gauge } from 'prom-client'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
-import { codeOf, type Db, isDatabaseUnavailable } from '../db/client.ts'
+import { codeOf, type Db } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
 import { isMigrated } from '../db/migrate.ts'
-import type { Metrics } from '../metrics.ts'
 import { named } from '../schema-names.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
@@ -105,58 +103,19 @@ async function findLackOfWorkers(db: Db): Promise<void> {
   if (found !== undefined) throw new Error(found)
 }
 
-export interface WatchedOptions {
-  db: Db
-  metrics: Metrics
-  checkQueues(): Promise<void>
-  /** By how many milliseconds this process's clock is ahead of the database's. */
-  aheadMs(): number
-}
-
-/** Gauges of what a process stands on. */
-export function registerHealthGauges({ db, metrics, checkQueues, aheadMs }: WatchedOptions): void {
-  const registers = [metrics.registry]
-  new Gauge({
-    name: 'lastword_queue_writable',
-    help: '1 while the queue takes writes, else 0',
-    registers,
-    async collect() {
-      this.set((await check(checkQueues)) === 'ok' ? 1 : 0)
-    },
-  })
-  new Gauge({
-    name: 'lastword_clock_ahead_seconds',
-    help: "By how much this process's clock is ahead of the database's",
-    registers,
-    collect() {
-      this.set(aheadMs() / 1000)
-    },
-  })
-  new Gauge({
-    name: 'lastword_worker_seen_seconds',
-    help: 'How long ago a worker last said that it runs; absent if none ever did',
-    registers,
-    async collect() {
-      this.reset()
-      try {
-        const { workerSeenMsAgo } = await findInstallation(db)
-        if (workerSeenMsAgo !== null) this.set(workerSeenMsAgo / 1000)
-      } catch (error) {
-        // Without the database nobody knows, and the other metrics are wanted all the more.
-        if (!isDatabaseUnavailable(error)) throw error
-      }
-    },
-  })
-}
-
 /** 'ok', or what is wrong in a few words: everybody may read them, so no address is among them. */
 async function check(probe: () => Promise<unknown>): Promise<string> {
+  return inTime(probe).then(() => 'ok', summaryOf)
+}
+
+/** Rejects when there is no answer in the time that those who look at a process have. */
+export async function inTime<T>(probe: () => Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const tooLate = new Promise<string>((resolve) => {
-    timer = setTimeout(resolve, CHECK_WITHIN_MS, `no answer within ${CHECK_WITHIN_MS} ms`)
+  const tooLate = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${CHECK_WITHIN_MS} ms`)), CHECK_WITHIN_MS)
   })
   try {
-    return await Promise.race([probe().then(() => 'ok', summaryOf), tooLate])
+    return await Promise.race([probe(), tooLate])
   } finally {
     clearTimeout(timer)
   }

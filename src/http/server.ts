@@ -1,13 +1,7 @@
 /** The HTTP server: every route, and which of them are public. Everything else asks for a key. */
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import type { Key } from '../config/keys.ts'
-import type { Db } from '../db/client.ts'
 import { createReportWriter } from '../db/report-writer.ts'
-import type { Queues } from '../jobs/queues.ts'
-import type { Learner } from '../learner.ts'
-import type { Log } from '../log.ts'
-import type { Metrics } from '../metrics.ts'
-import type { Accounts } from '../tracking.ts'
 import { registerAccountRoutes } from './accounts.ts'
 import { guardByKeys } from './auth.ts'
 import { registerBoard } from './board.ts'
@@ -16,23 +10,15 @@ import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
 import { createDoors } from './doors.ts'
 import { registerErasureRoutes } from './erasure.ts'
 import { sendError, sendProblem } from './errors.ts'
-import { registerHealthGauges, registerHealthRoutes } from './health.ts'
+import { type GaugesOptions, registerGauges } from './gauges.ts'
+import { registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
 import { type RouteDoc, registerDocs, registerOpenApi } from './openapi/openapi.ts'
 import { registerPollRoutes } from './polls.ts'
 import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './webhooks.ts'
 
-export interface ServerOptions {
-  db: Db
-  queues: Queues
-  accounts: Accounts
-  learner: Learner
-  takesWrites(): Promise<boolean>
-  checkQueues(): Promise<void>
-  aheadMs(): number
+export interface ServerOptions extends GaugesOptions {
   nextChange: ChangeRoutesOptions['nextChange']
-  log: Log
-  metrics: Metrics
   keys: readonly Key[]
   host: string
   publicUrl: string | undefined
@@ -79,7 +65,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   }
   const docs = { hasKeys: keys.length > 0, prefix }
   await registerOpenApi(server, docs)
-  registerHealthGauges(options)
+  registerGauges(options)
   await server.register(async (open) => {
     registerHealthRoutes(open, { ...options, hasApi: true })
   })
@@ -87,7 +73,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerWebhookRoutes(webhooks, {
       db,
       accounts,
-      writer: createReportWriter(db, learner.now),
+      writer: createReportWriter(db, learner.now, (ms) => metrics.receiptCommitDuration.observe(ms / 1000)),
       learner,
       metrics,
       host,
@@ -99,7 +85,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     guardByKeys(guarded, keys)
     // A form of another site can send text without asking first; bodies here are JSON.
     guarded.removeContentTypeParser('text/plain')
-    registerAccountRoutes(guarded, { db, accounts, learner, metrics })
+    registerAccountRoutes(guarded, { db, accounts, learner })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, learner, metrics })

@@ -3,9 +3,10 @@ import { type FastifyInstance, fastify } from 'fastify'
 import type { Key } from '../config/keys.ts'
 import { guardByKeys } from './auth.ts'
 import { createDoors } from './doors.ts'
-import { type HealthOptions, registerHealthGauges, registerHealthRoutes, type WatchedOptions } from './health.ts'
+import { type GaugesOptions, registerGauges } from './gauges.ts'
+import { registerHealthRoutes } from './health.ts'
 
-export interface WatchServerOptions extends Omit<HealthOptions, 'hasApi'>, WatchedOptions {
+export interface WatchServerOptions extends GaugesOptions {
   keys: readonly Key[]
   host: string
 }
@@ -14,7 +15,7 @@ export async function createWatchServer(options: WatchServerOptions): Promise<Fa
   const { registry } = options.metrics
   const server = fastify()
   registerHealthRoutes(server, { ...options, hasApi: false })
-  registerHealthGauges(options)
+  registerGauges(options)
   await server.register(async (guarded) => {
     const { keys, host } = options
     guarded.addHook('onRequest', createDoors({ hasKeys: keys.length > 0, host, publicUrl: undefined }))

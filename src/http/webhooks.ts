@@ -154,7 +154,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
       throw new LastwordError('UNAUTHORIZED', 'The nonce of the signature was used before, with another body.')
     }
     const applied = await withinPatience(writer.write(reports))
-    metrics.observeReports(applied, request.log)
+    metrics.observeReports(applied, learner.now(), request.log)
     learner.observeReports(applied)
     if (skipped) {
       metrics.webhooks.inc({ account: account.name, result: 'skipped a message' }, skipped.length)

@@ -1,5 +1,6 @@
 /** Asks about a batch: the messages that it still holds, and no others. */
 import type { Job, Queue } from 'bullmq'
+import { ProviderError, type ProviderErrorKind } from '../core/errors.ts'
 import { nextDueAt } from '../core/plan.ts'
 import { isFinal, type StatusReport } from '../core/status.ts'
 import { type ClaimedMessage, checkBatch, endBatch } from '../db/batches.ts'
@@ -44,7 +45,7 @@ export async function askBatch(
     return checked
   }
   if (!byIds) throw new TypeError(`The look-up "${lookup.name}" asks by no IDs.`)
-  const { reports, missing } = await askKeeping(job, lookup, () => byIds.ask(http, asked, shutdown))
+  const { reports, missing } = await askKeeping(options, job, lookup, () => byIds.ask(http, asked, shutdown))
   await applyAnswer(options, lookup, batch, held, reports)
   const final = reports.filter(({ status }) => isFinal(status)).length
   const noStatusYet = Math.max(0, held.length - reports.length - missing.length)
@@ -56,6 +57,7 @@ export async function askBatch(
  * it, so that a later attempt of the job finds it there.
  */
 export async function askKeeping<A extends { reports: StatusReport[] }>(
+  options: StatusQuerierOptions,
   job: Job,
   { readsOnce }: StatusLookup,
   ask: () => Promise<A>,
@@ -65,9 +67,24 @@ export async function askKeeping<A extends { reports: StatusReport[] }>(
     // Times are text in a job's data.
     return { ...kept, reports: kept.reports.map((report) => ({ ...report, occurredAt: new Date(report.occurredAt) })) }
   }
-  const answer = await ask()
+  const answer = await measured(options, ask)
   if (readsOnce) await job.updateData({ ...job.data, answer })
   return answer
+}
+
+/** Asks, and measures how long that took and by what result. */
+async function measured<A>({ account, metrics }: StatusQuerierOptions, ask: () => Promise<A>): Promise<A> {
+  const began = performance.now()
+  const observe = (result: 'answered' | ProviderErrorKind) =>
+    metrics.statusQueryDuration.observe({ account: account.name, result }, (performance.now() - began) / 1000)
+  try {
+    const answer = await ask()
+    observe('answered')
+    return answer
+  } catch (error) {
+    if (error instanceof ProviderError) observe(error.kind)
+    throw error
+  }
 }
 
 /** Writes what an answer said, and when the messages it answers for are due next. */
@@ -87,7 +104,7 @@ export async function applyAnswer(
   })
   const options = { answered: { batch, messages, goesOn }, keepUntracked, now }
   const applied = await applyReports(db, reports, options)
-  metrics.observeReports(applied, log)
+  metrics.observeReports(applied, learner.now(), log)
   learner.observeReports(applied)
   const told = new Set(reports.map(({ messageId }) => messageId))
   learner.observeOpen(

@@ -69,7 +69,7 @@ async function askPage(
     noStatusYet,
     hasMore,
     cursor: next,
-  } = await askKeeping(job, lookup, () => byWindow.ask(options.http, window, options.shutdown))
+  } = await askKeeping(options, job, lookup, () => byWindow.ask(options.http, window, options.shutdown))
   const rows = rowsOf(reports, noStatusYet)
   const messageIds = [...new Set([...reports.map(({ messageId }) => messageId), ...noStatusYet])]
   const unmet = await findUnmet(options.db, { batch, messageIds })

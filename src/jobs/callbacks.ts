@@ -62,8 +62,11 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     const began = performance.now()
     const refusal = await send(callback)
     if (refusal === 'given back') return { taken: false, reason: 'given back at a stop; it is due at once' }
-    metrics.callbacks.inc({ account: callback.account, result: refusal ? 'refused' : 'taken' })
-    await note(db, callback, performance.now() - began, refusal)
+    const tookMs = performance.now() - began
+    const labels = { account: callback.account, result: refusal ? 'refused' : 'taken' }
+    metrics.callbacks.inc(labels)
+    metrics.callbackDuration.observe(labels, tookMs / 1000)
+    await note(db, callback, tookMs, refusal)
     if (refusal) return putOff(options, claim, callback, refusal).finally(onLeft)
     await deleteCallback(db, change)
     onLeft()

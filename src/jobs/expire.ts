@@ -67,7 +67,7 @@ export function createExpirer(options: ExpirerOptions) {
       const found = await findClosed(db, MOST_AT_ONCE)
       if (found.closed.length > 0) {
         const applied = await applyReports(db, found.closed.map(toUnknown))
-        metrics.observeReports(applied, log)
+        metrics.observeReports(applied, learner.now(), log)
         learner.observeReports(applied)
       }
       expired += found.closed.length

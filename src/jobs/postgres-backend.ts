@@ -67,6 +67,11 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
     },
     prepare: (names) => prepare(pool, variable, names),
     check: () => check().catch((error) => Promise.reject(explain(error))),
+    poolUse: () => ({
+      used: pool.totalCount - pool.idleCount,
+      most: pool.options.max,
+      waiting: pool.waitingCount,
+    }),
     meet: (installation) => meet(pool, installation),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()))

@@ -1,5 +1,6 @@
 /** What the queues need of where they live: the same for Redis (redis-backend.ts) and Postgres (postgres-backend.ts). */
 import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
+import type { PoolUse } from '../db/pool.ts'
 import type { Log } from '../log.ts'
 
 /** The braces keep all keys of a queue in one slot of a Redis Cluster. */
@@ -12,6 +13,8 @@ export interface QueueBackend {
   prepare(names: readonly string[]): Promise<void>
   /** Rejects when the queues take no writes. */
   check(): Promise<void>
+  /** How many connections of the queues' own pool are in use; there is none where they share connections without end. */
+  poolUse?: (() => PoolUse) | undefined
   /** Marks the queues as those of an installation, unless they are another's already; returns whose they are. */
   meet(installation: string): Promise<string>
   /** Closes every queue opened here, then the connections. Workers are closed by whoever opened them. */

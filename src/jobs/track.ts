@@ -7,17 +7,21 @@ import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import { type Db, isDatabaseUnavailable } from '../db/client.ts'
 import type { Learner } from '../learner.ts'
+import type { Metrics } from '../metrics.ts'
 import { type Accounts, type Tracked, track } from '../tracking.ts'
 import { readOrder } from '../tracking-order.ts'
 import { JOB_VERSION, readJob, waitForDatabase } from './queues.ts'
 
 const trackJobSchema = z.looseObject({ v: z.literal(JOB_VERSION) })
 
-export function createTracker(db: Db, accounts: Accounts, learner: Learner) {
+export function createTracker(db: Db, accounts: Accounts, learner: Learner, metrics: Metrics) {
   return async function trackOrder(job: Job, token?: string): Promise<Tracked> {
     const { v: _version, ...order } = readJob(job, trackJobSchema)
     try {
-      return await track(db, accounts, readOrder(order, 'job'), learner)
+      const read = readOrder(order, 'job')
+      const tracked = await track(db, accounts, read, learner)
+      metrics.messagesTracked.inc({ account: read.account }, tracked.tracked)
+      return tracked
     } catch (error) {
       if (error instanceof LastwordError) throw new UnrecoverableError(error.message)
       if (!isDatabaseUnavailable(error)) throw error

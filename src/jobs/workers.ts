@@ -93,7 +93,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
 
   open(DISPATCH, createDispatcher({ db, queues, accounts, learner, leaseMs }))
   open(EXPIRE, createExpirer({ ...options, untrackedForMs, queues: queues.all, readers: readersOf(accounts) }))
-  open(TRACK, createTracker(db, accounts, learner), trackWorkerOptions)
+  open(TRACK, createTracker(db, accounts, learner, options.metrics), trackWorkerOptions)
   const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate, proxy: options.proxy })
   const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })
   open(CALLBACKS, caller, { concurrency: MOST_CALLBACKS_AT_ONCE })

@@ -84,7 +84,7 @@ describe('while the database is away', () => {
       return [response.status, await response.text()] as const
     }
     const gauge = 'lastword_account_without_good_answer_seconds{account="seven"} 0'
-    await vi.waitFor(async () => expect((await scrape())[1]).toContain(gauge))
+    await vi.waitFor(async () => expect((await scrape())[1]).toContain(gauge), { timeout: 10_000 })
     await withoutDatabase(async () => {
       const [status, text] = await scrape()
       expect(status).toBe(200)

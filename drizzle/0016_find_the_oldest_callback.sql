@@ -1,0 +1,1 @@
+CREATE INDEX "callbacks_untaken" ON "lastword"."callbacks" USING btree ("account","first_due_at") WHERE "lastword"."callbacks"."next_attempt_at" IS NOT NULL;
