@@ -24,6 +24,7 @@ import { openLearner } from './learner.ts'
 import { createLog, type Log } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import type { Account } from './providers/provider.ts'
+import { secretFieldNames } from './providers/registry.ts'
 import { keepTrying } from './starting.ts'
 import { recordOf } from './tracking.ts'
 import { readPostgresUrl } from './urls/postgres.ts'
@@ -49,7 +50,7 @@ export async function start(
   parts: Parts,
   stopped: AbortSignal = new AbortController().signal,
 ): Promise<Runtime> {
-  const log = createLog(config.logLevel)
+  const log = createLog({ level: config.logLevel, secretFields: secretFieldNames() })
   const opened: Opened = { servers: [], between: [], running: [] }
   const close = () => closeAll(opened)
   try {

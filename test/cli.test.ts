@@ -216,7 +216,11 @@ describe.each(BACKENDS)('api and worker as two processes, with the queues in %s'
     const sandbox = await openSandbox()
     const accounts = ['seven', 'other'].map((name) => sevenAccount(sandbox, { name }))
     const service = await startService({ backend, accounts })
-    const queues = await openQueueBackend({ url: service.queueUrl, log: createLog('silent'), workers: 0 })
+    const queues = await openQueueBackend({
+      url: service.queueUrl,
+      log: createLog({ level: 'silent', secretFields: [] }),
+      workers: 0,
+    })
     closeLater(() => queues.close())
     const { all } = openQueues(queues, readConfig({ ACCOUNTS: JSON.stringify(accounts) }).accounts)
     expect(all.map(({ name }) => name).sort()).toEqual([

@@ -456,11 +456,11 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     ],
     [
       accounts({ polling: { price: 'cheap' } }),
-      '[0].polling.price: found a text of 5 characters, expected a duration like 500ms, 30s, 5m, 6h or 30d.',
+      '[0].polling.price: found "cheap", expected a duration like 500ms, 30s, 5m, 6h or 30d.',
     ],
     [
       accounts({ polling: { policy: 'random' } }),
-      '[0].polling.policy: found a text of 6 characters, expected one of "learned"|"exponential".',
+      '[0].polling.policy: found "random", expected one of "learned"|"exponential".',
     ],
     [
       accounts({ callback: { url: '//app/sEcReT-in-a-url', secret: CALLBACK_SECRET } }),

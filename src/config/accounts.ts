@@ -1,6 +1,7 @@
 /** The accounts of the configuration, as JSON: each checked by its provider, and every mistake told by where it stands. */
 import type { z } from 'zod'
 import type { LastwordError } from '../core/errors.ts'
+import { type AccountFields, accountFieldsOf } from '../providers/account-fields.ts'
 import type { Account } from '../providers/provider.ts'
 import { findProvider, providerNames } from '../providers/registry.ts'
 import { type Environment, invalid, readTextOf } from './environment.ts'
@@ -36,20 +37,25 @@ function readAccount(env: Environment, where: string, entry: unknown): Account {
   const name = valueAt(resolved, ['provider'])
   const provider = typeof name === 'string' ? findProvider(name) : undefined
   if (!provider) {
-    throw invalid(`${where}.provider`, describe(name, 'provider'), `one of ${providerNames().join(', ')}`)
+    throw invalid(`${where}.provider`, describe(name, true), `one of ${providerNames().join(', ')}`)
   }
   const account = provider.accountSchema.safeParse(resolved)
   if (account.success) return account.data
-  throw invalidAccount(where, resolved, account.error.issues[0])
+  throw invalidAccount(where, resolved, account.error.issues[0], accountFieldsOf(provider.accountSchema))
 }
 
-function invalidAccount(where: string, entry: object, issue: z.core.$ZodIssue | undefined): LastwordError {
+function invalidAccount(
+  where: string,
+  entry: object,
+  issue: z.core.$ZodIssue | undefined,
+  { printable }: AccountFields,
+): LastwordError {
   const path = issue?.path.map(String) ?? []
   const at = [where, ...path].join('.')
   if (issue?.code === 'unrecognized_keys') {
     return invalid(at, `the unknown ${issue.keys.map((key) => `"${key}"`).join(', ')}`, 'known fields only')
   }
-  return invalid(at, describe(valueAt(entry, path), path.at(-1)), expectationOf(issue))
+  return invalid(at, describe(valueAt(entry, path), printable.includes(path.join('.'))), expectationOf(issue))
 }
 
 /** What the library's sentences, which begin with the kind of mistake and end with what was received, expect. */
@@ -64,18 +70,11 @@ function valueAt(value: unknown, [key, ...rest]: string[]): unknown {
   return typeof value === 'object' && value !== null ? valueAt(Reflect.get(value, key), rest) : undefined
 }
 
-/** Fields whose value may be printed: none of them ever holds a secret. */
-const PRINTABLE: ReadonlySet<string> = new Set(
-  'name provider query batchSize requestsPerSecond timeout factor firstAfter maxInterval window events signatureFreshness pageSize maxWindow clockSlack'.split(
-    ' ',
-  ),
-)
-
-function describe(value: unknown, key = ''): string {
+function describe(value: unknown, mayBeShown = false): string {
   if (value === undefined) return 'nothing'
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'object' && value !== null) return 'an object'
-  if (typeof value === 'boolean' || value === null || PRINTABLE.has(key)) return JSON.stringify(value)
+  if (typeof value === 'boolean' || value === null || mayBeShown) return JSON.stringify(value)
   return typeof value === 'string' ? `a text of ${value.length} characters` : 'a number'
 }
 

@@ -2,19 +2,24 @@
 import { z } from 'zod'
 import { parseDuration } from '../core/duration.ts'
 import type { PollingPolicy } from '../core/polling.ts'
+import { PRINTABLE, SECRET } from './account-fields.ts'
 import { isCountry } from './phone-number.ts'
 
 /** A duration such as `30s`, read as milliseconds, above zero. */
-export const durationSchema = z.string().transform((text, context) => {
-  const ms = parseDuration(text)
-  if (ms !== undefined && ms > 0) return ms
-  context.addIssue({ code: 'custom', message: `expected a duration like 500ms, 30s, 5m, 6h or 30d, found "${text}"` })
-  return z.NEVER
-})
+export const durationSchema = z
+  .string()
+  .meta(PRINTABLE)
+  .transform((text, context) => {
+    const ms = parseDuration(text)
+    if (ms !== undefined && ms > 0) return ms
+    context.addIssue({ code: 'custom', message: `expected a duration like 500ms, 30s, 5m, 6h or 30d, found "${text}"` })
+    return z.NEVER
+  })
 
 const accountNameSchema = z
   .string()
   .regex(/^[a-z0-9-]{1,40}$/, 'expected 1 to 40 lower-case letters, digits and hyphens')
+  .meta(PRINTABLE)
 
 const DEFAULT_PRICE_MS = 5 * 60_000
 
@@ -47,10 +52,10 @@ const pollingSchema = z
     return { policy, firstAfterMs: firstAfter, factor, maxIntervalMs: maxInterval, windowMs }
   })
 
-const PRINTABLE = /^[\x21-\x7e]+$/
-const PRINTABLE_RULE = 'printable characters without spaces'
+const VISIBLE = /^[\x21-\x7e]+$/
+const VISIBLE_RULE = 'printable characters without spaces'
 /** A credential: never empty, and printable so that it can stand in a header. */
-export const credentialSchema = z.string().regex(PRINTABLE, `expected ${PRINTABLE_RULE}`)
+export const credentialSchema = z.string().regex(VISIBLE, `expected ${VISIBLE_RULE}`).meta(SECRET)
 
 /** A URL that carries a user name or a password: nothing would send them, and logs would show them. */
 export function hasCredentials(url: string): boolean {
@@ -68,10 +73,11 @@ function secretsSchema(pattern: RegExp, expectation: string) {
     .union([one, z.array(one).min(1, `expected ${expectation}, or a list of such`).max(MOST_SECRETS)], {
       error: `expected ${expectation}, or a list of such`,
     })
+    .meta(SECRET)
     .transform((given) => [...new Set([given].flat())])
 }
 
-export const signingKeySchema = secretsSchema(PRINTABLE, PRINTABLE_RULE)
+export const signingKeySchema = secretsSchema(VISIBLE, VISIBLE_RULE)
 
 /** The country of numbers without a country code, for providers whose messages are keyed by their recipient. */
 export const countrySchema = z.string().refine(isCountry, 'expected two letters of ISO 3166, as in "NL"')

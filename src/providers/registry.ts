@@ -1,4 +1,5 @@
 /** Every provider Lastword speaks to. A new one is added here and nowhere else. */
+import { accountFieldsOf } from './account-fields.ts'
 import { cm } from './cm/cm.ts'
 import type { Account, Provider, StatusLookup } from './provider.ts'
 import { seven } from './seven/seven.ts'
@@ -12,6 +13,12 @@ export function findProvider(name: string): Provider | undefined {
 
 export function providerNames(): string[] {
   return providers.map(({ name }) => name)
+}
+
+/** The names of the fields in which an account of any provider holds a secret. */
+export function secretFieldNames(): string[] {
+  const paths = providers.flatMap(({ accountSchema }) => accountFieldsOf(accountSchema).secret)
+  return [...new Set(paths.map((path) => path.slice(path.lastIndexOf('.') + 1)))]
 }
 
 /** The provider of an account that the configuration has accepted. */

@@ -129,7 +129,7 @@ describe('TLS', () => {
     const url = withQuery(server.url, `${query.replace('CA', certificate)}&application_name=${application}`)
     const database = await openDatabase(url)
     await database.takesWrites()
-    const backend = await openQueueBackend({ url, log: createLog('silent'), workers: 0 })
+    const backend = await openQueueBackend({ url, log: createLog({ level: 'silent', secretFields: [] }), workers: 0 })
     await backend.check()
     const sql = postgres(server.url, { max: 1 })
     const rows = await sql<{ ssl: boolean }[]>`
@@ -143,7 +143,7 @@ describe('TLS', () => {
     const url = withQuery(server.url, 'sslmode=verify-full')
     const message = expect.stringMatching(/certificate that proves nothing here .* sslrootcert/)
     await expect(openDatabase(url)).rejects.toMatchObject({ code: 'UNUSABLE', message })
-    const queues = openQueueBackend({ url, log: createLog('silent'), workers: 0 })
+    const queues = openQueueBackend({ url, log: createLog({ level: 'silent', secretFields: [] }), workers: 0 })
     await expect(queues).rejects.toMatchObject({ code: 'UNUSABLE', message })
   })
 })

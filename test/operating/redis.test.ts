@@ -157,7 +157,8 @@ describe('what Redis refuses', () => {
   })
   afterAll(() => redis.close())
 
-  const open = (url: string) => openQueueBackend({ url, log: createLog('silent'), workers: 0 })
+  const open = (url: string) =>
+    openQueueBackend({ url, log: createLog({ level: 'silent', secretFields: [] }), workers: 0 })
   const at = (user: string) => redis.url.replace('//', `//${user}@`)
 
   it.each([
@@ -199,12 +200,17 @@ it('may be a cluster, found by any of its nodes (F18)', { timeout: 60_000 }, asy
   await settleOne()
   const named = await openQueueBackend({
     url: `redis+cluster://${third},${first}`,
-    log: createLog('silent'),
+    log: createLog({ level: 'silent', secretFields: [] }),
     workers: 0,
   })
   closeLater(() => named.close())
   expect(await named.openQueue('dispatch').getJobSchedulersCount()).toBe(1)
-  const scattered = openQueueBackend({ url: `redis://${first}`, log: createLog('silent'), workers: 0, prefix: 'plain' })
+  const scattered = openQueueBackend({
+    url: `redis://${first}`,
+    log: createLog({ level: 'silent', secretFields: [] }),
+    workers: 0,
+    prefix: 'plain',
+  })
   await expect(scattered).rejects.toThrow(/^QUEUE_PREFIX: found "plain", expected one with braces/)
 })
 
@@ -229,7 +235,11 @@ it('may prove itself by a private authority', async () => {
   const files = { 'tls-cert-file': certificate, 'tls-key-file': key, 'tls-auth-clients': 'no' }
   await openRedis({ 'tls-port': String(port), ...files })
   const open = (query: string) =>
-    openQueueBackend({ url: `rediss://127.0.0.1:${port}${query}`, log: createLog('silent'), workers: 0 })
+    openQueueBackend({
+      url: `rediss://127.0.0.1:${port}${query}`,
+      log: createLog({ level: 'silent', secretFields: [] }),
+      workers: 0,
+    })
   await expect(open('')).rejects.toMatchObject({ code: 'UNUSABLE', message: expect.stringMatching(/sslrootcert/) })
   for (const query of [`?sslrootcert=${certificate}`, `?ssl_ca_certs=${certificate}`, '?ssl_cert_reqs=none']) {
     const backend = await open(query)

@@ -74,7 +74,11 @@ async function prepareDatabases(url: string): Promise<void> {
     const template = new URL(url)
     template.pathname = `/${TEMPLATE}`
     await migrateDatabase(template.href)
-    const queues = await openQueueBackend({ url: template.href, log: createLog('silent'), workers: 0 })
+    const queues = await openQueueBackend({
+      url: template.href,
+      log: createLog({ level: 'silent', secretFields: [] }),
+      workers: 0,
+    })
     await queues.close()
     await client.unsafe(`ALTER DATABASE ${TEMPLATE} ALLOW_CONNECTIONS false`)
   } finally {

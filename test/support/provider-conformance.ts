@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { LastwordError, ProviderError } from '../../src/core/errors.ts'
 import { INTERMEDIATE_STATUSES, isFinal, STATUSES, type Status, type StatusReport } from '../../src/core/status.ts'
+import { accountFieldsOf } from '../../src/providers/account-fields.ts'
 import type { ProviderHttp } from '../../src/providers/http.ts'
 import type { Account, Provider, StatusLookup, WebhookRequest } from '../../src/providers/provider.ts'
 import { readWebhook } from '../../src/providers/receipt.ts'
@@ -224,6 +225,15 @@ export function describeProvider(fixture: ProviderFixture): void {
         { numRuns: 1000 },
       )
       expect(provider.messageIdRule).not.toBe('')
+    })
+
+    it('declares its credentials as secrets, and nothing that may be one as printable', () => {
+      const { secret, printable } = accountFieldsOf(provider.accountSchema)
+      expect(secret).toEqual(expect.arrayContaining(['webhookToken', 'callback.secret']))
+      const credentials = /key|token|secret|pass(word|phrase)?$|credential/i
+      const named = [...Object.keys(fixture.entry), ...printable].filter((path) => credentials.test(path))
+      expect(secret).toEqual(expect.arrayContaining([...named, ...fixture.secrets]))
+      expect(printable.filter((path) => secret.includes(path) || /url/i.test(path))).toEqual([])
     })
   })
 

@@ -65,7 +65,11 @@ export async function createInstallation(
   const queueUrl = queuesAt ?? (backend === 'redis' ? await emptyRedisDatabase() : databaseUrl)
   const sql = postgres(databaseUrl, { max: 2, onnotice: () => {} })
   closeLater(() => sql.end())
-  const queues = await openQueueBackend({ url: queueUrl, log: createLog('silent'), workers: 0 })
+  const queues = await openQueueBackend({
+    url: queueUrl,
+    log: createLog({ level: 'silent', secretFields: [] }),
+    workers: 0,
+  })
   closeLater(() => queues.close())
   return {
     databaseUrl,
