@@ -5,7 +5,7 @@ COPY package.json package-lock.json tsconfig.json ./
 COPY src ./src
 COPY drizzle ./drizzle
 # The embedded Postgres is optional and left out: a container gets DATABASE_URL.
-RUN npm ci && npm prune --omit=dev --omit=optional --ignore-scripts
+RUN npm ci && npm prune --omit=dev --omit=optional --workspaces=false --ignore-scripts
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000

@@ -7,34 +7,14 @@
 import { DrizzleQueryError, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Sql } from 'postgres'
+import type { Order, Tracked } from './client/order.ts'
 import { LastwordError } from './core/errors.ts'
 import { type Db, describeDatabaseError, isDatabaseUnavailable } from './db/client.ts'
 import { trackMessagesWithin } from './db/messages.ts'
 import * as schema from './db/schema.ts'
 import { findProvider, providerNames } from './providers/registry.ts'
-import { type AccountRecord, resultOf, scheduleOrder, type Tracked } from './tracking.ts'
+import { type AccountRecord, resultOf, scheduleOrder } from './tracking.ts'
 import { type ReadOrder, readOrder } from './tracking-order.ts'
-
-/** One message of an order. Only `messageId` is required. */
-export interface MessageToTrack {
-  /** The provider's ID; at CM.com the reference it was sent with. A bulk answer has null for a number it refused. */
-  messageId: string | number | null
-  /** When it was sent: now by default, at most a year ahead, and within the account's look-up window. */
-  sentAt?: Date | string | undefined
-  recipient?: string | undefined
-  /** Comes back with the message and with each of its changes. */
-  metadata?: Record<string, unknown> | undefined
-  /** Where changes of this message are sent, instead of the account's callback URL. */
-  callbackUrl?: string | undefined
-}
-
-/** 1 to 10,000 messages of one account. */
-export interface Order {
-  account: string
-  messages: readonly MessageToTrack[]
-  /** Tracks those that can be tracked, and answers with the others, instead of all or none. */
-  partial?: boolean | undefined
-}
 
 /** What postgres.js hands to `sql.begin`; a `sql` without a transaction gets one of its own. */
 export interface PostgresTransaction {

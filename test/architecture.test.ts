@@ -1,7 +1,8 @@
 /**
  * The structure of the source, as rules. Imports go one way:
  *
- *   core ← providers, db ← what lies between them and the jobs ← jobs, http ← runtime ← cli, index
+ *   core ← providers, db ← what lies between them and the jobs ← jobs, http ← runtime ← cli
+ *   core ← client ← cli, index
  *
  * Each rule is a function over the files that answers with what breaks it, so that every rule is also shown to catch
  * something.
@@ -27,6 +28,8 @@ const LAYERS = [
   'queues',
   'jobs',
   'http',
+  'client',
+  'transaction',
 ] as const
 type Layer = (typeof LAYERS)[number] | 'runtime' | 'sandbox' | 'cli' | 'index'
 
@@ -41,11 +44,13 @@ const MAY_IMPORT: Readonly<Record<Layer, readonly Layer[]>> = {
   config: ['core', 'proxy', 'urls', 'providers', 'config'],
   log: ['core'],
   between: ['core', 'deadline', 'providers', 'db', 'log', 'between'],
+  client: ['core', 'deadline', 'client'],
+  transaction: ['core', 'providers', 'db', 'between', 'client'],
   queues: ['core', 'providers', 'db', 'config', 'log', 'between', 'jobs'],
   jobs: ['core', 'deadline', 'proxy', 'urls', 'providers', 'db', 'config', 'log', 'between', 'jobs', 'queues'],
   http: ['core', 'providers', 'db', 'config', 'log', 'between', 'http', 'queues'],
   runtime: [...LAYERS, 'runtime'],
-  index: [...LAYERS, 'runtime'],
+  index: ['client', 'transaction'],
   sandbox: ['core', 'sandbox'],
   cli: [...LAYERS, 'runtime', 'sandbox', 'cli'],
 }
@@ -125,6 +130,12 @@ const readsEnvironment = (sources: Sources) =>
 
 const printsOutsideCli = (sources: Sources) => findCode(sources, /\bconsole\b\s*[.[]/, (layer) => layer !== 'cli')
 
+/** Packages, and words that only some runtimes know. */
+const NOT_EVERYWHERE = /\bfrom '[^.]|\bimport '[^.]|\bimport\(|\brequire\b|\bprocess\b|\bBuffer\b|\bsetImmediate\b/
+
+const needsARuntime = (sources: Sources) =>
+  findCode(sources, NOT_EVERYWHERE, (layer) => MAY_IMPORT.client.includes(layer))
+
 const IMPURE =
   /\bDate\.now\b|\bnew Date\(\s*\)|\bDate\(\s*\)|\bperformance\b|\bMath\.random\b|\bcrypto\b|\bprocess\b|\bglobalThis\b|\bfetch\(|\b(set|clear)(Timeout|Interval|Immediate)\b|\bTemporal\.Now\b|\bfrom '[^.]|\bimport '|\bimport\(|\brequire\b|\bawait\b/
 
@@ -132,7 +143,7 @@ const hasEffectsInCore = (sources: Sources) => findCode(sources, IMPURE, (layer)
 
 function findBarrels(sources: Sources): string[] {
   return [...sources]
-    .filter(([path]) => path !== 'index.ts')
+    .filter(([path]) => path !== 'index.ts' && path !== 'client/index.ts')
     .filter(
       ([path, text]) =>
         posix.basename(path) === 'index.ts' || /\bexport\b[^'"`;=(]*?\bfrom\s*['"]/.test(withoutComments(text)),
@@ -150,7 +161,7 @@ function findLongFiles(sources: Sources): string[] {
 const SRC = join(dirname(fileURLToPath(import.meta.url)), '..', 'src')
 const sources: Sources = new Map(
   readdirSync(SRC, { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.ts'))
+    .filter((path) => path.endsWith('.ts') && !/^client.dist/.test(path))
     .map((path) => [path.replaceAll('\\', '/'), readFileSync(join(SRC, path), 'utf8')]),
 )
 
@@ -176,6 +187,8 @@ const rules: [string, (sources: Sources) => string[], Record<string, string>[]][
       { 'jobs/a.ts': "import { b } from '../sandbox/server.ts'" },
       { 'sandbox/a.ts': "import { b } from '../providers/seven/seven.ts'" },
       { 'config.ts': "import { b } from './db/client.ts'" },
+      { 'client/a.ts': "import type { B } from '../tracking.ts'" },
+      { 'http/a.ts': "import type { B } from '../client/b.ts'" },
     ],
   ],
   [
@@ -225,6 +238,16 @@ const rules: [string, (sources: Sources) => string[], Record<string, string>[]][
     ],
   ],
   [
+    'the client runs wherever there is fetch',
+    needsARuntime,
+    [
+      { 'client/a.ts': "import { setTimeout } from 'node:timers/promises'" },
+      { 'client/a.ts': "import type { Pool } from 'undici'" },
+      { 'client/a.ts': 'const text = Buffer.from(bytes)' },
+      { 'deadline.ts': 'process.nextTick(run)' },
+    ],
+  ],
+  [
     'only the command line prints',
     printsOutsideCli,
     [
@@ -234,10 +257,11 @@ const rules: [string, (sources: Sources) => string[], Record<string, string>[]][
     ],
   ],
   [
-    'no file re-exports another but index.ts',
+    'no file re-exports another but index.ts, the door of a package',
     findBarrels,
     [
       { 'core/index.ts': 'export const a = 1' },
+      { 'client/deep/index.ts': 'export const a = 1' },
       { 'core/a.ts': "export * from './b.ts'" },
       { 'core/a.ts': "export {\n  b,\n} from './b.ts'" },
       { 'core/a.ts': "export type { B } from './b.ts'" },
@@ -288,7 +312,9 @@ describe('the rules', () => {
       ['runtime.ts', "import { env } from './config.ts'\nimport './jobs/e.ts'\nimport './http/f.ts'\n"],
       ['cli/demo.ts', "import { g } from '../sandbox/g.ts'\nimport '../runtime.ts'\nconsole.log(g)\n"],
       ['cli.ts', "import './cli/demo.ts'\n"],
-      ['index.ts', "export { at } from './core/a.ts'\n"],
+      ['client/index.ts', "export { at } from '../core/a.ts'\n"],
+      ['transaction.ts', "import type { at } from './client/index.ts'\n"],
+      ['index.ts', "export * from './client/index.ts'\n"],
     ])
     expect(rules.flatMap(([, rule]) => rule(right))).toEqual([])
   })

@@ -35,6 +35,7 @@ async function runExample(title: string, environment: Record<string, string>): P
   closeLater(() => rm(folder, { recursive: true, force: true }))
   await mkdir(join(folder, 'node_modules'))
   await symlink(root, join(folder, 'node_modules', 'lastword'))
+  await symlink(join(root, 'src/client'), join(folder, 'node_modules', 'lastword-client'))
   await symlink(join(root, 'node_modules', 'postgres'), join(folder, 'node_modules', 'postgres'))
   const file = join(folder, 'app.mjs')
   await writeFile(file, await exampleOf(title))

@@ -6,9 +6,9 @@ import { open } from 'node:fs/promises'
 import { pipeline, Readable } from 'node:stream'
 import { TextDecoder } from 'node:util'
 import { parse } from 'csv-parse'
+import type { MessageToTrack } from '../client/order.ts'
 import { LastwordError } from '../core/errors.ts'
 import { decodeText, utf16Of } from '../providers/body-text.ts'
-import type { MessageToTrack } from '../transaction.ts'
 
 export type InputFormat = 'csv' | 'ndjson'
 

@@ -1,5 +1,4 @@
 /** Waiting between attempts: twice as long each time, with jitter, never less than the service asks for. */
-import { setTimeout as delay } from 'node:timers/promises'
 import { RequestError } from './request.ts'
 
 const FIRST_MS = 500
@@ -29,5 +28,15 @@ export async function withRetries<T>(
 
 /** Waits, and throws the signal's reason as soon as it is aborted. */
 export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  await delay(ms, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted())
+  signal?.throwIfAborted()
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    signal?.addEventListener('abort', end)
+  })
+  signal?.throwIfAborted()
 }

@@ -9,8 +9,6 @@
  * Every request is tried once, `changes` goes on until it is told to stop. Whatever fails throws a LastwordError whose
  * `retryable` says whether the same request may succeed later; tracking twice is harmless.
  */
-import type { Tracked } from '../tracking.ts'
-import type { Order } from '../transaction.ts'
 import type {
   AccountHealth,
   Change,
@@ -24,6 +22,7 @@ import type {
   Schedule,
 } from './answers.ts'
 import { pause, withRetries } from './backoff.ts'
+import type { Order, Tracked } from './order.ts'
 import { ask, type ServiceAddress, type ServiceRequest } from './request.ts'
 
 export interface ClientOptions {

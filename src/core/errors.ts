@@ -43,7 +43,20 @@ export interface LastwordErrorOptions {
   extra?: Record<string, unknown>
 }
 
+/** An app may hold this class more than once: by `import` and `require`, and from `lastword` and `lastword-client`. */
+const BRAND = Symbol.for('lastword.LastwordError')
+
 export class LastwordError extends Error {
+  static {
+    Object.defineProperty(LastwordError.prototype, BRAND, { value: true })
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    const isError = typeof value === 'object' && value !== null && BRAND in value
+    // biome-ignore lint/complexity/noThisInStatic: `this` may be a subclass, whose instances are told as ever
+    return this === LastwordError ? isError : super[Symbol.hasInstance](value)
+  }
+
   override readonly name = 'LastwordError'
   readonly code: ErrorCode
   readonly issues: Issue[] | undefined

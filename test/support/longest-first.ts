@@ -17,6 +17,7 @@ const LONGEST = [
   'jobs/recovery',
   'operating/postgres',
   'cli',
+  'packages',
   'jobs/learned',
   'operating/redis',
   'operating/installation',
