@@ -4,6 +4,7 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { type Db, retryLostRaces, textArray } from './client.ts'
+import { countedOutstanding } from './counts.ts'
 import { besides } from './retention.ts'
 import { batches, callbacks, changes, due, erased, feedReaders, messages } from './schema.ts'
 
@@ -28,8 +29,8 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
       const rows = await transaction.execute<{ account: string; message_id: string }>(sql`
       WITH gone AS (
         DELETE FROM ${messages} WHERE id = ANY(${textArray(ids, 'bigint')})
-        RETURNING id, account, message_id, recipient_key, sent_at, window_ends_at, due_at, metadata
-      ), ${besides(sql.raw('gone'))}, undue AS (
+        RETURNING id, account, message_id, recipient_key, sent_at, window_ends_at, due_at, metadata, tracked_at, final
+      ), ${countedOutstanding(sql.raw('(SELECT * FROM gone WHERE tracked_at IS NOT NULL)'), -1)}, ${besides(sql.raw('gone'))}, undue AS (
         DELETE FROM ${due} d USING gone WHERE d.account = gone.account AND d.due_at = gone.due_at AND d.message = gone.id
       ), unbatched AS (
         UPDATE ${batches} SET messages = ARRAY(SELECT unnest(messages) EXCEPT SELECT id FROM gone)

@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import { nextLife } from '../core/lives.ts'
 import type { Source, Status, StatusReport } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText } from './client.ts'
+import { countedOutstanding } from './counts.ts'
 import { enteredMetadata, unenteredMetadata } from './metadata-entries.ts'
 import type { NewMessage } from './new-message.ts'
 import { applyReports } from './reports.ts'
@@ -103,12 +104,13 @@ async function reset(db: Db, begun: readonly { id: number; message: NewMessage; 
       UPDATE ${messages} m SET
         status = NULL, final = false, status_at = NULL, status_rank = -1, read_at = NULL, settled_by = NULL,
         polls = 0, asked_at = NULL, query_error = NULL, changed_at = now(),
+        known_after = NULL, error_code = NULL,
         life_since = ${instantOf('n.since_ms')}, sent_at = ${instantOf('n.sent_ms')},
         window_ends_at = ${instantOf('n.window_ms')}, due_at = ${instantOf('n.due_ms')},
         recipient = n.recipient, number = coalesce(n.number, m.number), metadata = n.metadata, callback_url = n.callback_url
       FROM n WHERE m.id = n.id
-      RETURNING m.id, m.account, m.due_at, m.sent_at, m.metadata
-    ), unfailed AS (
+      RETURNING m.id, m.account, m.due_at, m.sent_at, m.final, m.metadata
+    ), ${countedOutstanding(sql.raw('begun'), 1)}, unfailed AS (
       DELETE FROM ${failures} WHERE message IN (SELECT id FROM n)
     ), left_out AS (
       UPDATE ${batches} b SET messages = ARRAY(SELECT unnest(b.messages) EXCEPT SELECT id FROM n)

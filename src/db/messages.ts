@@ -2,6 +2,7 @@
 import { and, eq, isNotNull, sql } from 'drizzle-orm'
 import { FAILURE_STATUSES } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces, textArray } from './client.ts'
+import { countedOutstanding } from './counts.ts'
 import { beginLives } from './lives.ts'
 import { enteredMetadata } from './metadata-entries.ts'
 import type { NewMessage } from './new-message.ts'
@@ -82,19 +83,16 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
         tracked_at = excluded.tracked_at,
         due_at = CASE WHEN m.final THEN NULL ELSE excluded.due_at END
       WHERE m.tracked_at IS NULL
-      RETURNING m.id, m.account, m.due_at, m.sent_at, m.status, m.metadata
-    ), scheduled AS (
+      RETURNING m.id, m.account, m.due_at, m.sent_at, m.status, m.final, m.error_code, m.metadata
+    ), ${countedOutstanding(sql.raw('tracked'), 1)}, scheduled AS (
       INSERT INTO ${due} (account, due_at, message)
       SELECT account, due_at, id FROM tracked WHERE due_at IS NOT NULL
       ON CONFLICT DO NOTHING
     ), failed AS (
       -- Reports have told of these before they were tracked.
       INSERT INTO ${failures} (message, account, status, code, sent_at)
-      SELECT id, account, status, (
-        SELECT r.error ->> 'code' FROM ${statusReports} r
-        WHERE r.message = t.id AND r.status = t.status ORDER BY r.id DESC LIMIT 1
-      ), sent_at
-      FROM tracked t WHERE status = ANY(${textArray(FAILURE_STATUSES, 'lastword.status')})
+      SELECT id, account, status, error_code, sent_at
+      FROM tracked WHERE status = ANY(${textArray(FAILURE_STATUSES, 'lastword.status')})
       ON CONFLICT DO NOTHING
     )${tracked.some(({ metadata }) => metadata) ? enteredMetadata(sql.raw('tracked')) : sql``}
     SELECT count(*) FROM tracked`)

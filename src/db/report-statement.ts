@@ -13,6 +13,7 @@ import { rankOf } from '../core/settle.ts'
 import { FAILURE_STATUSES, isFinal, type Source, type Status, type StatusReport } from '../core/status.ts'
 import { CHANGES_CHANNEL, CHANGES_LOCK } from './changes.ts'
 import { arrayColumn, instantOf, jsonText, millisecondsOf } from './client.ts'
+import { type AnsweredRequest, countedReports } from './counts.ts'
 import { erasedKey } from './erasure.ts'
 import type { MessageKey } from './recipients.ts'
 import { batches, changes, due, erased, failures, messages, statusReports } from './schema.ts'
@@ -22,6 +23,8 @@ export interface Answered {
   batch: string
   /** The messages it answers for: unless a report makes them final, they come due again then. */
   messages: readonly { id: number; dueAt: Date }[]
+  /** The request that was answered, to be counted. */
+  request?: AnsweredRequest | undefined
   /** Further answers about the batch will come. */
   goesOn?: boolean | undefined
 }
@@ -90,8 +93,9 @@ export function statementFor(
         m.account, m.sent_at, m.tracked_at, i.due_at IS NOT NULL AS answered, i.due_at,
         m.life_since IS NULL OR i.occurred_at >= m.life_since AS counts,
         m.status AS old_status, m.status_at AS old_status_at, m.final AS old_final, m.status_rank AS old_rank,
-        m.read_at AS old_read_at, m.asked_at AS old_asked_at,
-        CASE WHEN m.final THEN m.settled_by END AS known_by, CASE WHEN m.final THEN m.changed_at END AS known_at
+        m.read_at AS old_read_at, m.asked_at AS old_asked_at, m.polls AS old_polls, m.known_after AS old_known_after,
+        m.error_code AS old_error_code, CASE WHEN m.final THEN m.settled_by END AS known_by,
+        CASE WHEN m.final THEN coalesce(m.changed_at, greatest(m.tracked_at, m.status_at)) END AS known_at
       FROM ${answered ? sql`targets i JOIN ${messages} m USING (id)` : sql`incoming i JOIN ${messages} m USING (${KEY})`}
       ORDER BY m.id
       FOR UPDATE OF m
@@ -108,13 +112,21 @@ export function statementFor(
           ELSE old_status
         END AS new_status
       FROM merged
+    ), dated AS (
+      SELECT *,
+        new_status IS DISTINCT FROM old_status AS changed,
+        CASE WHEN new_status = 'read' THEN new_read_at WHEN newer THEN occurred_at ELSE old_status_at END AS new_status_at
+      FROM named
     ), settled AS (
       SELECT *,
         (counts AND final) IS TRUE OR old_final AS new_final,
-        new_status IS DISTINCT FROM old_status AS changed,
-        CASE WHEN new_status = 'read' THEN new_read_at WHEN newer THEN occurred_at ELSE old_status_at END AS new_status_at,
-        answered AND EXISTS (SELECT FROM held) AS held
-      FROM named
+        answered AND EXISTS (SELECT FROM held) AS held,
+        CASE WHEN changed THEN source ELSE known_by END AS new_known_by,
+        CASE WHEN changed THEN now() ELSE known_at END AS new_known_at,
+        CASE WHEN changed THEN ${secondsSince('new_status_at')} ELSE old_known_after END AS new_known_after,
+        CASE WHEN newer THEN ${errorCode} ELSE old_error_code END AS new_error_code,
+        old_polls + answered::int AS new_polls
+      FROM dated
     ), updated AS (
       UPDATE ${messages} m SET
         status = s.new_status,
@@ -123,8 +135,10 @@ export function statementFor(
         status_rank = greatest(m.status_rank, s.rank),
         read_at = s.new_read_at,
         settled_by = CASE WHEN s.changed THEN s.source ELSE m.settled_by END,
-        changed_at = CASE WHEN s.changed THEN now() ELSE m.changed_at END,
-        polls = m.polls + s.answered::int,
+        changed_at = coalesce(s.new_known_at, m.changed_at),
+        known_after = s.new_known_after,
+        error_code = s.new_error_code,
+        polls = s.new_polls,
         asked_at = CASE WHEN s.answered THEN now() ELSE m.asked_at END,
         due_at = CASE WHEN s.new_final THEN NULL WHEN s.held THEN s.due_at ELSE m.due_at END,
         query_error = CASE WHEN s.held THEN NULL ELSE m.query_error END
@@ -139,7 +153,7 @@ export function statementFor(
       RETURNING message
     ), failed AS (
       INSERT INTO ${failures} (message, account, status, code, sent_at)
-      SELECT id, account, new_status, error ->> 'code', sent_at
+      SELECT id, account, new_status, new_error_code, sent_at
       FROM settled WHERE newer AND tracked_at IS NOT NULL AND new_status = ANY(${FAILED})
       ON CONFLICT (message) DO UPDATE SET status = excluded.status, code = excluded.code
     ), corrected AS (
@@ -157,10 +171,11 @@ export function statementFor(
     ), created AS (
       INSERT INTO ${messages} AS m (
         account, message_id, recipient_key, number, sent_at, window_ends_at,
-        status, final, status_at, status_rank, read_at, settled_by, changed_at
+        status, final, status_at, status_rank, read_at, settled_by, changed_at, known_after, error_code
       )
       SELECT account, message_id, recipient_key, nullif(recipient_key, ''), now(), now(), status, final, occurred_at, rank,
-        CASE WHEN status = 'read' THEN occurred_at END, source, now()
+        CASE WHEN status = 'read' THEN occurred_at END, source, now(), ${secondsSince('occurred_at')},
+        ${errorCode}
       FROM incoming
       WHERE ${keepUntracked} AND ordinal NOT IN (SELECT ordinal FROM matched WHERE ordinal IS NOT NULL)
         AND ordinal NOT IN (SELECT ordinal FROM dropped)
@@ -188,7 +203,7 @@ export function statementFor(
           LIMIT 1
         ) IS NULL)
       RETURNING id
-    )${areRecorded ? sql`` : recordedChanges}
+    ), ${countedReports(answered?.request, areRecorded)}${areRecorded ? sql`` : recordedChanges}
     SELECT ordinal, old_status, new_status, unmatched, ${millisecondsOf('sent_at')} AS sent_ms,
       ${millisecondsOf('old_asked_at')} AS asked_ms, known_by, ${millisecondsOf('known_at')} AS known_ms
       ${areRecorded ? sql`` : sql`, (SELECT count(*) FROM told)`}
@@ -196,8 +211,13 @@ export function statementFor(
     UNION ALL SELECT ordinal, NULL, status, true, NULL, NULL, NULL, NULL ${areRecorded ? sql`` : sql`, 0`} FROM dropped`
 }
 
+/** How long after something it is known now, in whole seconds. A report may be dated in 1970. */
+const secondsSince = (time: string) =>
+  sql.raw(`least(greatest(ceil(extract(epoch FROM now() - ${time})), 0), 2000000000)::int`)
+
 const KEY = sql.raw('account, message_id, recipient_key')
 const FAILED = sql.raw(`'{${FAILURE_STATUSES.join()}}'::lastword.status[]`)
+const errorCode = sql`CASE WHEN status = ANY(${FAILED}) THEN error ->> 'code' END`
 
 /**
  * The batch that is answered, if it is still there, and the rows to be locked: those of the reports, by their keys, and
@@ -222,7 +242,7 @@ function targetsOf(answered: Answered | undefined): SQL {
 const recordedChanges = sql`, locked AS MATERIALIZED (
       SELECT pg_advisory_xact_lock(${sql.raw(CHANGES_LOCK)})
       FROM (SELECT count(*) FROM updated) u, (SELECT count(*) FROM created) c,
-        (SELECT count(*) FROM recorded) r, (SELECT count(*) FROM scheduled) d
+        (SELECT count(*) FROM recorded) r, (SELECT count(*) FROM scheduled) d, (SELECT count(*) FROM counted) n
       WHERE EXISTS (SELECT FROM settled WHERE changed AND tracked_at IS NOT NULL)
     ), changed AS (
       INSERT INTO ${changes} (position, message, status, previous_status, source, occurred_at, changed_at)

@@ -11,6 +11,8 @@
  * changes         every change of a tracked message's status, in the order of their commits (see changes.ts).
  * feed_readers    how far each reader inside the service has come in the changes.
  * callbacks       one row for each change that is to be sent to a URL and has not been taken yet.
+ * hour_counts     how many messages are outstanding, have ended and how, by hour and account (see counts.ts).
+ * counts_pending  what is to be added to these.
  * receivers       those who receive callbacks, while something keeps them back (see receivers.ts).
  * erased          which messages were erased, for as long as reports of them may come: those are dropped.
  * account_states  what was learned about accounts by asking (core/account-health.ts); and what tracking must know of
@@ -81,6 +83,10 @@ export const messages = lastword.table(
     wantedAt: instant('wanted_at'),
     /** When `status` was last set to another. */
     changedAt: instant('changed_at'),
+    /** How long after it happened `status` was known, in seconds. */
+    knownAfter: integer('known_after'),
+    /** The provider's code of the error, where `status` is a failure. */
+    errorCode: text('error_code'),
     /** Where the app wants the changes of this message sent, instead of the account's callback URL. */
     callbackUrl: text('callback_url'),
     /** Why the provider refused to answer about this message; it is then asked about alone, and rarely. */
@@ -244,6 +250,21 @@ export const callbacks = lastword.table(
     index('callbacks_untaken').on(table.account, table.firstDueAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),
   ],
 )
+
+const counted = {
+  account: text('account').notNull(),
+  /** The beginning of the hour. */
+  hour: instant('hour').notNull(),
+  measure: text('measure').notNull(),
+  key: text('key').notNull(),
+  n: bigint('n', { mode: 'number' }).notNull(),
+}
+
+export const hourCounts = lastword.table('hour_counts', counted, (table) => [
+  primaryKey({ columns: [table.measure, table.hour, table.account, table.key] }),
+])
+
+export const countsPending = lastword.table('counts_pending', counted)
 
 export const installation = lastword.table('installation', {
   isOnly: boolean('is_only').primaryKey().default(true),

@@ -46,7 +46,7 @@ export async function askBatch(
   }
   if (!byIds) throw new TypeError(`The look-up "${lookup.name}" asks by no IDs.`)
   const { reports, missing } = await askKeeping(options, job, lookup, () => byIds.ask(http, asked, shutdown))
-  await applyAnswer(options, lookup, batch, held, reports)
+  await applyAnswer(options, lookup, batch, held, reports, { asked: asked.length })
   const final = reports.filter(({ status }) => isFinal(status)).length
   const noStatusYet = Math.max(0, held.length - reports.length - missing.length)
   return { ...checked, final, intermediate: reports.length - final, noStatusYet, missing: missing.length }
@@ -87,6 +87,13 @@ async function measured<A>({ account, metrics }: StatusQuerierOptions, ask: () =
   }
 }
 
+interface AnswerOptions {
+  /** How many messages a request has asked about, or was told of; undefined where none was made. */
+  asked?: number
+  goesOn?: boolean
+  keepUntracked?: boolean
+}
+
 /** Writes what an answer said, and when the messages it answers for are due next. */
 export async function applyAnswer(
   { db, account, learner, log, metrics }: StatusQuerierOptions,
@@ -94,7 +101,7 @@ export async function applyAnswer(
   batch: string,
   answered: readonly ClaimedMessage[],
   reports: readonly StatusReport[],
-  { goesOn = false, keepUntracked = true } = {},
+  { asked, goesOn = false, keepUntracked = true }: AnswerOptions = {},
 ): Promise<void> {
   const now = learner.now()
   const plan = learner.planOf(account, lookup)
@@ -102,7 +109,8 @@ export async function applyAnswer(
     const asked = { sentAt: sentAt.getTime(), askedAt: now, polls: polls + 1 }
     return { id, dueAt: new Date(nextDueAt(plan, asked, now, Math.random())) }
   })
-  const options = { answered: { batch, messages, goesOn }, keepUntracked, now }
+  const request = asked === undefined ? undefined : { account: account.name, ids: asked }
+  const options = { answered: { batch, messages, request, goesOn }, keepUntracked, now }
   const applied = await applyReports(db, reports, options)
   metrics.observeReports(applied, learner.now(), log)
   learner.observeReports(applied)

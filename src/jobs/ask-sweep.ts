@@ -79,7 +79,7 @@ async function askPage(
   })
   // A page tells of everything that was sent, most of which may not be tracked here; what is handed out once is kept.
   const keepUntracked = lookup.readsOnce ?? false
-  await applyAnswer(options, lookup, batch, met, reports, { goesOn: true, keepUntracked })
+  await applyAnswer(options, lookup, batch, met, reports, { asked: met.length, goesOn: true, keepUntracked })
   const final = met.filter(({ status }) => isFinal(status)).length
   const intermediate = met.filter(({ status }) => status !== null).length - final
   return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore, cursor: next }

@@ -5,12 +5,15 @@
  * Deletes what is not kept for ever: reports that nobody tracked within the longest look-up window; changes; nonces that
  * are no longer fresh; what was noted of receivers; and settled messages, callbacks that failed for good and finished
  * jobs after MESSAGES_RETENTION.
+ *
+ * Adds up what was counted since the last time (db/counts.ts).
  */
 import type { Job, Queue } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
 import { deleteExpiredNonces } from '../db/accounts.ts'
 import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
+import { deleteOldCounts, foldCounts } from '../db/counts.ts'
 import { forgetErased } from '../db/erasure.ts'
 import { deleteFreeReceivers } from '../db/receivers.ts'
 import { applyReports } from '../db/reports.ts'
@@ -78,6 +81,7 @@ export function createExpirer(options: ExpirerOptions) {
   }
 
   return async function expire(_job: Job): Promise<ExpireResult> {
+    await foldCounts(db)
     const expired = await closeWindows()
     const untrackedDeleted = await untilDone(() => deleteUntracked(db, ago(untrackedForMs)))
     const changesDeleted = await untilDone(() => deleteChanges(db, { ...ago(changesForMs), readers }))
@@ -104,6 +108,7 @@ function createDeleter({ db, learner, messagesForMs, queues }: ExpirerOptions) {
       if (next !== undefined) continue
       await untilDone(() => deleteFailedCallbacks(db, ago(messagesForMs)))
       await deleteFreeReceivers(db)
+      await deleteOldCounts(db)
       for (const queue of queues) await cleanQueue(queue, messagesForMs)
       beginAt = performance.now() + pauseMs
       break

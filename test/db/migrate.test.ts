@@ -133,6 +133,8 @@ describe('migrating', () => {
       due_at,
       asked_at: null,
       changed_at: null,
+      error_code: row.message_id === 'failed' ? '202' : null,
+      known_after: null,
       life_since: null,
       number: null,
       wanted_at: null,
@@ -161,6 +163,17 @@ describe('migrating', () => {
       ['unknown', 'unknown', null],
     ])
     expect(await client`SELECT FROM lastword.message_metadata`).toHaveLength(1)
+    const counts =
+      await client`SELECT measure, key, sum(n)::int AS n FROM lastword.hour_counts GROUP BY 1, 2 ORDER BY 1, 2`
+    expect(counts.map((row) => Object.values(row))).toEqual([
+      ['ended', 'delivered webhook - unasked', 3],
+      ['ended', 'failed webhook - unasked', 1],
+      ['ended', 'read webhook - unasked', 1],
+      ['ended', 'undelivered poll - unasked', 1],
+      ['ended', 'unknown window - unasked', 1],
+      ['outstanding', '', 10],
+      ['reason', '202', 1],
+    ])
     // Who has not been replaced yet is told so.
     await expect(client`UPDATE lastword.messages SET next_poll_at = now()`).rejects.toMatchObject({ code: '42703' })
   })
