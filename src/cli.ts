@@ -13,6 +13,7 @@ import type { SandboxFlags } from './cli/sandbox.ts'
 import type { SimulateFlags } from './cli/simulate.ts'
 import { readConfig, readHealthUrls } from './config.ts'
 import type { Parts, Runtime } from './runtime.ts'
+import { readVersion } from './version.ts'
 
 /** A stop that takes longer than this is cut short. */
 const STOP_WITHIN_MS = 14_000
@@ -104,6 +105,7 @@ program
   })
 
 addClientCommands(program, stopSignal)
+for (const command of [program, ...program.commands]) command.version(readVersion())
 
 function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number.')

@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, inject, it } from 'vitest'
+import packageJson from '../package.json' with { type: 'json' }
 import { readConfig } from '../src/config.ts'
 import { openQueueBackend } from '../src/jobs/backend.ts'
 import { openQueues } from '../src/jobs/queues.ts'
@@ -141,6 +142,11 @@ describe('the commands', () => {
     expect(await help.exited).toBe(0)
     for (const command of ['start', 'api', 'worker', 'migrate', 'sandbox', 'demo']) {
       expect(help.output()).toMatch(new RegExp(`^  ${command}\\b.*  \\w`, 'm'))
+    }
+    for (const args of [['--version'], ['worker', '--version']]) {
+      const version = spawnService(args)
+      expect(await version.exited).toBe(0)
+      expect(version.output()).toBe(`${packageJson.version}\n`)
     }
     const unknown = spawnService(['begin'])
     expect(await unknown.exited).not.toBe(0)

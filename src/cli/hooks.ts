@@ -140,10 +140,16 @@ function describe(
   return { account: name, url: target ?? null, ...changed, subscribed: ours.length > 0, enabled, hooks: marked }
 }
 
-/** Tokens of all accounts, because several of them can share one contract with the provider. */
+/**
+ * Tokens of all accounts, because several of them can share one contract with the provider, and those of URLs like ours:
+ * a token that has been replaced here may still be subscribed.
+ */
 function maskTokens(overview: Overview, accounts: readonly Account[]): Overview {
   const tokens = new Set(accounts.flatMap(({ webhookToken }) => webhookToken ?? []))
-  const masked = (url: string) => url.replace(/[^/?#]+(?=\/?(?:[?#]|$))/g, (part) => (tokens.has(part) ? '***' : part))
+  const masked = (url: string) =>
+    url
+      .replace(/(?<=\/webhooks\/[a-z0-9-]+\/)[^/?#]+/g, '***')
+      .replace(/[^/?#]+(?=\/?(?:[?#]|$))/g, (part) => (tokens.has(part) ? '***' : part))
   return {
     ...overview,
     url: overview.url === null ? null : masked(overview.url),

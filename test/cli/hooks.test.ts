@@ -125,6 +125,13 @@ describe('lastword hooks', () => {
     expect(asked).toEqual([LIST])
   })
 
+  it('shows no token that was replaced, nor that of another service', async () => {
+    const { url } = await openProvider([row('1', `${PUBLIC_URL}/webhooks/main/sEcReT-old?a=1`)])
+    const { lines } = await run([accountAt(url)])
+    expect(lines.join('\n')).toContain(`${MASKED}?a=1`)
+    expect(lines.join('\n')).not.toContain('sEcReT')
+  })
+
   it('says so when there are none', async () => {
     const { url } = await openProvider([])
     expect(await run([accountAt(url)])).toEqual({

@@ -8,6 +8,7 @@ import type { FastifyInstance, FastifySchema } from 'fastify'
 import { z } from 'zod'
 import type { Grant } from '../../config/keys.ts'
 import { namedSchemas } from '../../schema-names.ts'
+import { readVersion } from '../../version.ts'
 import { grantFor } from '../auth.ts'
 import { PROBLEMS, problemSchema } from './problems.ts'
 
@@ -58,7 +59,7 @@ export async function registerOpenApi(server: FastifyInstance, { hasKeys, prefix
   await server.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
-      info: INFO,
+      info: { ...INFO, version: readVersion() },
       ...(prefix ? { servers: [{ url: prefix }] } : {}),
       tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       ...(hasKeys
@@ -103,7 +104,6 @@ document.documentElement.classList.toggle('dark-mode', matchMedia('(prefers-colo
 
 const INFO = {
   title: 'Lastword',
-  version: '1',
   summary: 'Every SMS gets its final status.',
   description:
     'Hand over the message IDs your provider gave you, and Lastword finds out what became of each message: it listens to the provider’s delivery webhooks, and asks about every message whose webhook does not come.\n\nBodies and answers are JSON. Errors are problem documents (RFC 9457) of the type `application/problem+json`; their `code` is for programs, their `detail` for people.',
