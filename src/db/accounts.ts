@@ -1,13 +1,12 @@
 /**
- * What the service has learned about its accounts, kept in the database, so that every process knows and a restart
- * forgets nothing: their health, and what sending apps that track in their own transactions must know. Nonces of signed
- * webhooks are kept here too, for as long as their signatures are fresh.
+ * The accounts in the database, so that every process knows them and a restart forgets nothing: their health, and the
+ * settings that sending apps need to track in their own transactions.
  */
 import { eq, sql } from 'drizzle-orm'
 import type { AccountHealth, Step } from '../core/account-health.ts'
 import type { PollingPolicy } from '../core/polling.ts'
 import { arrayColumn, type Db, executePrepared } from './client.ts'
-import { accountStates, webhookNonces } from './schema.ts'
+import { accountStates } from './schema.ts'
 
 const nowInMs = sql<number>`(extract(epoch FROM clock_timestamp()) * 1000)::float8`
 
@@ -96,27 +95,4 @@ export async function recordFirstAges(db: Db, ages: readonly { account: string; 
       account, first_age
     )
     WHERE s.account = n.account AND abs(s.first_age - n.first_age) > 0.05 * n.first_age`)
-}
-
-export interface Nonce {
-  account: string
-  value: string
-  bodyDigest: string
-  validForMs: number
-}
-
-/** Remembers a nonce. Returns false when it is known with another body: a replay. A retry repeats nonce and body. */
-export async function rememberNonce(db: Db, { account, value, bodyDigest, validForMs }: Nonce): Promise<boolean> {
-  const rows = await db.execute<{ body_digest: string }>(sql`
-    INSERT INTO ${webhookNonces} AS n (account, nonce, body_digest, expires_at)
-    VALUES (${account}, ${value}, ${bodyDigest}, now() + ${validForMs} * interval '1 millisecond')
-    ON CONFLICT (account, nonce) DO UPDATE SET
-      body_digest = CASE WHEN n.expires_at < now() THEN excluded.body_digest ELSE n.body_digest END,
-      expires_at = CASE WHEN n.expires_at < now() THEN excluded.expires_at ELSE n.expires_at END
-    RETURNING body_digest`)
-  return rows[0]?.body_digest === bodyDigest
-}
-
-export async function deleteExpiredNonces(db: Db): Promise<void> {
-  await db.delete(webhookNonces).where(sql`${webhookNonces.expiresAt} < now()`)
 }

@@ -10,11 +10,11 @@
  */
 import type { Job, Queue } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
-import { deleteExpiredNonces } from '../db/accounts.ts'
 import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { deleteOldCounts, foldCounts } from '../db/counts.ts'
 import { forgetErased } from '../db/erasure.ts'
+import { deleteExpiredNonces } from '../db/nonces.ts'
 import { deleteFreeReceivers } from '../db/receivers.ts'
 import { applyReports } from '../db/reports.ts'
 import { deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../db/retention.ts'
