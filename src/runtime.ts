@@ -104,11 +104,14 @@ export async function start(
     const { keys, host, port, publicUrl, metricsPort } = config
     if (!parts.api) {
       if (metricsPort === undefined) return { url: undefined, log, close }
-      const { createWatchServer } = await import('./http/watch.ts')
-      const server = await createWatchServer({ ...shared, ...watched, keys, host })
-      opened.running.push(() => closeServer(server))
-      const watchUrl = await listen(server, 'METRICS_PORT', host, metricsPort)
-      log.info({ url: watchUrl }, `metrics at ${watchUrl}/metrics`)
+      const { openWatch } = await import('./http/watch.ts')
+      const watch = await openWatch({ ...shared, ...watched, keys, host, port: metricsPort }).catch(
+        (error: unknown) => {
+          throw cannotListen(host, metricsPort, error, 'METRICS_PORT')
+        },
+      )
+      opened.running.push(() => watch.close())
+      log.info({ url: watch.url }, `metrics at ${watch.url}/metrics`)
       return { url: undefined, log, close }
     }
     const { createServer } = await import('./http/server.ts')
@@ -119,7 +122,7 @@ export async function start(
       await listener.close()
       await closeServer(server)
     })
-    return { url: await listen(server, 'PORT', host, port), log, close }
+    return { url: await listen(server, host, port), log, close }
   } catch (error) {
     await close()
     throw error
@@ -226,9 +229,9 @@ function watchQueues(backend: QueueBackend, mark: () => Promise<void>, log: Log)
   return { close: () => clearInterval(watching) }
 }
 
-async function listen(server: FastifyInstance, variable: string, host: string, port: number): Promise<string> {
+async function listen(server: FastifyInstance, host: string, port: number): Promise<string> {
   return server.listen({ host, port }).catch((error: unknown) => {
-    throw cannotListen(host, port, error, variable)
+    throw cannotListen(host, port, error)
   })
 }
 

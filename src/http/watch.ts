@@ -1,17 +1,94 @@
-/** Where a process without an API can be looked at: liveness, readiness and metrics. */
-import { type FastifyInstance, fastify } from 'fastify'
+/**
+ * Where a process without an API can be looked at: liveness, readiness and metrics.
+ *
+ * A hung event loop answers nobody, so a thread owns the port (watch-thread.js). It answers `/health/live` by the beats of
+ * the event loop, and hands everything else over to it. A prober's own time-out, one second in Kubernetes, would take a
+ * process for dead that is busy for two; by the beats only one is that has hung for HANGS_AFTER_MS.
+ */
+import type { OutgoingHttpHeaders } from 'node:http'
+import { Worker } from 'node:worker_threads'
+import { type FastifyInstance, fastify, type InjectOptions } from 'fastify'
 import type { Key } from '../config/keys.ts'
 import { guardByKeys } from './auth.ts'
 import { createDoors } from './doors.ts'
 import { type GaugesOptions, registerGauges } from './gauges.ts'
 import { registerHealthRoutes } from './health.ts'
 
-export interface WatchServerOptions extends GaugesOptions {
+export interface WatchOptions extends GaugesOptions {
   keys: readonly Key[]
   host: string
+  port: number
 }
 
-export async function createWatchServer(options: WatchServerOptions): Promise<FastifyInstance> {
+export interface Watch {
+  url: string
+  close(): Promise<void>
+}
+
+/** What the thread is started with. */
+export interface ThreadData {
+  host: string
+  port: number
+  /** One count, which grows while the event loop turns. */
+  beats: SharedArrayBuffer
+  hangsAfterMs: number
+}
+
+/** The answer to a request that the thread has handed over. */
+export interface ThreadAnswer {
+  id: number
+  status: number
+  headers: OutgoingHttpHeaders
+  body: string
+}
+
+type ThreadMessage =
+  | { kind: 'listens'; port: number }
+  | { kind: 'failed'; code: string }
+  | { kind: 'request'; id: number; request: InjectOptions }
+
+const HANGS_AFTER_MS = 10_000
+const BEAT_EVERY_MS = 500
+
+/** Listens; rejects with an error that has a code where that cannot be. */
+export async function openWatch(options: WatchOptions): Promise<Watch> {
+  const { host, port, log } = options
+  const server = await createWatchServer(options)
+  const beats = new SharedArrayBuffer(4)
+  const counter = new Int32Array(beats)
+  const workerData: ThreadData = { host, port, beats, hangsAfterMs: HANGS_AFTER_MS }
+  // What the process was started with, such as modules loaded beforehand, is not for the thread.
+  const thread = new Worker(new URL('./watch-thread.js', import.meta.url), { workerData, execArgv: [], env: {} })
+  thread.on('error', (error) => log.error({ err: error }, 'METRICS_PORT answers no more'))
+  const beating = setInterval(() => Atomics.add(counter, 0, 1), BEAT_EVERY_MS)
+  const close = async () => {
+    await thread.terminate()
+    clearInterval(beating)
+    await server.close()
+  }
+  try {
+    const boundPort = await new Promise<number>((resolve, reject) => {
+      thread.once('error', reject)
+      thread.on('message', (message: ThreadMessage) => {
+        if (message.kind === 'listens') resolve(message.port)
+        else if (message.kind === 'failed') reject(Object.assign(new Error(message.code), { code: message.code }))
+        else void answer(server, message).then((answered) => thread.postMessage(answered))
+      })
+    })
+    return { url: `http://${host.includes(':') ? `[${host}]` : host}:${boundPort}`, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function answer(server: FastifyInstance, { id, request }: { id: number; request: InjectOptions }) {
+  const { statusCode: status, headers, payload: body } = await server.inject(request)
+  const answered: ThreadAnswer = { id, status, headers, body }
+  return answered
+}
+
+async function createWatchServer(options: WatchOptions): Promise<FastifyInstance> {
   const { registry } = options.metrics
   const server = fastify()
   registerHealthRoutes(server, { ...options, hasApi: false })

@@ -179,5 +179,24 @@ describe('a worker', () => {
       const keyed = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
       expect(await keyed.text()).toMatch(/^lastword_queue_writable 1$/m)
     }
+    const taken = startService({ installation, accounts: [ACCOUNT], parts, environment })
+    await expect(taken).rejects.toThrow(`METRICS_PORT: 127.0.0.1:${port} is taken by another process`)
+  })
+
+  it('says that it is dead while its event loop hangs, and alive again', { timeout: 90_000 }, async () => {
+    const installation = await createInstallation('redis')
+    const port = String(await freePort())
+    const code = `process.on('SIGUSR2', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 15000))`
+    const NODE_OPTIONS = `--import "data:text/javascript,${encodeURIComponent(code)}"`
+    const environment = { METRICS_PORT: port, NODE_OPTIONS }
+    const worker = spawnService(['worker'], installation.environment([ACCOUNT], environment))
+    const statusOf = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).status
+    await until(async () => expect(await statusOf('/health/ready')).toBe(200), 40_000)
+    worker.kill('SIGUSR2')
+    await until(async () => expect(await statusOf('/health/live')).toBe(503))
+    // Nor does anything else wait for it then.
+    expect(await statusOf('/metrics')).toBe(503)
+    await until(async () => expect(await statusOf('/health/live')).toBe(200))
+    expect(await statusOf('/metrics')).toBe(200)
   })
 })
