@@ -3,6 +3,7 @@
  * as long as the provider may send some, a hash of the message's key remains.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import { forgetInActs } from './acts.ts'
 import { type Db, retryLostRaces, textArray } from './client.ts'
 import { countedOutstanding } from './counts.ts'
 import { besides } from './retention.ts'
@@ -47,7 +48,9 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
         ON CONFLICT (key) DO UPDATE SET until = greatest(e.until, excluded.until)
       )
       SELECT account, message_id FROM gone`)
-      return rows.map((row) => ({ account: row.account, messageId: row.message_id }))
+      const gone = rows.map((row) => ({ account: row.account, messageId: row.message_id }))
+      await forgetInActs(transaction, gone)
+      return gone
     }),
   )
 }

@@ -19,6 +19,7 @@
  *                 them where their configuration is not at hand.
  * account_learning  when the messages of an account become final and how its receipts come (core/learning.ts).
  * installation    one row: who this installation is, and when a worker was last seen.
+ * acts            who did what (act-tables.ts).
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
@@ -46,7 +47,7 @@ export const lastword = pgSchema('lastword')
 export const statusEnum = lastword.enum('status', STATUSES)
 export const sourceEnum = lastword.enum('source', SOURCES)
 
-const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
+export const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
 
 export const messages = lastword.table(
   'messages',

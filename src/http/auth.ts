@@ -7,7 +7,7 @@
  * may look, nobody changes anything here: apps still track by the queue, or in their own transactions.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { type Grant, grantIncludes, type Key } from '../config/keys.ts'
 import { LastwordError } from '../core/errors.ts'
 import { sendError } from './errors.ts'
@@ -37,8 +37,8 @@ export function guardByKeys(server: FastifyInstance, keys: readonly Key[]): void
   server.decorateRequest('key', null)
   server.addHook('onRequest', async (request, reply) => {
     if (keys.length === 0) return
-    const presented = presentedKey(request)
-    const key = presented === undefined ? undefined : find(presented)
+    const { authorization } = request.headers
+    const key = find(authorization)
     const needed = grantFor(request.method, request.routeOptions.config.needs)
     // Sent, not thrown: Bull Board answers what is thrown in its scope with a 500 of its own.
     if (key && !grantIncludes(key.grants, needed)) return sendError(refusalOf(key.grants, needed), request, reply)
@@ -47,7 +47,7 @@ export function guardByKeys(server: FastifyInstance, keys: readonly Key[]): void
       return
     }
     reply.header('www-authenticate', ['Basic realm="Lastword", charset="UTF-8"', 'Bearer realm="Lastword"'])
-    const found = presented === undefined ? 'none' : 'one that is not configured'
+    const found = presentedKey(authorization) === undefined ? 'none' : 'one that is not configured'
     const error = new LastwordError('UNAUTHORIZED', `Expected an API key (Authorization: Bearer …), found ${found}.`)
     return sendError(error, request, reply)
   })
@@ -62,9 +62,12 @@ function refusalOf(grants: Grant, needed: Grant): LastwordError {
   return new LastwordError('FORBIDDEN', `Expected a key of ${lists}, found one of ${found}.`)
 }
 
-function createKeyFinder(keys: readonly Key[]): (presented: string) => Key | undefined {
+/** Finds the configured key that an `Authorization` header presents. */
+export function createKeyFinder(keys: readonly Key[]): (authorization: string | undefined) => Key | undefined {
   const digests = keys.map(({ value }) => digestOf(value))
-  return (presented) => {
+  return (authorization) => {
+    const presented = presentedKey(authorization)
+    if (presented === undefined) return undefined
     const digest = digestOf(presented)
     // Every key is compared, so that time tells nothing of which one was close.
     const matches = digests.map((known) => timingSafeEqual(known, digest))
@@ -81,8 +84,8 @@ function digestOf(key: string): Buffer {
   return createHash('sha256').update(key).digest()
 }
 
-function presentedKey({ headers }: FastifyRequest): string | undefined {
-  const [scheme, value = ''] = headers.authorization?.split(' ') ?? []
+function presentedKey(authorization: string | undefined): string | undefined {
+  const [scheme, value = ''] = authorization?.split(' ') ?? []
   if (scheme?.toLowerCase() === 'bearer') return value
   if (scheme?.toLowerCase() !== 'basic') return undefined
   const decoded = Buffer.from(value, 'base64').toString('utf8')

@@ -1,23 +1,71 @@
-/** Bull Board at /queues. Phone numbers in tracking orders are cut to their last two digits before they are shown. */
+/**
+ * Bull Board at /queues. Phone numbers in tracking orders are cut to their last two digits before they are shown. A key that
+ * may only look sees no buttons, and what would break a queue under its workers is refused to everybody.
+ */
 import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
+import type { BoardOptions } from '@bull-board/api/typings/app'
 import { FastifyAdapter } from '@bull-board/fastify'
 import type { FastifyInstance } from 'fastify'
-import type { Queues } from '../jobs/queues.ts'
+import type { Key } from '../config/keys.ts'
+import type { Db } from '../db/client.ts'
+import { isInternal, type Queues } from '../jobs/queues.ts'
+import { createKeyFinder } from './auth.ts'
+import { recordBoardActs } from './board-acts.ts'
 
 const BASE_PATH = '/queues'
 
-/** `prefix` is the path under which browsers reach the service. */
-export async function registerBoard(server: FastifyInstance, queues: Queues, prefix: string): Promise<void> {
+export interface BoardRoutesOptions {
+  db: Db
+  queues: Queues
+  keys: readonly Key[]
+  /** The path under which browsers reach the service. */
+  prefix: string
+  publicUrl: string | undefined
+}
+
+export async function registerBoard(server: FastifyInstance, options: BoardRoutesOptions): Promise<void> {
+  const { queues, keys, prefix, publicUrl } = options
   const serverAdapter = new FastifyAdapter().setBasePath(prefix + BASE_PATH)
   const adapters = queues.all.map((queue) => {
     const adapter = new BullMQAdapter(queue, { delimiter: '.' })
     adapter.setFormatter('data', maskRecipients)
     return adapter
   })
-  createBullBoard({ queues: adapters, serverAdapter, options: { uiConfig: { boardTitle: 'Lastword' } } })
-  await server.register(serverAdapter.registerPlugin(), { prefix: BASE_PATH })
+  // The host says which of several installations a tab shows.
+  const environment = publicUrl ? { label: new URL(publicUrl).host, color: '#334155', textColor: '#ffffff' } : undefined
+  const uiConfig = { boardTitle: 'Lastword', ...(environment ? { environment } : {}) }
+  createBullBoard({ queues: adapters, serverAdapter, options: { uiConfig, handlerHooks: hooksFor(keys) } })
+  await server.register(async (board) => {
+    recordBoardActs(board, BASE_PATH, options)
+    await board.register(serverAdapter.registerPlugin(), { prefix: BASE_PATH })
+  })
 }
+
+/** Acts on a queue that would take its settings and schedule away while its workers run. */
+const BREAKING = /^\/api\/queues\/:queueName\/(obliterate|job-schedulers\/:schedulerId(\/remove)?)$/
+
+function hooksFor(keys: readonly Key[]): NonNullable<BoardOptions['handlerHooks']> {
+  const find = createKeyFinder(keys)
+  return {
+    before({ method, route, request }) {
+      if (method === 'get' || !BREAKING.test(route) || !isInternal(request.params.queueName)) return
+      const message =
+        'Lastword needs this queue, its settings and its schedule: pause it instead, or clean the jobs of one state.'
+      return { allow: false, status: 403, message }
+    },
+    after({ route, request }, result) {
+      const { body } = result
+      const mayChange = keys.length === 0 || find(request.headers.authorization)?.grants === 'change'
+      if (mayChange || route !== '/api/queues' || typeof body !== 'object' || !('queues' in body)) return result
+      const queues = body.queues.map((queue: object) => ({ ...queue, ...LOOK_ONLY }))
+      return { ...result, body: { ...body, queues } }
+    },
+  }
+}
+
+/** By this the board shows no buttons. */
+const LOOK_ONLY = { readOnlyMode: true, allowRetries: false, allowCompletedRetries: false }
 
 function maskRecipients(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(maskRecipients)

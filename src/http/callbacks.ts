@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { type CallbackRow, listFailedCallbacks, replayCallbacks } from '../db/callbacks.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
+import { record } from './acts.ts'
 import { failedCallbacksSchema, replayedSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
@@ -59,9 +60,10 @@ export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db
     return { callbacks: failed.map(toFailedCallback), nextCursor: last ? String(last.change) : null }
   })
 
-  server.post('/v1/callbacks/replay', { config: { doc: REPLAY } }, async (request, reply) => {
+  server.post('/v1/callbacks/replay', { config: { doc: REPLAY, act: 'replay' } }, async (request, reply) => {
     const { changes } = parseInput(replaySchema, request.body ?? {}, 'body')
-    return reply.code(202).send({ replayed: await replayCallbacks(db, changes) })
+    const replayed = await record(db, request, {}, () => replayCallbacks(db, changes))
+    return reply.code(202).send({ replayed })
   })
 }
 

@@ -7,6 +7,7 @@ import { eraseMessages, findByNumber } from '../db/erasure.ts'
 import type { Queues } from '../jobs/queues.ts'
 import { parseInput } from '../parse-input.ts'
 import type { Accounts } from '../tracking.ts'
+import { record } from './acts.ts'
 import { numbersOf, recipientSchema } from './list-query.ts'
 import { findOne, messagePathSchema, recipientQuerySchema } from './messages.ts'
 import { erasedSchema } from './openapi/answers.ts'
@@ -45,19 +46,26 @@ export interface ErasureRoutesOptions {
 }
 
 export function registerErasureRoutes(server: FastifyInstance, { db, accounts, queues }: ErasureRoutesOptions): void {
-  server.delete('/v1/messages/:account/:messageId', { config: { doc: ERASE_MESSAGE } }, async (request, reply) => {
-    const row = await findOne(db, accounts, request)
-    await erase([row.id])
-    return reply.code(204).send()
-  })
+  server.delete(
+    '/v1/messages/:account/:messageId',
+    { config: { doc: ERASE_MESSAGE, act: 'erase' } },
+    async (request, reply) => {
+      const row = await findOne(db, accounts, request)
+      await record(db, request, { account: row.account }, () => erase([row.id]))
+      return reply.code(204).send()
+    },
+  )
 
-  server.delete('/v1/recipients/:number', { config: { doc: ERASE_RECIPIENT } }, async (request) => {
+  server.delete('/v1/recipients/:number', { config: { doc: ERASE_RECIPIENT, act: 'erase' } }, async (request) => {
     const { number } = parseInput(numberPathSchema, request.params, 'path')
     const numbers = numbersOf(accounts, number)
-    let erased = 0
-    for (let last = MESSAGES_A_STEP; last === MESSAGES_A_STEP; erased += last) {
-      last = await erase(await findByNumber(db, numbers, MESSAGES_A_STEP), numbers)
-    }
+    const erased = await record(db, request, {}, async () => {
+      let sum = 0
+      for (let last = MESSAGES_A_STEP; last === MESSAGES_A_STEP; sum += last) {
+        last = await erase(await findByNumber(db, numbers, MESSAGES_A_STEP), numbers)
+      }
+      return sum
+    })
     if (erased > 0) return { erased }
     throw new LastwordError('NOT_FOUND', 'No message to this number is known; check that it has its country code.')
   })

@@ -5,12 +5,14 @@ import { LastwordError } from '../core/errors.ts'
 import { findHealth, moveHealth } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
 import { listMessages } from '../db/list.ts'
+import type { MessageRow } from '../db/messages.ts'
 import { pollNow } from '../db/moves.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Learner } from '../learner.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
 import { describePause } from './accounts.ts'
+import { record } from './acts.ts'
 import { filterSchema, readFilter } from './list-query.ts'
 import { findOne, messagePathSchema, recipientQuerySchema, toMessage } from './messages.ts'
 import { polledMessageSchema, polledSchema } from './openapi/answers.ts'
@@ -54,32 +56,47 @@ export function registerPollRoutes(
   server: FastifyInstance,
   { db, accounts, learner, queues }: PollRoutesOptions,
 ): void {
-  server.post('/v1/messages/poll', { config: { doc: POLL_ALL } }, async (request, reply) => {
+  server.post('/v1/messages/poll', { config: { doc: POLL_ALL, act: 'poll' } }, async (request, reply) => {
     const { filter, after: begin, cursorOf } = readFilter(accounts, request.body)
-    const asked = new Set<string>()
-    let polled = 0
     let after = begin
-    do {
-      const page = await listMessages(db, { ...filter, outstanding: true, limit: MESSAGES_A_STEP, after })
-      const askable = page.messages.filter(({ account }) => whyNotPolled(accounts, account) === undefined)
-      for (const { account } of askable) asked.add(account)
-      polled += await pollNow(
-        db,
-        askable.map(({ id }) => id),
-      )
-      after = page.next
-    } while (after && polled < MOST_POLLED)
-    for (const account of asked) await endPauseOf(account)
+    const polled = await record(db, request, { account: accounts.get(filter.account ?? '')?.name }, async () => {
+      const asked = new Set<string>()
+      let sum = 0
+      do {
+        const page = await listMessages(db, { ...filter, outstanding: true, limit: MESSAGES_A_STEP, after })
+        const askable = page.messages.filter(({ account }) => whyNotPolled(accounts, account) === undefined)
+        for (const { account } of askable) asked.add(account)
+        sum += await pollNow(
+          db,
+          askable.map(({ id }) => id),
+        )
+        after = page.next
+      } while (after && sum < MOST_POLLED)
+      for (const account of asked) await endPauseOf(account)
+      return sum
+    })
     if (polled > 0) await wakeDispatcher(request.log)
     return reply.code(202).send({ polled, nextCursor: after ? cursorOf(after) : null })
   })
 
-  server.post('/v1/messages/:account/:messageId/poll', { config: { doc: POLL_ONE } }, async (request, reply) => {
-    const row = await findOne(db, accounts, request)
+  server.post(
+    '/v1/messages/:account/:messageId/poll',
+    { config: { doc: POLL_ONE, act: 'poll' } },
+    async (request, reply) => {
+      const row = await findOne(db, accounts, request)
+      const paused = await pauseOf(row.account)
+      const { account, messageId } = row
+      await record(db, request, { account, messageId }, () => pollOne(row, paused !== undefined))
+      await wakeDispatcher(request.log)
+      return reply.code(202).send({ ...toMessage(await findOne(db, accounts, request)), ...(paused ? { paused } : {}) })
+    },
+  )
+
+  /** Returns 1; throws CONFLICT. */
+  async function pollOne(row: MessageRow, isPaused: boolean): Promise<number> {
     const whyNot = row.final ? undefined : whyNotPolled(accounts, row.account)
     if (whyNot) throw new LastwordError('CONFLICT', `The message cannot be asked about: its account ${whyNot}.`)
-    const paused = await pauseOf(row.account)
-    if ((await pollNow(db, [row.id], { isFirst: paused !== undefined })) === 0) {
+    if ((await pollNow(db, [row.id], { isFirst: isPaused })) === 0) {
       if (row.sentAt.getTime() > learner.now()) {
         throw new LastwordError(
           'CONFLICT',
@@ -89,10 +106,9 @@ export function registerPollRoutes(
       const why = row.final ? `it is ${row.status}` : 'its look-up window has closed'
       throw new LastwordError('CONFLICT', `The message is not asked about any more: ${why}.`)
     }
-    if (paused) await endPauseOf(row.account)
-    await wakeDispatcher(request.log)
-    return reply.code(202).send({ ...toMessage(await findOne(db, accounts, request)), ...(paused ? { paused } : {}) })
-  })
+    if (isPaused) await endPauseOf(row.account)
+    return 1
+  }
 
   /** Whatever an account waits for, a person who asks ends it. */
   async function endPauseOf(account: string): Promise<void> {

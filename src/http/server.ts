@@ -3,6 +3,7 @@ import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } 
 import type { Key } from '../config/keys.ts'
 import { createReportWriter } from '../db/report-writer.ts'
 import { registerAccountRoutes } from './accounts.ts'
+import { registerActRoutes } from './acts.ts'
 import { guardByKeys } from './auth.ts'
 import { registerBoard } from './board.ts'
 import { registerCallbackRoutes } from './callbacks.ts'
@@ -90,12 +91,13 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, learner, metrics })
     registerPollRoutes(guarded, { db, accounts, learner, queues })
+    registerActRoutes(guarded, { db })
     registerErasureRoutes(guarded, { db, accounts, queues })
     guarded.get('/metrics', { config: { doc: METRICS, needs: 'metrics' } }, async (_request, reply) =>
       reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
     )
     await registerDocs(guarded, docs)
-    await registerBoard(guarded, queues, prefix)
+    await registerBoard(guarded, { db, queues, keys, prefix, publicUrl })
   })
   return server
 }

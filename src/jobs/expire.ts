@@ -3,13 +3,14 @@
  * path as every other status, so that a late webhook still corrects it.
  *
  * Deletes what is not kept for ever: reports that nobody tracked within the longest look-up window; changes; nonces that
- * are no longer fresh; what was noted of receivers; and settled messages, callbacks that failed for good and finished
- * jobs after MESSAGES_RETENTION.
+ * are no longer fresh; what was noted of receivers; and settled messages, callbacks that failed for good, acts and
+ * finished jobs after MESSAGES_RETENTION.
  *
  * Adds up what was counted since the last time (db/counts.ts).
  */
 import type { Job, Queue } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
+import { deleteActs } from '../db/acts.ts'
 import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { deleteOldCounts, foldCounts } from '../db/counts.ts'
@@ -107,6 +108,7 @@ function createDeleter({ db, learner, messagesForMs, queues }: ExpirerOptions) {
       after = next ?? 0
       if (next !== undefined) continue
       await untilDone(() => deleteFailedCallbacks(db, ago(messagesForMs)))
+      await untilDone(() => deleteActs(db, ago(messagesForMs)))
       await deleteFreeReceivers(db)
       await deleteOldCounts(db)
       for (const queue of queues) await cleanQueue(queue, messagesForMs)

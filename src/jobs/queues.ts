@@ -28,6 +28,11 @@ export function statusQueryQueue(account: string): string {
   return `status-query.${account}`
 }
 
+/** True for a queue of Lastword's own, false for one that an app reads changes from. */
+export function isInternal(queue: string): boolean {
+  return [TRACK, DISPATCH, EXPIRE, CALLBACKS].includes(queue) || queue.startsWith(statusQueryQueue(''))
+}
+
 export const JOB_VERSION = 1
 /** Since version 2 a job of `status-query.<account>` names a batch. */
 const STATUS_QUERY_VERSION = 2

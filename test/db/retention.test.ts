@@ -1,6 +1,8 @@
 import { eq, isNull, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Status } from '../../src/core/status.ts'
+import { acts } from '../../src/db/act-tables.ts'
+import { beginAct, deleteActs, endAct, listActs } from '../../src/db/acts.ts'
 import { addCallbacks, listFailedCallbacks } from '../../src/db/callbacks.ts'
 import { addReader, deleteChanges, findChanges } from '../../src/db/changes.ts'
 import { trackMessages } from '../../src/db/messages.ts'
@@ -172,5 +174,23 @@ describe('deleteFailedCallbacks', () => {
     expect(await deleteFailedCallbacks(database.db, { olderThan: fromNow(-90 * DAY), limit: 10 })).toBe(1)
     expect((await listFailedCallbacks(database.db, { limit: 10 })).map(({ change }) => change)).toEqual([2])
     expect(await database.db.select().from(callbacks)).toHaveLength(2)
+  })
+})
+
+describe('deleteActs', () => {
+  it('deletes the oldest so long ago, and leaves what has only begun as such', async () => {
+    const ids: number[] = []
+    for (const queue of ['1', '2', '3']) ids.push(await beginAct(database.db, { kind: 'pause', by: 'ops', queue }))
+    await endAct(database.db, ids[2] ?? 0, { outcome: 'done', count: 2 })
+    await database.db
+      .update(acts)
+      .set({ at: fromNow(-91 * DAY) })
+      .where(eq(acts.queue, '1'))
+    expect(await deleteActs(database.db, { olderThan: fromNow(-90 * DAY), limit: 2 })).toBe(1)
+    const left = await listActs(database.db, { limit: 10 })
+    expect(left.map(({ queue, outcome, count }) => [queue, outcome, count])).toEqual([
+      ['3', 'done', 2],
+      ['2', 'begun', null],
+    ])
   })
 })

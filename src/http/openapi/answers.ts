@@ -3,6 +3,7 @@
  * are those of the JSON, not `Date`s. A named one has that name in the OpenAPI document.
  */
 import { z } from 'zod'
+import { ACT_KINDS, ACT_OUTCOMES } from '../../core/act.ts'
 import type { Outcome } from '../../core/settle.ts'
 import { SOURCES, STATUSES } from '../../core/status.ts'
 import { named } from '../../schema-names.ts'
@@ -266,6 +267,26 @@ export const scheduleSchema = z.object({
 export const accountListSchema = namedObject('AccountList', {
   worker: textSchema.optional().describe('While no worker runs: since when.'),
   accounts: z.array(accountHealthSchema).describe('Every configured account.'),
+})
+
+export const actPageSchema = namedObject('ActPage', {
+  acts: z
+    .array(
+      z.object({
+        at: timeSchema.describe('When it began.'),
+        by: field(textSchema, 'ops', 'The name of the key; `unnamed key`, or `no key` where none is configured.'),
+        kind: field(z.enum(ACT_KINDS), 'pause', 'The act.'),
+        account: noTextSchema.describe('The account of the message, or of all that were asked about.'),
+        messageId: noTextSchema.describe('The message, unless it was erased.'),
+        queue: field(textSchema.nullable(), 'status-query.seven', 'The queue in Bull Board.'),
+        job: noTextSchema.describe('The job in Bull Board.'),
+        jobs: noTextSchema.describe('The state of the jobs that it was about, like `failed`.'),
+        count: field(countSchema.nullable(), null, 'How many messages, callbacks or jobs it was about.'),
+        outcome: field(z.enum(ACT_OUTCOMES), 'done', '`begun` where the process died before it had ended.'),
+      }),
+    )
+    .describe('The latest first.'),
+  nextCursor: noTextSchema.describe('For the next page; `null` on the last.'),
 })
 
 export const webhookAnswerSchema = namedObject('WebhookAnswer', {

@@ -390,6 +390,8 @@ describe('a real answer', () => {
     ['get /v1/changes', 200, 'all', () => api.get('/v1/changes')],
     ['get /v1/changes', 200, 'none', () => api.get('/v1/changes?after=latest')],
     ['get /v1/changes', 400, 'a bad cursor', () => api.get('/v1/changes?after=1')],
+    ['get /v1/acts', 200, 'all', () => api.get('/v1/acts')],
+    ['get /v1/acts', 400, 'a bad kind', () => api.get('/v1/acts?kind=x')],
     ['get /v1/accounts', 200, 'all', () => api.get('/v1/accounts')],
     ['post /webhooks/{account}', 200, 'a receipt', () => api.post('/webhooks/seven', receipt)],
     [
