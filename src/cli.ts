@@ -142,7 +142,7 @@ async function run(parts: Parts): Promise<void> {
   process.exit()
 }
 
-/** Ends a start. What it has begun gets a moment to be left in order. */
+/** Ends a start, with a moment to leave in order all that it has begun. */
 async function stopBeforeReady(starting: Promise<Runtime>): Promise<never> {
   const left = starting.then(({ close }) => close()).catch(() => {})
   await Promise.race([left, new Promise((resolve) => setTimeout(resolve, LEAVE_WITHIN_MS))])
@@ -150,7 +150,7 @@ async function stopBeforeReady(starting: Promise<Runtime>): Promise<never> {
   process.exit()
 }
 
-// Whoever reads only the first lines (`| head`) has what they want.
+// A reader of only the first lines (`| head`) has what they want.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
   process.exit()

@@ -21,7 +21,7 @@ export interface Config {
   databaseDirectUrl: string | undefined
   /** A redis://, rediss://, redis+cluster:// or postgres:// URL; undefined keeps the queues in the database. */
   queueUrl: string | undefined
-  /** What the names of all keys in Redis begin with. */
+  /** The beginning of the names of all keys in Redis. */
   queuePrefix: string
   /** How long a start waits for a database or Redis that does not answer. */
   startWithinMs: number
@@ -29,7 +29,7 @@ export interface Config {
   /** Where a process without an API can be looked at; undefined for nowhere. */
   metricsPort: number | undefined
   accounts: Account[]
-  /** Those of API_KEYS, READ_KEYS and METRICS_KEYS; without any, everybody on this machine may do everything. */
+  /** The keys of API_KEYS, READ_KEYS and METRICS_KEYS; without any, everybody on this machine may do everything. */
   keys: Key[]
   publicUrl: string | undefined
   callbackAllowPrivate: boolean

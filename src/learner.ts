@@ -25,7 +25,7 @@ import { firstLookup, type Plans, planFrom } from './plans.ts'
 import type { Account } from './providers/provider.ts'
 
 export interface Learner extends Plans {
-  /** What has been learned about an account, as of a few seconds ago. */
+  /** All that has been learned about an account, as of a few seconds ago. */
   learnedOf(account: string): Learned
   /** Takes note of reports that have been written. */
   observeReports(applied: readonly AppliedReport[]): void

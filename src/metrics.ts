@@ -1,4 +1,6 @@
-/** What a process counts and measures for Prometheus; what is read when it is scraped stands in http/gauges.ts. */
+/**
+ * The counts and measures of a process for Prometheus; the gauges, read when it is scraped, stand in http/gauges.ts.
+ */
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
 import { endingOf, isFinal } from './core/status.ts'
 import type { AppliedReport } from './db/reports.ts'

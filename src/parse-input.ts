@@ -1,4 +1,4 @@
-/** What comes from outside, checked by a schema, with one sentence for whoever sent it. */
+/** Checks input from outside by a schema, and tells its sender of mistakes in one sentence. */
 import type { z } from 'zod'
 import { formatPath, type Issue, LastwordError } from './core/errors.ts'
 

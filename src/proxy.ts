@@ -18,7 +18,7 @@ export function usesProxy({ http, https, except }: ProxySettings): boolean {
   return (http !== undefined || https !== undefined) && except?.trim() !== '*'
 }
 
-/** What sends requests: directly, or through the proxy. */
+/** The sender of requests: directly, or through the proxy. */
 export function createAgent(proxy: ProxySettings, options: Agent.Options): Dispatcher {
   if (!usesProxy(proxy)) return new Agent(options)
   return new EnvHttpProxyAgent({

@@ -117,7 +117,7 @@ export async function start(
     const { createServer } = await import('./http/server.ts')
     const { nextChange } = listener
     const server = await createServer({ ...shared, ...watched, nextChange, keys, host, publicUrl })
-    // Those who wait for changes are answered first.
+    // Readers that wait for changes are answered first.
     opened.running.push(async () => {
       await listener.close()
       await closeServer(server)

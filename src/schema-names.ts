@@ -3,13 +3,13 @@ import { z } from 'zod'
 
 const names = new WeakMap<z.core.$ZodType, string>()
 
-/** Names a schema. What is derived from it, even by `describe`, refers to it and has no name of its own. */
+/** Names a schema. A schema derived from it, even by `describe`, refers to it and has no name of its own. */
 export function named<S extends z.ZodType>(name: string, schema: S): S {
   names.set(schema, name)
   return schema
 }
 
-/** What zod knows of a schema, and as `id` its name. */
+/** The metadata of a schema, with its name as `id`. */
 export const namedSchemas = z.registry<z.core.GlobalMeta>()
 namedSchemas.get = (schema) => {
   const id = names.get(schema)

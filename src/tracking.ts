@@ -1,6 +1,6 @@
 /**
- * What the sending app hands over, checked and put into the schedule: the same for HTTP, for the queue `track`, and for
- * apps that track inside a transaction of their own.
+ * Checks the messages that the sending app hands over, and puts them into the schedule: the same for HTTP, for the
+ * queue `track`, and for apps that track inside a transaction of their own.
  */
 import { type Issue, LastwordError } from './core/errors.ts'
 import { firstDueAt } from './core/plan.ts'
@@ -47,7 +47,9 @@ export async function track(db: Db, accounts: Accounts, order: ReadOrder, plans:
   return resultOf(order, scheduled, tracked)
 }
 
-/** What tracking must know of an account; without its credentials, so that it can be kept in the database. */
+/**
+ * The settings of an account that tracking needs; without its credentials, so that they can be kept in the database.
+ */
 export interface AccountRecord {
   account: string
   provider: string
@@ -103,7 +105,7 @@ export function scheduleOrder(provider: Provider, record: AccountRecord, order: 
   return { messages: [...scheduled.values()], repeats, refused: refused.sort((a, b) => a.index - b.index) }
 }
 
-/** What became of an order of which `tracked` messages were new. */
+/** The result of an order of which `tracked` messages were new. */
 export function resultOf({ partial }: ReadOrder, { messages, repeats, refused }: Scheduled, tracked: number): Tracked {
   const counts = { tracked, alreadyTracked: messages.length - tracked + repeats }
   return partial ? { ...counts, refused } : counts

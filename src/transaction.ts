@@ -16,7 +16,7 @@ import { findProvider, providerNames } from './providers/registry.ts'
 import { type AccountRecord, resultOf, scheduleOrder } from './tracking.ts'
 import { type ReadOrder, readOrder } from './tracking-order.ts'
 
-/** What postgres.js hands to `sql.begin`; a `sql` without a transaction gets one of its own. */
+/** The argument of postgres.js's `sql.begin`; a `sql` without a transaction gets one of its own. */
 export interface PostgresTransaction {
   unsafe(query: string): unknown
   savepoint?: unknown
@@ -89,7 +89,7 @@ function notATransaction(): TypeError {
   return new TypeError('Expected a transaction of postgres.js or of drizzle-orm/postgres-js as first argument.')
 }
 
-/** What is known of an account, and the time of the database. */
+/** The record of an account, and the time of the database. */
 async function findAccount(db: Db, account: string): Promise<AccountRecord & { now: number }> {
   // One text, because the app's client may rename columns and transform values.
   const rows: unknown = await db.execute(sql`

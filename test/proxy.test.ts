@@ -74,7 +74,7 @@ describe('a proxy', () => {
     const baseUrl = `https://gateway.example:${port}`
     const http = createProviderHttp({ baseUrl, timeoutMs: 5_000, connections: 1, proxy: { https: proxy.url } })
     closers.push(() => http.close())
-    // What answers there speaks no TLS.
+    // The server there speaks no TLS.
     await expect(http.get('/', {}, NEVER)).rejects.toMatchObject({ kind: 'unreachable' })
     expect(proxy.asked).toEqual([`CONNECT gateway.example:${port}`])
   })

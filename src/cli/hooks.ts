@@ -22,7 +22,7 @@ export interface HooksFlags {
   json?: boolean
 }
 
-/** What there is, as `--json` prints it. */
+/** The subscriptions and what was done, as `--json` prints them. */
 interface Overview {
   account: string
   /** Our webhook URL, or null without PUBLIC_URL. */

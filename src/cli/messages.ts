@@ -69,7 +69,7 @@ function describeReports({ reports }: MessageWithReports): string {
   return `\n\n${formatTable([header, ...rows])}`
 }
 
-/** What to say when an ID covers several recipients. */
+/** The sentence for an ID that covers several recipients. */
 export function describeRecipients(recipients: unknown): string {
   const list = Array.isArray(recipients) ? recipients.map(String).join(', ') : ''
   return printable(`Name one by --recipient: ${list}`)

@@ -14,7 +14,7 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
-/** What comes from outside must not move the cursor of a terminal. */
+/** Text from outside must not move the cursor of a terminal. */
 export function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, '?')
 }

@@ -131,7 +131,9 @@ function withoutRepeats(entries: readonly Entry[], progress: Progress): Entry[] 
   })
 }
 
-/** What the service refuses, by the place in the body; empty when it refuses for another reason. */
+/**
+ * The service's reasons for refusing messages, by their place in the body; empty when it refuses for another reason.
+ */
 function refusalsOf(error: unknown, entries: readonly Entry[]): Map<number, Refusal> {
   const refusals = new Map<number, Refusal>()
   if (!(error instanceof RequestError) || error.code !== 'INPUT_INVALID') return refusals

@@ -1,4 +1,4 @@
-/** What the service answers, and the filters it takes, as an app sees them. */
+/** The answers of the service, and the filters it takes, as an app sees them. */
 import type { Source, Status, StatusError } from '../core/status.ts'
 
 /** A message and what is known of it. Times are ISO 8601 in UTC. */
@@ -11,7 +11,7 @@ export interface Message {
   /** True when nothing more is asked. */
   final: boolean
   statusAt: string | null
-  /** Who brought the final status; null while there is none. */
+  /** The source of the final status; null while there is none. */
   settledBy: Source | null
   sentAt: string
   /** How often the provider was asked. */
@@ -36,10 +36,10 @@ export interface MessageReport {
   source: Source
   occurredAt: string
   receivedAt: string
-  /** What it did to the status. */
+  /** Its effect on the status. */
   outcome: 'applied' | 'stale' | 'duplicate' | 'contradicting'
   error: StatusError | null
-  /** What else the report said: the channel, the operator, the sender's own ID. */
+  /** Further words of the report: the channel, the operator, the sender's own ID. */
   details?: Record<string, unknown>
 }
 
@@ -48,7 +48,7 @@ export interface MessageWithReports extends Message {
   reports: MessageReport[]
 }
 
-/** What messages are found by. Several filters find those that match all of them. */
+/** The filters of messages. Several find the messages that match all of them. */
 export interface MessageFilter {
   account?: string | undefined
   /** Of whatever account. */
@@ -56,7 +56,7 @@ export interface MessageFilter {
   /** A phone number in any form. */
   recipient?: string | undefined
   status?: Status | undefined
-  /** Who brought the final status. */
+  /** The source of the final status. */
   settledBy?: Source | undefined
   /** The provider's code of the error that a message failed with. */
   error?: string | undefined
@@ -74,7 +74,7 @@ export interface ListFilter extends MessageFilter {
 
 export interface MessagePage {
   messages: Message[]
-  /** What `cursor` is for the next page; null on the last. */
+  /** The `cursor` of the next page; null on the last. */
   nextCursor: string | null
 }
 

@@ -7,7 +7,7 @@ const LONGEST_MS = 30_000
 /** How long to wait after the `failures`-th failure in a row; `random` is in [0, 1). */
 export function backoffMs(failures: number, retryAfterMs: number | undefined, random: number): number {
   const longest = Math.min(FIRST_MS * 2 ** (failures - 1), LONGEST_MS)
-  // Those who were sent away together must not come back together.
+  // Clients that were sent away together must not come back together.
   return (retryAfterMs ?? 0) + longest * (0.5 + random / 2)
 }
 

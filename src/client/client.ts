@@ -6,7 +6,7 @@
  *   await lastword.track({ account: 'seven', messages: [{ messageId: '77232007287' }] })
  *   const { status } = await lastword.get('seven', '77232007287')
  *
- * Every request is tried once, `changes` goes on until it is told to stop. Whatever fails throws a LastwordError whose
+ * Every request is tried once, `changes` goes on until it is told to stop. Every failure throws a LastwordError whose
  * `retryable` says whether the same request may succeed later; tracking twice is harmless.
  */
 import type {
@@ -93,10 +93,10 @@ export interface Client {
   /** Has the provider asked now about every outstanding message that matches. Returns how many those are. */
   pollAll(filter?: MessageFilter & RequestOptions): Promise<number>
   /**
-   * Every change of a status in the order of the commits, page by page, for ever: it waits for what comes next, and goes
-   * on by itself after failures that pass. Whoever stores `cursor` when a page is handled, and begins with it the next
-   * time, gets every change at least once. No page is empty but the first after `latest`, which brings the cursor that
-   * the feed begins with.
+   * Every change of a status in the order of the commits, page by page, for ever: it waits for what comes next, and
+   * goes on by itself after failures that pass. A reader that stores `cursor` when a page is handled, and begins with
+   * it the next time, gets every change at least once. No page is empty but the first after `latest`, which brings the
+   * cursor that the feed begins with.
    *
    *   for await (const { changes, cursor } of lastword.changes({ after: await loadCursor(), signal })) {
    *     for (const change of changes) await handle(change)

@@ -21,7 +21,7 @@ export interface Order {
   partial?: boolean | undefined
 }
 
-/** What became of an order. */
+/** The result of an order. */
 export interface Tracked {
   /** How many messages are tracked from now on. */
   tracked: number

@@ -4,12 +4,12 @@ import { type ErrorCode, type Issue, LastwordError } from '../core/errors.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
 
 /**
- * What a request to the service ended in: `code` and `issues` as the service gave them, `status` of the answer. Without an
+ * The end of a request to the service: `code` and `issues` as the service gave them, `status` of the answer. Without an
  * answer, and for answers that are not the service's own (a proxy's), `code` is what comes nearest.
  */
 export class RequestError extends LastwordError {
   readonly #status: number
-  /** What the service asked to wait before another attempt. */
+  /** The wait before another attempt that the service asked for. */
   readonly retryAfterMs: number | undefined
 
   constructor(
@@ -137,7 +137,7 @@ const CODES: ReadonlySet<unknown> = new Set<ErrorCode>([
   'UNAVAILABLE',
 ])
 
-/** What is not the service's own answer says nothing about messages: it comes from a proxy, or from another server. */
+/** An answer of a proxy, or of another server, says nothing about messages. */
 function codeOf(code: unknown, status: number): ErrorCode {
   if (CODES.has(code)) return code as ErrorCode
   if (status === 401) return 'UNAUTHORIZED'

@@ -58,7 +58,7 @@ function invalidAccount(
   return invalid(at, describe(valueAt(entry, path), printable.includes(path.join('.'))), expectationOf(issue))
 }
 
-/** What the library's sentences, which begin with the kind of mistake and end with what was received, expect. */
+/** The expectation in the library's sentences, which begin with the kind of mistake and end with the value received. */
 function expectationOf(issue: z.core.$ZodIssue | undefined): string {
   if (issue?.code === 'invalid_format' && issue.format === 'url') return 'a URL that begins with http:// or https://'
   const expected = issue?.message.replace(/^(?!expected).*?: /, '').replace(/,? (received|found) .*$/, '')

@@ -61,7 +61,7 @@ interface BadAnswers {
   reason: string
 }
 
-/** What became of one request. */
+/** The outcome of one request. */
 export interface Outcome {
   /** The name of the look-up that was asked. */
   lookup: string
@@ -78,7 +78,7 @@ export interface Outcome {
   isWhole?: boolean | undefined
 }
 
-/** What the operator is told of. */
+/** The events that the operator is told of. */
 export type HealthEvent =
   | { event: 'trouble'; trouble: Trouble; reason: string }
   | { event: 'recovered' }
@@ -186,7 +186,7 @@ function afterGone(health: AccountHealth, outcome: Outcome, now: number, lookups
   if (health.goneAt === undefined) {
     return unchanged({ ...noteBad(health, outcome, now), goneAt: now, pausedUntil: now + SECOND_LOOK_AFTER_MS })
   }
-  // Those that were under way together with the first say nothing new.
+  // Requests that were under way together with the first say nothing new.
   if (isPaused(health, now)) return unchanged(health)
   const { reason } = outcome
   const moved = { ...health, goneAt: undefined, pausedUntil: undefined }
@@ -205,7 +205,7 @@ function afterBad(health: AccountHealth, outcome: Outcome, now: number): Step {
   const { result, retryAfterMs = PATIENCE_WITHOUT_RETRY_AFTER_MS } = outcome
   const wait = result === 'throttled' ? retryAfterMs : 0
   const trouble = troubleOf(noted, outcome, now)
-  // Those that were under way while the pause began are no probes.
+  // Requests that were under way while the pause began are no probes.
   if (!trouble || (health.trouble && isPaused(health, now))) return unchanged(pauseFor(noted, wait, now))
   const step = beginTrouble(noted, trouble, now, pausesOf(outcome))
   return { ...step, health: pauseFor(step.health, wait, now) }

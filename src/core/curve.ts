@@ -22,7 +22,7 @@ export function curveOf(shares: readonly number[]): Curve {
   return { shares, waits }
 }
 
-/** What a curve says of an age. */
+/** The values of a curve at an age. */
 export interface AtAge {
   /** F. */
   share: number
@@ -71,7 +71,7 @@ export const PRIOR_LAW: readonly LawPart[] = [
   { share: 0.86, medianMs: 6 * SECOND, sigma: 1 },
   { share: 0.07, medianMs: 600 * SECOND, sigma: 1.2 },
   { share: 0.035, medianMs: 6 * HOUR, sigma: 1 },
-  // Those that expire at the end of their validity.
+  // The messages that expire at the end of their validity.
   { share: 0.02, medianMs: 48 * HOUR, sigma: 0.02 },
 ]
 

@@ -15,7 +15,7 @@ const CODES = {
   FORBIDDEN: { status: 403, title: 'Forbidden', retryable: false },
   TOO_LARGE: { status: 413, title: 'Too large', retryable: false },
   NOT_FOUND: { status: 404, title: 'Not found', retryable: false },
-  /** What was asked for existed and has been deleted for its age. */
+  /** The thing asked for existed, and has been deleted for its age. */
   GONE: { status: 410, title: 'Gone', retryable: false },
   AMBIGUOUS: { status: 409, title: 'Several recipients', retryable: false },
   CONFLICT: { status: 409, title: 'Conflict', retryable: false },

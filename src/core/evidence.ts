@@ -32,7 +32,7 @@ export interface Evidence {
   lost: number
 }
 
-/** What has become known of one message. */
+/** One message, as it has been seen so far. */
 export interface Sighting {
   /** The ages, in milliseconds, at which the message was known to have no final status before, and up to now. */
   fromAge: number

@@ -1,5 +1,5 @@
 /**
- * What an account has taught: when its messages become final, and whether receipts come. Everything that is found out
+ * The lessons of an account: when its messages become final, and whether receipts come. Everything that is found out
  * about a message is an observation; observations are gathered as news, and news are merged into what was learned before.
  */
 import {
@@ -27,7 +27,7 @@ export interface News {
   route: RouteNews & { losses: number[] }
 }
 
-/** What has been found out about a message at `now`. Times are milliseconds since 1970. */
+/** The findings about a message at `now`. Times are milliseconds since 1970. */
 export interface Observation {
   now: number
   sentAt: number

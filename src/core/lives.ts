@@ -8,7 +8,7 @@ import { isFinal } from './status.ts'
 /** How far the provider's clock may be behind the sender's. */
 const CLOCK_SLACK_MS = 5 * 60_000
 
-/** What is known of a message that is tracked once more. */
+/** The known facts of a message that is tracked once more. */
 export interface EarlierLife<R extends Report = Report> {
   /** When it was sent, as it was tracked before. */
   sentAt: Date
@@ -20,7 +20,7 @@ export interface EarlierLife<R extends Report = Report> {
 export interface NextLife<R extends Report = Report> {
   /** Since when reports count. */
   since: Date
-  /** Those that count already: they came before the message was tracked again. */
+  /** The reports that count already: they came before the message was tracked again. */
   reports: R[]
 }
 
@@ -52,7 +52,7 @@ function latestFinal(reports: readonly Report[], end: Date): number {
   return Math.max(...times.map(({ occurredAt }) => occurredAt.getTime()))
 }
 
-/** What each report did, in the order of arrival, and whether it belongs to a life that is over. */
+/** The effect of each report, in the order of arrival, and whether it belongs to a life that is over. */
 export function outcomesOfLives(
   reports: readonly Report[],
   lifeSince: Date | null,

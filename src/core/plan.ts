@@ -28,7 +28,7 @@ export function planOf(policy: PollingPolicy, economy: Economy): Plan {
   return { policy, economy, firstAge: Math.min(dueAge(economy, 0), SHORTEST_PATIENCE_MS) }
 }
 
-/** What the schedule knows of an outstanding message; times in milliseconds since 1970. */
+/** The schedule's view of an outstanding message; times in milliseconds since 1970. */
 export interface Pending {
   sentAt: number
   /** When an answer last told of it. */
@@ -98,9 +98,9 @@ export interface Scheduled extends Pending {
 }
 
 export interface Decision<T> {
-  /** Those to ask about now, the most urgent and most worth first. */
+  /** The messages to ask about now, the most urgent and most worth first. */
   ask: T[]
-  /** Those that have become due too early, by what was known before: they are due again at `dueAt`. */
+  /** The messages that have become due too early, by what was known before: they are due again at `dueAt`. */
   later: { message: T; dueAt: number }[]
 }
 
@@ -117,7 +117,7 @@ export interface Sweep<T> {
   later: Decision<T>['later']
 }
 
-/** What to do with the messages that are due, where so many requests may be sent; `next` are those due next, in order. */
+/** Decides about messages that are due, where so many requests may be sent; `next` are those due next, in order. */
 export function decide<T extends Scheduled>(
   plan: Plan,
   { due, next }: { due: readonly T[]; next: readonly T[] },

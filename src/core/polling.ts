@@ -3,7 +3,7 @@
  * last question just before it closes. The learned policy is in plan.ts; this is the exponential one.
  *
  * The interval grows exponentially from `firstAfter` by `factor` up to `maxInterval`, with jitter so that messages sent
- * together do not come due together for ever. Whatever the interval, a message is asked once more just before its look-up
+ * together do not come due together for ever. At every interval, a message is asked once more just before its look-up
  * window closes; after that nothing is asked, and the message is due only to be closed as `unknown`.
  *
  *   sentAt ── firstAfter ── ×factor ── ×factor … maxInterval … ── last poll ── margin ── window end

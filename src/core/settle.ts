@@ -18,7 +18,7 @@
  */
 import { INTERMEDIATE_STATUSES, isFinal, type Status } from './status.ts'
 
-/** What the law needs to know of a report. */
+/** The parts of a report that the law needs. */
 export interface Report {
   status: Status
   occurredAt: Date
@@ -84,7 +84,7 @@ export function settle<R extends Report>(reports: Iterable<R>): Settlement<R> | 
   return settlement
 }
 
-/** What each report did to its message, given the reports in the order in which they arrived. */
+/** The effect of each report on its message, given the reports in the order in which they arrived. */
 export function outcomesOf<R extends Report>(arrived: readonly R[]): Outcome[] {
   let settlement: Settlement<R> | undefined
   const seen = new Set<number>()

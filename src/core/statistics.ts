@@ -1,5 +1,5 @@
 /**
- * What counts by the hour say (db/counts.ts), as figures for people: how messages ended, who found it, how late it was
+ * The counts of an hour (db/counts.ts) as figures for people: how messages ended, who found it, how late it was
  * known, what asking cost and what it saved, and how old the messages are that are outstanding.
  */
 import { FINAL_STATUSES, type FinalStatus, SOURCES, type Source } from './status.ts'

@@ -19,7 +19,7 @@ export const FAILURE_STATUSES = ['unknown', 'rejected', 'failed', 'undelivered',
 export type FinalStatus = (typeof FINAL_STATUSES)[number]
 export type Status = (typeof STATUSES)[number]
 
-/** Who found a status: the provider told us, we asked, or the look-up window closed. */
+/** The source of a status: the provider told us, we asked, or the look-up window closed. */
 export const SOURCES = ['webhook', 'poll', 'window'] as const
 export type Source = (typeof SOURCES)[number]
 
@@ -43,11 +43,11 @@ export interface StatusReport {
   /** True when `rawStatus` is not in the provider's table, so that `status` is only a stand-in. */
   unmapped?: boolean
   error?: StatusError
-  /** Whatever else the provider sent along with the report, kept as it came. */
+  /** Further fields that the provider sent along with the report, kept as they came. */
   details?: Record<string, unknown>
 }
 
-/** What became of a message, in the fewest words. */
+/** The end of a message, in the fewest words. */
 export type Ending = 'delivered' | 'failed' | 'unknown'
 
 export function endingOf(status: FinalStatus): Ending {

@@ -22,7 +22,7 @@ export interface WebhookRoute {
   returned: number
 }
 
-/** What has come in since the last look. */
+/** The receipts and polls since the last look. */
 export interface RouteNews {
   /** How many receipts came, and when the last of them. */
   receipts: number

@@ -28,7 +28,7 @@ export interface Economy {
   places: number
 }
 
-/** What asking costs. */
+/** The costs of asking. */
 export type Costs = Pick<Economy, 'priceMs' | 'recordPriceMs' | 'places'>
 
 const LEAST = 1e-9

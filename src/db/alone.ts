@@ -1,4 +1,4 @@
-/** What one process at a time may do. */
+/** Work that one process at a time may do. */
 import { sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 

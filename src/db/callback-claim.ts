@@ -78,7 +78,7 @@ export async function claimCallbacks(
   return { claimed, putBack: rows.length - claimed.length }
 }
 
-/** Whoever has something outstanding, with when the first of it is due. */
+/** The receivers with something outstanding, and when the first of it is due. */
 const receiving = sql`
   receiving AS (
     (SELECT receiver, next_attempt_at FROM ${callbacks} WHERE next_attempt_at IS NOT NULL
@@ -104,7 +104,7 @@ const held = (places: number) => sql`
     FROM (SELECT held, slow FROM held LEFT JOIN noted USING (receiver) UNION ALL SELECT 0, false) h
   )`
 
-/** What is due first at each receiver that may get a place, with until when it is put back where it must be. */
+/** The first due callback of each receiver that may get a place, and until when it is put back where it must be. */
 const front = sql`
   open AS (
     SELECT receiver, coalesce(slow, false) AS slow, coalesce(h.held, 0) AS held

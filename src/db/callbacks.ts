@@ -58,7 +58,7 @@ export async function deleteCallback(db: Db, change: number): Promise<void> {
 
 /**
  * The callback was not taken: it is due again after `delayMs`, or never when that is undefined, and then the next of its
- * message is due. Who no longer holds it changes nothing.
+ * message is due. A process that no longer holds it changes nothing.
  */
 export async function retryCallback(
   db: Db,

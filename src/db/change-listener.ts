@@ -1,7 +1,7 @@
 /**
- * Who waits for changes is woken by the database: one connection of the process listens, however many wait. A wake-up can
- * be missed while that connection is made anew, and behind a pooler none comes at all: everybody looks again by themselves
- * after some time.
+ * Readers that wait for changes are woken by the database: one connection of the process listens for all of them. A
+ * wake-up can be missed while that connection is made anew, and behind a pooler none comes at all: everybody looks
+ * again by themselves after some time.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { CHANGES_CHANNEL } from './changes.ts'

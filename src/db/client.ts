@@ -1,6 +1,7 @@
 /**
- * What every query function shares: `db: Db`, which it takes first and which is the database or a transaction, so that it
- * joins whatever the caller has begun; how values are written; and what errors say. connection.ts opens a database.
+ * The common ground of query functions: `db: Db`, which each takes first and which is the database or a transaction, so
+ * that it joins whatever the caller has begun; how values are written; and what errors say. connection.ts opens a
+ * database.
  */
 import { DrizzleQueryError, type SQL, sql } from 'drizzle-orm'
 import { type PgDatabase, PgDialect } from 'drizzle-orm/pg-core'
@@ -95,7 +96,7 @@ export async function retryLostRaces<T>(run: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What went wrong, without the query and its parameters, which hold message IDs and phone numbers. */
+/** The database's own words, without the query and its parameters, which hold message IDs and phone numbers. */
 export function describeDatabaseError(error: unknown): string {
   const cause = error instanceof DrizzleQueryError ? error.cause : error
   const code = codeOf(cause)

@@ -14,7 +14,7 @@
  * deleted, or sent again under its ID, leaves `ended` as it is, and only what is outstanding goes with it.
  *
  * Statements add their few rows to `counts_pending`, which nobody waits for; a job folds them into `hour_counts` now and
- * then. Whoever reads adds both, so the counts are exact at every moment.
+ * then. A reader adds both, so the counts are exact at every moment.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { type Count, type SentHour, type Statistics, statisticsOf } from '../core/statistics.ts'
@@ -174,14 +174,14 @@ export async function findOutstanding(db: Db, account?: string): Promise<Map<str
 
 const STATISTICS = ['ended', 'requests', 'ids']
 
-/** What happened in each hour in which something did, the earliest first; hours are milliseconds since 1970. */
+/** The statistics of each hour in which something happened, the earliest first; hours are milliseconds since 1970. */
 export async function findHours(db: Db, range: CountedRange): Promise<({ hour: number } & Statistics)[]> {
   const rows = await sumCounts(db, STATISTICS, ['hour'], range)
   const hours = groupBy(rows, ({ hour }) => hour)
   return [...hours].map(([hour, counts]) => ({ hour, ...statisticsOf(counts) }))
 }
 
-/** What happened within a range of hours, by account. */
+/** The statistics of a range of hours, by account. */
 export async function findTotals(db: Db, range: CountedRange): Promise<Map<string, Statistics>> {
   const rows = await sumCounts(db, STATISTICS, ['account'], range)
   return new Map(

@@ -89,7 +89,7 @@ async function restoreSymlinks(folder: string): Promise<void> {
   }
 }
 
-/** Whoever owns the data already, or the first of these users that exists: initdb wants one with a name. */
+/** The owner of the data, or the first of these users that exists: initdb wants one with a name. */
 async function findOwner(home: string): Promise<Owner> {
   const found = (await isThere(home)) ? await stat(home) : undefined
   if (found && found.uid !== 0) return { uid: found.uid, gid: found.gid }

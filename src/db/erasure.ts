@@ -9,7 +9,7 @@ import { countedOutstanding } from './counts.ts'
 import { besides } from './retention.ts'
 import { batches, callbacks, changes, due, erased, feedReaders, messages } from './schema.ts'
 
-/** What queues may hold of an erased message. */
+/** The traces of an erased message that queues may hold. */
 export interface ErasedMessage {
   account: string
   messageId: string

@@ -1,4 +1,4 @@
-/** What was learned about accounts (core/learning.ts): one row each, which every process adds to and reads. */
+/** The knowledge about accounts (core/learning.ts): one row each, which every process adds to and reads. */
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { BUCKETS } from '../core/ages.ts'
@@ -29,7 +29,7 @@ const learnedSchema = z.object({
   }),
 }) satisfies z.ZodType<Learned>
 
-/** What was learned about one account; `damaged` where its row cannot be read. */
+/** The knowledge about one account; `damaged` where its row cannot be read. */
 export type Found = Learned | 'damaged'
 
 function read(value: unknown): Found {
@@ -37,7 +37,7 @@ function read(value: unknown): Found {
   return read.success ? read.data : 'damaged'
 }
 
-/** What was learned, by account. */
+/** The knowledge, by account. */
 export async function findLearned(db: Db): Promise<Map<string, Found>> {
   const rows = await db.select().from(accountLearning)
   return new Map(rows.map(({ account, learned }) => [account, read(learned)]))

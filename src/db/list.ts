@@ -27,7 +27,7 @@ export interface ListFilter {
   metadata?: Readonly<Record<string, string>> | undefined
   status?: Status | undefined
   outstanding?: boolean | undefined
-  /** Who brought the final status. */
+  /** The source of the final status. */
   settledBy?: Source | undefined
   /** The code of the error that a failure came with. */
   error?: string | undefined

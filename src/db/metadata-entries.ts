@@ -1,6 +1,7 @@
 /**
- * What messages are found by in their metadata: eight bytes for each key that holds a text, a number or a boolean, so that
- * the index stays small whatever apps write. Two values may have the same hash, so who searches looks at the value, too.
+ * The entries by which messages are found in their metadata: eight bytes for each key that holds a text, a number or a
+ * boolean, so that the index stays small whatever apps write. Two values may have the same hash, so a search looks at
+ * the value, too.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { messageMetadata } from './schema.ts'

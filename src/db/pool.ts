@@ -1,6 +1,6 @@
 /**
- * What postgres.js lacks for servers that fail over: connections that take no writes are replaced, and a transaction whose
- * connection is lost does nothing more.
+ * Pools for servers that fail over, which postgres.js lacks: connections that take no writes are replaced, and a
+ * transaction whose connection is lost does nothing more.
  */
 import type postgres from 'postgres'
 import { codeOf } from './client.ts'
@@ -88,7 +88,9 @@ interface State {
   isLost: boolean
 }
 
-/** What is lost neither resolves nor rejects: nothing must follow from it. The loss itself has ended the transaction. */
+/**
+ * A query that is lost neither resolves nor rejects: nothing must follow from it. The loss has ended the transaction.
+ */
 function withoutLost(state: State, run: Run): Run {
   const never = new Promise<never>(() => {})
   return (transaction) =>

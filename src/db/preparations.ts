@@ -1,5 +1,5 @@
 /**
- * What is done before a migration that relies on it, while the service goes on: rows are filled in a few thousand at a
+ * Preparations for migrations that rely on them, made while the service goes on: rows are filled in a few thousand at a
  * time, indexes are built without locking their table. Each may be interrupted, and run again.
  */
 import type postgres from 'postgres'

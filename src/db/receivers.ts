@@ -1,6 +1,6 @@
 /**
- * What is known about those who receive callbacks, each the scheme, host and port of its URLs: only what keeps some of
- * them back. One that answers in good time has no row here, and costs no write.
+ * The receivers of callbacks that are kept back, each the scheme, host and port of its URLs. A receiver that answers in
+ * good time has no row here, and costs no write.
  */
 import { sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
@@ -17,7 +17,7 @@ export interface ReceiverNote {
   closedForMs?: number | undefined
 }
 
-/** Notes what an attempt showed. What one answer has closed, another does not open sooner. */
+/** Notes the outcome of an attempt. A receiver that one answer has closed is not opened sooner by another. */
 export async function noteReceiver(db: Db, { receiver, isSlow, closedForMs }: ReceiverNote): Promise<void> {
   const slowUntil = isSlow ? sql`now() + ${SLOW_FOR}` : sql`NULL::timestamptz`
   const closedUntil = sql`now() + ${closedForMs ?? null}::float8 * interval '1 millisecond'`

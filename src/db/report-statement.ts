@@ -18,7 +18,7 @@ import { erasedKey } from './erasure.ts'
 import type { MessageKey } from './recipients.ts'
 import { batches, changes, due, erased, failures, messages, statusReports } from './schema.ts'
 
-/** What an answer says of a batch, beside the reports. */
+/** The rest of an answer about a batch, beside the reports. */
 export interface Answered {
   batch: string
   /** The messages it answers for: unless a report makes them final, they come due again then. */
@@ -33,7 +33,7 @@ export interface Incoming extends MessageKey {
   report: StatusReport
 }
 
-/** What became of the report at a place of `incoming`. */
+/** The outcome of the report at a place of `incoming`. */
 export interface ResultRow {
   ordinal: number
   old_status: Status | null
@@ -42,7 +42,7 @@ export interface ResultRow {
   /** Of a tracked message, before this: times in milliseconds since 1970. */
   sent_ms: number
   asked_ms: number | null
-  /** Who brought its final status, and when; null where it had none. */
+  /** The source of its final status, and its time; null where it had none. */
   known_by: Source | null
   known_ms: number | null
 }

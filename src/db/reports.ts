@@ -11,7 +11,7 @@ import { type Db, executePrepared, retryLostRaces } from './client.ts'
 import { type MessageKey, withBoundRecipients } from './recipients.ts'
 import { type Answered, type Incoming, type ResultRow, statementFor } from './report-statement.ts'
 
-/** What one report did to its message. */
+/** The effect of one report on its message. */
 export interface AppliedReport {
   report: StatusReport
   previousStatus: Status | null
@@ -19,11 +19,11 @@ export interface AppliedReport {
   changed: boolean
   /** The message is not tracked (yet): the report is kept, and counts once it is. */
   unmatched: boolean
-  /** What was known of the message before; times in milliseconds since 1970. */
+  /** The message before; times in milliseconds since 1970. */
   before: {
     sentAt: number
     askedAt: number | undefined
-    /** Who brought the final status it had, and when. */
+    /** The source of the final status it had, and its time. */
     known: { settledBy: Source; changedAt: number } | undefined
   }
 }

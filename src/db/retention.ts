@@ -1,5 +1,5 @@
 /**
- * What is not kept for ever. Everything is deleted in small steps, the oldest first, and no step reads further than the
+ * Deletes the rows that are not kept for ever, in small steps, the oldest first, and no step reads further than the
  * rows it is about, but for a few that have come back to life: messages are walked through by their IDs, which are in the
  * order of their tracking.
  */

@@ -1,5 +1,5 @@
 /**
- * What Lastword keeps, in a schema of its own so that it can live in the sending app's database.
+ * The tables of Lastword, in a schema of its own so that it can live in the sending app's database.
  *
  * messages        one row per message. A row with `tracked_at` null holds the status of a message that reports told of
  *                 before the app did; tracking it later keeps what is known already.
@@ -73,7 +73,7 @@ export const messages = lastword.table(
     readAt: instant('read_at'),
     /** Since when reports count, where the message was sent again under the same ID (core/lives.ts). */
     lifeSince: instant('life_since'),
-    /** Who brought the status that stands. */
+    /** The source of the status that stands. */
     settledBy: sourceEnum('settled_by'),
     polls: integer('polls').notNull().default(0),
     /** When an answer last told of it, or left it out. */
@@ -213,7 +213,7 @@ export const feedReaders = lastword.table('feed_readers', {
   position: bigint('position', { mode: 'number' }).notNull(),
 })
 
-/** What a receiver gets. */
+/** The content of a callback. */
 export interface CallbackBody {
   type: string
   /** When the change was made. */
@@ -233,7 +233,7 @@ export const callbacks = lastword.table(
     receiver: text('receiver')
       .notNull()
       .generatedAlwaysAs(sql`lower(coalesce(substring(url from '^[^/]*//[^/?#]*'), url))`),
-    /** What the change was when it was due, whatever becomes of the message and of the feed's retention. */
+    /** The change as it was when it was due, whatever becomes of the message and of the feed's retention. */
     body: json('body').$type<CallbackBody>().notNull(),
     attempts: integer('attempts').notNull().default(0),
     firstDueAt: instant('first_due_at').notNull().default(sql`now()`),

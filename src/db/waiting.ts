@@ -1,4 +1,7 @@
-/** What waits, by account, for those who watch: each figure is found by an index, however many messages there are. */
+/**
+ * The figures of all that waits, by account, for people who watch: each is found by an index, however many messages
+ * there are.
+ */
 import { sql } from 'drizzle-orm'
 import { type Db, executePrepared, textArray } from './client.ts'
 import { callbacks, due } from './schema.ts'

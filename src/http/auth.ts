@@ -14,7 +14,7 @@ import { sendError } from './errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What a key must grant for this route. */
+    /** The grant that this route asks of a key. */
     needs?: Grant
   }
   interface FastifyRequest {
@@ -26,7 +26,7 @@ declare module 'fastify' {
 /** How requests only read. */
 export const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-/** What a key must grant for a route of this method and configuration. */
+/** The grant that a route of this method and configuration asks of a key. */
 export function grantFor(method: string, needs: Grant | undefined): Grant {
   return needs ?? (READING.has(method) ? 'look' : 'change')
 }

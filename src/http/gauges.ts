@@ -1,6 +1,6 @@
 /**
- * The gauges, read when a process is scraped. What they say of accounts and queues is the same in every process, so one
- * aggregates over processes by max().
+ * The gauges, read when a process is scraped. Their figures of accounts and queues are the same in every process, so
+ * one aggregates over processes by max().
  *
  * A gauge that cannot be read in time is left out of the scrape, and the log says why: the others are wanted all the more.
  */

@@ -1,4 +1,4 @@
-/** What messages are listed by: the query of a list, the body that asks about all that match, and the cursor of a page. */
+/** The filters of messages: the query of a list, the body that asks about all that match, and the cursor of a page. */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'

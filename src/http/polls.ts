@@ -110,7 +110,7 @@ export function registerPollRoutes(
     return 1
   }
 
-  /** Whatever an account waits for, a person who asks ends it. */
+  /** A person who asks ends every wait of an account. */
   async function endPauseOf(account: string): Promise<void> {
     await moveHealth(db, account, (health) => ({ health: endPause(health), events: [] }))
   }
@@ -119,7 +119,7 @@ export function registerPollRoutes(
     await queues.dispatch
       .add('poll now', {}, { removeOnComplete: true, removeOnFail: true })
       .catch((error: unknown) => {
-        // What is due stands in the database, so the next tick finds it without this job.
+        // The message stands due in the database, so the next tick finds it without this job.
         log.warn({ err: error }, 'the dispatcher could not be woken')
       })
   }

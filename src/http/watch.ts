@@ -25,7 +25,7 @@ export interface Watch {
   close(): Promise<void>
 }
 
-/** What the thread is started with. */
+/** The values that the thread is started with. */
 export interface ThreadData {
   host: string
   port: number
@@ -57,7 +57,7 @@ export async function openWatch(options: WatchOptions): Promise<Watch> {
   const beats = new SharedArrayBuffer(4)
   const counter = new Int32Array(beats)
   const workerData: ThreadData = { host, port, beats, hangsAfterMs: HANGS_AFTER_MS }
-  // What the process was started with, such as modules loaded beforehand, is not for the thread.
+  // The process's own arguments, such as modules loaded beforehand, are not for the thread.
   const thread = new Worker(new URL('./watch-thread.js', import.meta.url), { workerData, execArgv: [], env: {} })
   thread.on('error', (error) => log.error({ err: error }, 'METRICS_PORT answers no more'))
   const beating = setInterval(() => Atomics.add(counter, 0, 1), BEAT_EVERY_MS)

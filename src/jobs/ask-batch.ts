@@ -13,7 +13,7 @@ import type { ProviderHttp } from '../providers/http.ts'
 import type { Account, StatusLookup } from '../providers/provider.ts'
 import { type BatchJob, NOTHING_FOUND, type StatusQueryResult } from './queues.ts'
 
-/** What the jobs of one account's queue work with. */
+/** The account, its look-ups and the services that the jobs of its queue work with. */
 export interface StatusQuerierOptions {
   db: Db
   account: Account

@@ -1,6 +1,6 @@
 /**
- * Sends callbacks, one a job. What is due stands in Postgres; a job carries the change and its claim, never the body,
- * which may hold a phone number.
+ * Sends callbacks, one a job. The callbacks that are due stand in Postgres; a job carries the change and its claim,
+ * never the body, which may hold a phone number.
  *
  * A callback that is not taken is tried again with growing pauses for three days; then its job fails, where Bull Board
  * shows it, and retrying that job, or `lastword callbacks --replay`, tries once more.

@@ -80,8 +80,8 @@ interface Dispatched {
 }
 
 /**
- * What to claim for an account now: as much as its workers can run; one message while only a probe may ask, or, once a
- * day, for a first look-up that has been given up.
+ * The claim for an account now: as much as its workers can run; one message while only a probe may ask, or, once a day,
+ * for a first look-up that has been given up.
  */
 async function claimingOf(dispatched: Dispatched): Promise<Claiming | undefined> {
   const { db, queues, learner, leaseMs, account, health, now } = dispatched

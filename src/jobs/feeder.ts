@@ -120,7 +120,7 @@ async function addChangeJobs(
   if (own.length > 0) await queue.addBulk(changeJobs(installation, own))
 }
 
-/** What is to be sent where: to the message's own URL, else to its account's. */
+/** The callback and its URL: the message's own, else its account's. */
 function callbacksOf(accounts: Accounts, changes: readonly Change[]): NewCallback[] {
   return changes.flatMap((change) => {
     const callback = accounts.get(change.account)?.callback
@@ -133,7 +133,7 @@ function callbacksOf(accounts: Accounts, changes: readonly Change[]): NewCallbac
 }
 
 async function dispatchCallbacks({ db, queues, leaseMs }: FeederOptions): Promise<number> {
-  // What is claimed and not sent comes due again, and would be added once more for each lease.
+  // A claim that is not sent comes due again, and would be added once more for each lease.
   if (await queues.callbacks.isPaused()) return 0
   const claim = randomUUID()
   const { claimed, putBack } = await claimCallbacks(db, {

@@ -1,5 +1,5 @@
 /**
- * What jobs hold of erased messages: orders to track them, their IDs in batches, answers that are kept with a job, and
+ * Takes erased messages out of jobs: orders to track them, their IDs in batches, answers that are kept with a job, and
  * changes for the sending app. Jobs that hold something of others too go on without them.
  *
  * A job goes from waiting to finished while others are looked at, so the states are gone through in that order.
@@ -43,7 +43,7 @@ type IsErased = (account: unknown, messageId: unknown, recipient?: unknown) => b
 async function forgetInJob(job: Job, isErased: IsErased): Promise<boolean> {
   const left = without(job.data ?? {}, isErased)
   if (left === job.data) return false
-  // What a finished job says of itself may name the message, too.
+  // The result of a finished job may name the message, too.
   if (left === undefined || job.finishedOn !== undefined) {
     const isRemoved = await job.remove().then(
       () => true,

@@ -1,4 +1,6 @@
-/** What the queues need of where they live: the same for Redis (redis-backend.ts) and Postgres (postgres-backend.ts). */
+/**
+ * The demands of the queues on their home: the same for Redis (redis-backend.ts) and Postgres (postgres-backend.ts).
+ */
 import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
 import type { PoolUse } from '../db/pool.ts'
 import type { Log } from '../log.ts'

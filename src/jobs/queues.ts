@@ -70,7 +70,7 @@ export type SweepJob = z.infer<typeof sweepJobSchema>
 
 const statusQueryJobSchema = z.union([batchJobSchema, sweepJobSchema])
 
-/** What became of a batch or of a page of a sweep, as Bull Board shows it. */
+/** The result of a batch or of a page of a sweep, as Bull Board shows it. */
 export interface StatusQueryResult {
   /** Messages asked about; for a sweep, those that still waited for an answer. */
   asked: number
@@ -84,7 +84,7 @@ export interface StatusQueryResult {
   alreadySettled: number
   /** Taken by a newer claim, or given back at a shutdown. */
   givenBack: number
-  /** What follows from it: further jobs, another look-up. */
+  /** The consequence: further jobs, another look-up. */
   next?: string
 }
 
@@ -112,7 +112,7 @@ export const statusQueryJobOptions: JobsOptions = {
   removeOnFail: FAILED_JOBS_KEPT,
 }
 
-/** What every job of a claim carries, beside its batch. */
+/** The fields of every job of a claim, beside its batch. */
 export type Query = Pick<BatchJob, 'account' | 'lookup' | 'probe' | 'trial' | 'refusedAt'>
 
 /** Jobs for claimed batches, ready for `addBulk`. */

@@ -11,7 +11,7 @@ import { type RedisTarget, readRedisUrl } from '../urls/redis.ts'
 import { DEFAULT_PREFIX, type QueueBackend, type QueueBackendOptions } from './queue-backend.ts'
 
 const CONNECT_WITHIN_MS = 5_000
-/** Whoever adds a job wants to know at once that it cannot be added. */
+/** The caller who adds a job wants to know at once that it cannot be added. */
 const COMMAND_WITHIN_MS = 5_000
 /** Longer than a worker lets the server wait for the next job, which is ten seconds at most. */
 const BLOCKING_WITHIN_MS = 15_000
@@ -72,7 +72,7 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
   }
 }
 
-/** What works as long as the queues do: a write that leaves nothing behind for long. */
+/** A write that works as long as the queues do, and leaves nothing behind for long. */
 async function write(client: Client, prefix: string): Promise<void> {
   await client.set(`${prefix}:ready`, '1', 'PX', MARK_KEPT_MS)
 }
@@ -110,7 +110,7 @@ function keepTrack(client: Client, opened: Set<Client>, complain: (error: Error)
   })
 }
 
-/** What BullMQ does, once each on a key of ours: a user that may not is found at the start, and not in the night. */
+/** Each command of BullMQ, once, on a key of ours: a user that may not is found at the start, and not in the night. */
 const NEEDED: readonly (readonly [string, ...(string | number)[]])[] = [
   ['hgetall', 'KEY'],
   ['eval', 'return redis.call("exists", KEYS[1])', 1, 'KEY'],
@@ -181,7 +181,7 @@ function placeOf({ nodes, isCluster, tls }: RedisTarget): string {
   return `${scheme}://${nodes.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')}`
 }
 
-/** What errors of a server mean, by how they begin: whether waiting can help, what is found, and what helps. */
+/** The meaning of a server's errors, by their beginning: whether waiting can help, what is found, and what helps. */
 const MEANINGS: readonly [RegExp, 'UNAVAILABLE' | 'UNUSABLE', string, string][] = [
   [
     /^(WRONGPASS|NOAUTH|ERR (invalid password|AUTH|Client sent AUTH))/,

@@ -61,7 +61,7 @@ const DISPATCH_EVERY_MS = 1_000
 const EXPIRE_EVERY_MS = 5_000
 /** A flushed Redis forgets the schedulers, a killed worker may lose a tick; how long either goes unnoticed at most. */
 const SCHEDULERS_EVERY_MS = 5_000
-/** What is left of the 15 seconds a stop may take is for giving back and for closing the connections. */
+/** The rest of the 15 seconds a stop may take is for giving back and for closing the connections. */
 const GRACE_MS = 8_000
 const GIVEN_BACK_WITHIN_MS = 1_500
 const NOTED_WITHIN_MS = 1_500
@@ -122,7 +122,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
         shutdown.abort()
         await Promise.race([underWay.ended(), delay(GIVEN_BACK_WITHIN_MS, undefined, { ref: false })])
       }
-      // What is done stands in Postgres; a queue that says nothing is not waited for.
+      // All that is done stands in Postgres, so a queue that says nothing is not waited for.
       if (!underWay.has()) await Promise.race([finished, delay(NOTED_WITHIN_MS, undefined, { ref: false })])
       await Promise.all([...https, sender].map((client) => client.close()))
     },

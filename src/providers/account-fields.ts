@@ -1,6 +1,6 @@
 /**
- * What the schema of an account says of its fields: which hold secrets, and which values a message may show. A field of
- * which it says neither is taken for one that may not be shown.
+ * The fields of an account, as its schema describes them: which hold secrets, and which values a message may show. A
+ * field that is neither may not be shown.
  */
 import { z } from 'zod'
 

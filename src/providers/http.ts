@@ -31,7 +31,7 @@ export interface ProviderHttp {
 
 /** 100 IDs answer in about 10 kB; a page of 7,500 transactions in about 4 MB. */
 const MAX_RESPONSE_BYTES = 16 * 1024 * 1024
-/** What a provider says about an error; more is a page for people. */
+/** The longest body of an error that is read; more is a page for people. */
 const MAX_ERROR_BYTES = 64 * 1024
 
 export function createProviderHttp({ baseUrl, timeoutMs, connections, proxy = {} }: ProviderHttpOptions): ProviderHttp {

@@ -37,7 +37,7 @@ export interface Account {
   changesQueue?: string | undefined
 }
 
-/** What a status query found out about the messages it asked for. Those in neither list have no status yet. */
+/** The findings of a status query about the messages it asked for. Messages in neither list have no status yet. */
 export interface StatusAnswer {
   reports: StatusReport[]
   /** Asked for, but absent from the answer. */
@@ -139,14 +139,14 @@ export interface WebhookRequest {
   receivedAt: Date
 }
 
-/** What a signed request must not repeat with another body. */
+/** The value that a signed request must not repeat with another body. */
 export interface Nonce {
   value: string
   bodyDigest: string
   validForMs: number
 }
 
-/** What a provider's module reads out of the values of a request. */
+/** The findings of a provider's module in the values of a request. */
 export interface ReceiptReading {
   reports: StatusReport[]
   /** Why parts of it are no receipts of this account: another event, a message without a reference. */
@@ -155,7 +155,7 @@ export interface ReceiptReading {
   issues: Issue[]
 }
 
-/** What a webhook said. */
+/** The content of a webhook request. */
 export interface WebhookReading {
   reports: StatusReport[]
   /** Why a request without reports is accepted all the same: another event, an empty test request. */
@@ -177,7 +177,7 @@ export interface Provider<A extends Account = Account> {
   keyedByRecipient: boolean
   /** True where message IDs are the sender's own references, which may be used again. */
   idsMayRecur: boolean
-  /** What a message ID looks like, for error messages. */
+  /** The form of a message ID, for error messages. */
   messageIdRule: string
   /** The one normal form in which IDs are stored and compared, or undefined for what cannot be an ID. */
   normalizeMessageId(messageId: string): string | undefined

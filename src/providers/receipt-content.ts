@@ -20,7 +20,7 @@ export interface ReceiptContent {
   mistake?: string
 }
 
-/** What is nested deeper is left out, and not looked through for receipts. */
+/** Values nested deeper are left out, and not looked through for receipts. */
 export const DEEPEST = 20
 
 /** Reads a body's text. */

@@ -1,6 +1,6 @@
 /**
- * The legitimate writings of one URL. Who signs a URL may write it in another way than whoever checks the signature:
- * the host in upper case, the default port or none, a slash at the end, brackets and spaces encoded or not.
+ * The legitimate writings of one URL. The signer of a URL may write it in another way than the checker of the
+ * signature: the host in upper case, the default port or none, a slash at the end, brackets and spaces encoded or not.
  */
 
 /** The writings of a URL or a path, the given one first: a small fixed set, each of them the same URL. */

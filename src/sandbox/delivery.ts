@@ -32,7 +32,7 @@ export function createWebhookStats(): WebhookStats {
 export interface RetryPolicy {
   /** Pauses before each attempt, in minutes of the law. */
   pausesMin: readonly number[]
-  /** What an answer means; undefined is none: no connection, or not in time. */
+  /** The meaning of an answer; undefined is none: no connection, or not in time. */
   judge(status: number | undefined): 'accepted' | 'again' | 'refused'
 }
 

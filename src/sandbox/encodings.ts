@@ -1,6 +1,6 @@
 /**
- * What lies between a provider's words and its bytes, as it has been seen in the field: compression, charsets, byte order
- * marks, and content types that are missing, doubled or wrong. A GET has none of it.
+ * The layers between a provider's words and its bytes, as seen in the field: compression, charsets, byte order marks,
+ * and content types that are missing, doubled or wrong. A GET has none of it.
  */
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import type { OutgoingRequest } from './outgoing-request.ts'

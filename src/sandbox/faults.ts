@@ -1,4 +1,4 @@
-/** What may go wrong with the answer to a status query (or its kin), and how it looks on the wire. */
+/** The faults of an answer to a status query (or its kin), and their looks on the wire. */
 import type { FastifyReply } from 'fastify'
 import type { Agenda } from './agenda.ts'
 import type { Knobs } from './knobs.ts'

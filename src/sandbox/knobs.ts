@@ -1,6 +1,6 @@
 /**
- * The knobs: what goes wrong at the sandbox provider, changeable while it runs. Shares are numbers from 0 to 1. Those
- * of webhooks and faults hold for both providers, those that begin with `cm` for CM.com alone.
+ * The knobs: faults of the sandbox provider, changeable while it runs. Shares are numbers from 0 to 1. Knobs of
+ * webhooks and faults hold for both providers, knobs that begin with `cm` for CM.com alone.
  */
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
@@ -50,7 +50,7 @@ const knobsSchema = z.strictObject({
   webhookEncoding: z.enum(WEBHOOK_ENCODINGS),
   /** The key that seven.io's webhooks are signed with; null signs none. */
   signingKey: z.string().min(1).nullable(),
-  /** What stands for the URL in a signature: the complete one, or path and query alone. */
+  /** The writing of the URL in a signature: the complete one, or path and query alone. */
   signatureUrl: z.enum(['full', 'path']),
   /** A retry gets a new time, nonce and signature; without this, it repeats them. */
   signRetriesAnew: z.boolean(),
@@ -79,7 +79,7 @@ const knobsSchema = z.strictObject({
   webhookDelay: z.strictObject({ medianMs: z.number().min(0), sigma: z.number().min(0).max(5).default(0) }),
   /** How long the receiver may take to answer, in real time. */
   webhookTimeoutMs: z.number().min(1),
-  /** What the status query says about IDs it does not know: no row, a null row, or 600 for the whole request. */
+  /** The status query's answer about IDs it does not know: no row, a null row, or 600 for the whole request. */
   unknownIds: z.enum(['missing', 'null', 'error']),
   /** IDs that make the status query answer 600 for the whole request, in the form of `errorCode`. */
   poisonIds: z.array(z.string().min(1)),

@@ -16,7 +16,7 @@ export interface Sent<S extends string> {
   history: Step<S>[]
   /** A number in [0, 1) that decides whether this is one of the messages without delivery receipts. */
   luck: number
-  /** What becomes of its delivery receipts is drawn from here. */
+  /** The fate of its delivery receipts is drawn from here. */
   random: Random
   /** When status queries named this message, answered or not, in epoch milliseconds. */
   askedAt: number[]
@@ -26,7 +26,7 @@ export interface Sent<S extends string> {
   receipts: { status: S; acknowledgedAt: number }[]
 }
 
-/** What truly happens to a message. `status` words are ours, those in `history` and `receipts` are the provider's. */
+/** The truth of a message. `status` words are ours, words in `history` and `receipts` are the provider's. */
 export interface TruthOf<S extends string> {
   recipient: string
   sentAt: Date
@@ -79,7 +79,7 @@ export function noteIfToldFinal<S extends string>(message: Sent<S>, wordOf: (sta
   if (step && step === message.history.at(-1) && isFinal(wordOf(step.status))) message.toldFinalAt = now
 }
 
-/** What is true of a message of either provider at `now`. */
+/** The truth of a message of either provider at `now`. */
 export function judge<S extends string>(message: Sent<S>, wordOf: (status: S) => Status, now: number): TruthOf<S> {
   const { recipient, sentAt, history, toldFinalAt } = message
   const current = transitionAt(message, now)

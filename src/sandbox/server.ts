@@ -31,7 +31,7 @@ export interface SandboxOptions {
   productToken?: string
   /** Histories, faults and the fate of webhooks follow from it. */
   seed?: number
-  /** What differs from the default law, `timeScale` above all. */
+  /** The differences from the default law, `timeScale` above all. */
   law?: Partial<Law>
   knobs?: KnobsPatch
   /**

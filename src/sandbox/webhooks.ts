@@ -47,7 +47,7 @@ export interface WebhookOptions<S extends string, M extends Sent<S>, T extends W
   agenda: Agenda
   timeScale: number
   format: WebhookFormat<S, M, T>
-  /** What is not a message's fate is drawn from here. */
+  /** Noise is drawn from here, apart from the fates of messages. */
   random: Random
 }
 

@@ -34,7 +34,7 @@ export interface PostgresTarget {
   /** Whether statements may be prepared; undefined where the URL leaves it open. */
   prepare: boolean | undefined
   connectTimeoutS: number | undefined
-  /** What is not done, a sentence each. */
+  /** A sentence for each thing that is not done. */
   warnings: string[]
 }
 

@@ -22,7 +22,7 @@ export interface Row {
   unit: string
   /** A figure without a goal explains another one. */
   goal?: Goal
-  /** What went into it, for JSON. */
+  /** The figures it is made of, for JSON. */
   details?: Record<string, number>
 }
 
@@ -70,7 +70,7 @@ export interface Counts {
   watchWorkerS: number
   watchedMessagesPerS: number
   watchIdleS: number
-  /** What processes that have just started get to come to rest; before they are watched idle, to get compiled, too. */
+  /** The time for processes to come to rest after their start; before they are watched idle, to get compiled, too. */
   restMs: number
   idleRestMs: number
   twoWorkers: number

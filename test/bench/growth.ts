@@ -1,6 +1,6 @@
 /**
- * Growth: the measures again and again while the table of outstanding messages fills up, as a table and as a plot. What
- * does not depend on the number of outstanding messages is a level line.
+ * Growth: the measures again and again while the table of outstanding messages fills up, as a table and as a plot. A
+ * figure that does not depend on the number of outstanding messages is a level line.
  */
 import type { Bench, Row } from './bench.ts'
 import { fillOutstanding, type Installation, openInstallation, startService } from './installation.ts'
@@ -45,7 +45,7 @@ async function measureLevel(
 ): Promise<Row[]> {
   const part = (count: number) => Math.ceil(count / SHARE_OF_COUNTS)
   const { counts } = bench
-  // What the level before has left there: jobs that are done, kept for those who look.
+  // The level before has left jobs there: they are done, and kept for people who look.
   await bench.services.clearRedis()
   const postgresBytes = await postgresBytesPerMessage(installation)
   const redisBytes = (await restingRedisBytes(bench, installation)) - emptyRedis

@@ -18,7 +18,7 @@ export const cli = fileURLToPath(new URL('dist/cli.js', ROOT))
 
 export interface Process {
   pid: number
-  /** What `ready` matched in the output. */
+  /** The match of `ready` in the output. */
   ready: RegExpExecArray
   /** Resolves with everything the process printed when it has ended by itself; rejects when it failed. */
   ended: Promise<string>

@@ -34,7 +34,7 @@ export interface Services {
 
 export type Releasers = (() => Promise<unknown>)[]
 
-/** What a run uses of the environment. */
+/** The services and settings of a run. */
 export interface Environment {
   DATABASE_URL?: string | undefined
   REDIS_URL?: string | undefined

@@ -1,4 +1,4 @@
-/** What a run prints: the machine, the versions, and one line a figure with its goal. */
+/** The output of a run: the machine, the versions, and one line a figure with its goal. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { cpus, release, totalmem, type } from 'node:os'

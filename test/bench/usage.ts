@@ -12,7 +12,7 @@ export function cpuOf({ postgresPid, redisPid }: Services, pids: readonly number
   }
 }
 
-/** What `run` returns, with the microseconds of CPU time for each of `count` that it handles; NaN where not known. */
+/** The result of `run`, with the microseconds of CPU time for each of `count` that it handles; NaN where not known. */
 export async function microsecondsEach<T>(
   cpu: CpuMeter,
   count: number,

@@ -1,5 +1,5 @@
 /**
- * What our webhook route is compared with: `webhook-receiver-process.js bare`, a Fastify route that reads the receipt,
+ * The rivals of our webhook route: `webhook-receiver-process.js bare`, a Fastify route that reads the receipt,
  * stores nothing and answers 204, and `… one-statement URL`, which runs one prepared statement a request before that.
  */
 import { fastify } from 'fastify'

@@ -37,7 +37,7 @@ const row = (id: string, target_url: string, changes: Partial<Row> = {}): Row =>
 })
 
 interface Behaviour {
-  /** What the provider answers to every request in place of the truth. */
+  /** The provider's answer to every request in place of the truth. */
   answer?: string
   /** Whether a new subscription shows up in the list at once. */
   lists?: boolean

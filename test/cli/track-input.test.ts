@@ -1,4 +1,4 @@
-/** What `lastword track` makes of a file: separators, charsets, headers, and cells that only look like IDs. */
+/** The reading of a file by `lastword track`: separators, charsets, headers, and cells that only look like IDs. */
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { type Entry, type Refusal, readEntries, readSource } from '../../src/cli/track-input.ts'

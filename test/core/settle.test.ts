@@ -18,7 +18,7 @@ function permutations<T>(items: readonly T[]): T[][] {
   )
 }
 
-/** What a settlement amounts to: two with the same effect cannot be told apart by anything that follows. */
+/** The effect of a settlement: two with the same effect cannot be told apart by anything that follows. */
 function effectOf(settlement: Settlement | undefined) {
   if (!settlement) return undefined
   const { status, final, decidedBy, latest, read } = settlement

@@ -119,7 +119,7 @@ async function followFeed() {
   return createFollower((after) => findChanges(db, after, ALL), await findLatestPosition(db))
 }
 
-/** What many would write: a table with a serial ID, filled as the status changes, read by `id > cursor`. */
+/** The feed as many would write it: a table with a serial ID, filled as the status changes, read by `id > cursor`. */
 async function followNaively() {
   await db.execute(
     sql.raw(`

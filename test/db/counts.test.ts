@@ -138,7 +138,7 @@ describe('counts', () => {
   })
 })
 
-/** What a row stands for, by looking at it. */
+/** The meaning of a row, by looking at it. */
 interface Scanned extends Record<string, unknown> {
   id: string
   life: string
@@ -252,7 +252,7 @@ async function take(step: Step, history: Place[]): Promise<void> {
 
 it('are what a look at every message says, and what history has left, whatever happens in whatever order', async () => {
   const run = async (steps: Step[]) => {
-    // What messages stood for that were deleted, or sent again, after they had ended.
+    // The counts of messages that were deleted, or sent again, after they had ended.
     const history: Place[] = []
     let before: Scanned[] = []
     for (const [index, one] of steps.entries()) {

@@ -1,6 +1,6 @@
 /**
- * The embedded Postgres, with real servers, in processes of their own where a process has to die. Those run the compiled
- * code: `npm run build` comes first, as `npm test` does.
+ * The embedded Postgres, with real servers, in processes of their own where a process has to die. These run the
+ * compiled code: `npm run build` comes first, as `npm test` does.
  */
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -202,7 +202,7 @@ test('runs from a folder that is closed to others, and makes the symlinks that t
 
 test('says what to do where its binaries cannot run', async () => {
   const { module, native, dataDir } = await makeInstallation()
-  // What the kernel finds on musl: an interpreter that is not there.
+  // The kernel on musl finds this: an interpreter that is not there.
   await writeFile(join(native, 'bin/postgres'), '#!/lib/none/ld-linux.so.2\n')
   await expect(startUser(dataDir, module)).rejects.toMatchObject({
     code: 'CONFIG_INVALID',

@@ -111,7 +111,7 @@ describe('migrating', () => {
       INSERT INTO lastword.account_states (account, lookup, trouble, trouble_since, paused_until) VALUES
         ('moved', 'logbook', NULL, NULL, NULL), ('refused', NULL, 'the API key is wrong', now(), now())`
     await migrateDatabase(url)
-    // What was refused is tried at once.
+    // The account that was refused is tried at once.
     expect(await client`SELECT account, health FROM lastword.account_states ORDER BY account`).toEqual([
       { account: 'moved', health: { lookup: 'logbook' } },
       { account: 'refused', health: {} },
@@ -175,7 +175,7 @@ describe('migrating', () => {
       ['outstanding', '', 10],
       ['reason', '202', 1],
     ])
-    // Who has not been replaced yet is told so.
+    // A process that has not been replaced yet is told so.
     await expect(client`UPDATE lastword.messages SET next_poll_at = now()`).rejects.toMatchObject({ code: '42703' })
   })
 

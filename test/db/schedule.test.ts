@@ -196,7 +196,7 @@ describe('claimDue', () => {
     await settle('never tracked')
     expect(await scheduled()).toBe(5)
     expect((await claim()).messageIds).toEqual(['due'])
-    // What was final has been dropped.
+    // The final messages have been dropped.
     expect(await scheduled()).toBe(3)
     expect(await findMisplaced(client)).toEqual([])
   })
@@ -297,7 +297,7 @@ describe('a batch', () => {
     expect(parts.map((part) => part.messages)).toEqual([[first], others])
     expect(await findMisplaced(client)).toEqual([])
     expect(await leaseOf(batch)).toBeNull()
-    // Whoever comes late with the same batch gets nothing.
+    // A worker that comes late with the same batch gets nothing.
     expect(await splitBatch(database.db, { batch, account: 'seven', leaseMs: MINUTE }, [own])).toEqual([])
   })
 
@@ -403,7 +403,7 @@ describe('findClosed', () => {
     ])
     expect(found.hasMore).toBe(false)
     expect(await findClosed(database.db, 3)).toMatchObject({ closed: { length: 3 }, hasMore: true })
-    // What was settled has been dropped.
+    // The settled messages have been dropped.
     expect(await scheduled()).toBe(6)
   })
 

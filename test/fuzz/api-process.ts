@@ -10,7 +10,7 @@ export interface ApiProcess {
   url: string
   /** Bytes of living objects and buffers, after a garbage collection. */
   heldBytes(): Promise<number>
-  /** What the log says about failures, the latest last. */
+  /** The log's lines about failures, the latest last. */
   errors(): readonly string[]
   close(): Promise<void>
 }

@@ -98,7 +98,7 @@ function splice(random: Random, one: Buffer, other: Buffer): Buffer {
   return Buffer.concat([one.subarray(0, random.below(one.length + 1)), other.subarray(random.below(other.length + 1))])
 }
 
-/** What a client's library lets through: no blanks and no control characters. */
+/** The characters that a client's library lets through: no blanks and no control characters. */
 function toQuery(bytes: Buffer): string {
   return bytes
     .toString('latin1')

@@ -1,4 +1,4 @@
-/** What a run of the fuzz prints. */
+/** The output of a run of the fuzz. */
 import { inspect } from 'node:util'
 import { type Fault, groupBy, MOST_GROWTH_BYTES, makeCase, type Summary } from './fuzz.ts'
 

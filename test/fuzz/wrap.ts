@@ -47,7 +47,7 @@ const FORMS = [
 const MORE_FORMS = ['multipart', 'xml', 'xml', 'xml in a form', 'query', 'query', 'split'] as const
 type Form = (typeof FORMS)[number] | (typeof MORE_FORMS)[number]
 
-/** What a way of writing brings. */
+/** The result of a way of writing. */
 interface Written {
   text: string
   query?: string
@@ -163,7 +163,7 @@ function envelop(random: Random, form: Form, receipts: readonly Receipt[], name:
 const JSON_TYPES = ['application/json', 'application/json; charset=utf-8', 'text/json']
 const FORM_TYPES = ['application/x-www-form-urlencoded', 'application/x-www-form-urlencoded; charset=UTF-8']
 const XML_TYPES = ['text/xml', 'application/xml; charset=utf-8', 'application/soap+xml']
-/** What servers refuse, and what says something else. */
+/** Content types that servers refuse, and some that say something else. */
 const ODD_TYPES = [
   '',
   '/',

@@ -313,7 +313,7 @@ describe('a long poll', () => {
 it('is answered when the service stops', async () => {
   const api = await startApi()
   const waiting = Promise.all([1, 2, 3].map(() => timed(api.get('/v1/changes?after=latest&wait=60'))))
-  // Those before it are in hand by the time this one is answered.
+  // The readers before it are in hand by the time this one is answered.
   await api.get('/v1/changes')
   await api.close()
   for (const { result, ms } of await waiting) {

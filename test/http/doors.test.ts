@@ -1,4 +1,6 @@
-/** What other sites can make a browser send: other Host headers, requests across sites, frames, and prefixes. */
+/**
+ * Requests that other sites can make a browser send: other Host headers, requests across sites, frames, and prefixes.
+ */
 import { request } from 'undici'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Api, startApi } from '../support/api.ts'

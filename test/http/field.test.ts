@@ -1,4 +1,4 @@
-/** What people in the field have met, over real HTTP: receipts in odd shapes, and orders as apps really send them. */
+/** Cases from the field, over real HTTP: receipts in odd shapes, and orders as apps really send them. */
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'

@@ -33,7 +33,7 @@ const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
-/** What a receiver does with a request: answers with a status, or ends the connection, or never answers. */
+/** A receiver's response to a request: a status, or the end of the connection, or nothing ever. */
 type Behaviour = number | 'hang up' | 'hang'
 
 interface Attempt {
@@ -277,7 +277,7 @@ it('tells a receiver that failed in every way everything, in order and signed', 
   const messageIds = newIds(6)
   await trackWithPhone(service, messageIds)
 
-  // What is told in the phase of one failure is told again in those of the others: nothing is taken until the last.
+  // Changes told in the phase of one failure are told again in those of the others: nothing is taken until the last.
   // Waits for the reason alone, never for a moment in which all rest: those that fail slowly fail at different times.
   const failsWith = async (behaviour: Behaviour, reason: string) => {
     receiver.behaviour = () => behaviour
@@ -384,7 +384,7 @@ it.each(BACKENDS)(
         })),
     )
 
-    // What failed for good holds up nothing that comes later.
+    // A callback that failed for good holds up nothing that comes later.
     receiver.behaviour = () => 200
     await apply([replayed], 'read', 2)
     await until(() => expect(takenBy(receiver)).toMatchObject([{ messageId: replayed, status: 'read' }]))
@@ -426,7 +426,7 @@ it('leaves a receiver alone for as long as it asks, whatever else is due there',
   expect(row?.seconds).toBeGreaterThan(1700)
   receiver.behaviour = () => 200
   await apply([later], 'delivered', 1)
-  // What comes after it is sent elsewhere, so it was passed over.
+  // The next change is sent elsewhere, so it was passed over.
   await apply([elsewhere], 'delivered', 1)
   await until(() => expect(takenBy(other)).toHaveLength(1))
   expect(receiver.attempts).toHaveLength(1)
@@ -546,7 +546,7 @@ it('lets a slow receiver hold up nobody but itself', { timeout: 60_000 }, async 
   await nothingLeft(service)
   const told = new Set(receiver.attempts.map(({ messageId }) => messageId))
   expect([...told].sort()).toEqual([...slow, ...quick].sort())
-  // Those that hung were taken, too, when they were let go.
+  // Requests that hung were taken, too, when they were let go.
   expect(receiver.attempts).toHaveLength(slow.length + 2 * quick.length)
 })
 

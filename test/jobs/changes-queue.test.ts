@@ -175,7 +175,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     const expected = await expectedIds(installation)
     expect(expected).toHaveLength(20)
     await until(async () => expect([...(await waitingIds(installation))].sort()).toEqual([...expected].sort()))
-    // What was still there was not added twice, and the new ones come in their order.
+    // Jobs that were still there were not added twice, and the new ones come in their order.
     const [kept, repeated] = [added.slice(4), await waitingIds(installation)]
     expect(repeated).toEqual([...kept, ...done, ...expected.slice(10)])
     const jobs = await Promise.all(repeated.map((id) => installation.queue(QUEUE).getJob(id)))

@@ -48,8 +48,8 @@ async function trackDelivered(url: string, sandbox: Sandbox, count: number) {
 }
 
 /**
- * Who was asked about twice, and how long apart. A second time is right only when the first answer was lost with its
- * worker, and then the time-out of the first request has passed: no message is ever in two live batches.
+ * Messages that were asked about twice, and how long apart. A second time is right only when the first answer was lost
+ * with its worker, and then the time-out of the first request has passed: no message is ever in two live batches.
  */
 function askedAgain(sandbox: Sandbox) {
   return sandbox.truths().flatMap(({ askedAt }) => {
@@ -129,7 +129,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
   })
 })
 
-/** What a worker does whose clock is an hour ahead. */
+/** The doings of a worker whose clock is an hour ahead. */
 async function putTicksAhead({ queue }: Installation) {
   for (const [id, every] of [
     ['dispatch', 1_000],
@@ -141,7 +141,9 @@ async function putTicksAhead({ queue }: Installation) {
   }
 }
 
-/** What a worker does that dies between taking a tick and adding the next one, and whose tick then fails as stalled. */
+/**
+ * The doings of a worker that dies between taking a tick and adding the next one, and whose tick then fails as stalled.
+ */
 async function loseNextTicks(backend: (typeof BACKENDS)[number], { queueUrl, sql, queue }: Installation) {
   const client = backend === 'redis' ? new Redis(queueUrl) : undefined
   try {

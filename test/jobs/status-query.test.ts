@@ -177,7 +177,7 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     await trackDelivered(stage, account, 5)
     await until(() => expect(sandbox.stats().faults.rateLimited).toBe(1))
     sandbox.set({ rateLimited: { share: 0 } })
-    // Those come due while the account waits.
+    // These messages come due while the account waits.
     await trackDelivered(stage, account, 5)
     await expectTruth(stage, account)
 

@@ -1,4 +1,4 @@
-/** What a process shows to Prometheus. */
+/** The metrics that a process shows to Prometheus. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -21,7 +21,7 @@ const SECRET = `whsec_${Buffer.from('a secret of 32 bytes, not a word').toString
 const POLLED = 3
 
 let service: Service
-/** What was scraped while the account's queue was paused, and when everything had settled. */
+/** The metrics while the account's queue was paused, and when everything had settled. */
 let paused: string
 let settled: string
 

@@ -61,7 +61,7 @@ describe('the metrics', () => {
   })
 
   it('are named by convention, as promtool knows it', async () => {
-    // Those of prom-client are not ours to name.
+    // The metrics of prom-client are not ours to name.
     const lines = scraped.split('\n').filter((line) => /^(# \w+ )?lastword_/.test(line))
     expect(await run(promtool, ['check', 'metrics'], `${lines.join('\n')}\n`)).toEqual({ code: 0, output: '' })
   })

@@ -1,4 +1,4 @@
-/** What the conformance suite needs of each provider: samples in its own words. */
+/** The samples of each provider, in its own words, for the conformance suite. */
 import type { Status } from '../../src/core/status.ts'
 import { cm } from '../../src/providers/cm/cm.ts'
 import type { Provider, WebhookRequest } from '../../src/providers/provider.ts'

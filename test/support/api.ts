@@ -1,6 +1,6 @@
 /**
- * What tests of the tables and of HTTP need: a migrated database of their own, or the API on one, in this process and
- * without workers. `close` leaves nothing behind.
+ * The needs of tests of the tables and of HTTP: a migrated database of their own, or the API on one, in this process
+ * and without workers. `close` leaves nothing behind.
  */
 import { expect } from 'vitest'
 import { readConfig } from '../../src/config.ts'

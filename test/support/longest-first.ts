@@ -6,9 +6,9 @@ import { relative } from 'node:path'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /**
- * Every file that takes more than twenty seconds in a run of all. Those that keep the processor busy stand between those
- * that mostly wait: side by side they would slow each other down until time-outs break. A name that is missing costs
- * time, nothing else.
+ * Every file that takes more than twenty seconds in a run of all. Files that keep the processor busy stand between
+ * files that mostly wait: side by side they would slow each other down until time-outs break. A name that is missing
+ * costs time, nothing else.
  */
 const LONGEST = [
   'bench/quick',

@@ -60,7 +60,7 @@ export function startProgram(program: string, args: readonly string[], options: 
   const said: string[] = []
   for (const stream of [server.stdout, server.stderr]) stream?.on('data', (chunk) => said.push(String(chunk)))
   const died = once(server, 'exit').then(() => Promise.reject(new Error(`${program} ended: ${said.join('')}`)))
-  // Whoever does not wait for it has stopped it.
+  // A caller that does not wait for it has stopped it.
   died.catch(() => {})
   return { pid: server.pid ?? 0, died, stop: () => stop(server) }
 }
@@ -77,7 +77,7 @@ async function stop(server: ChildProcess): Promise<void> {
 export interface RedisServer {
   url: string
   port: number
-  /** What an operator does by redis-cli. */
+  /** Sends a command, as an operator does by redis-cli. */
   command(...args: string[]): Promise<unknown>
   freeze(): void
   thaw(): void

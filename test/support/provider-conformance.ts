@@ -1,5 +1,5 @@
 /**
- * What every provider must be able to do, whatever it speaks: one suite, which each provider passes with a small fixture
+ * The duties of every provider, whatever it speaks: one suite, which each provider passes with a small fixture
  * of samples in its own words.
  */
 import { stringify } from 'node:querystring'

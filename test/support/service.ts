@@ -1,6 +1,6 @@
 /**
  * Lastword under test: an installation (a database and queues of its own), services running in this process, and real
- * processes of the command line. Whatever is opened here is closed by `closeAll`, latest first; call it in `afterEach`
+ * processes of the command line. Everything opened here is closed by `closeAll`, latest first; call it in `afterEach`
  * or `afterAll`.
  *
  *   const installation = await createInstallation('redis')

@@ -1,5 +1,5 @@
 /**
- * What a test file gets from the services of the run: databases of its own, the URL of Redis, a free port.
+ * The services of the run, for a test file: databases of its own, the URL of Redis, a free port.
  *
  * Redis is shared by all files: keep apart by queue prefix. A free port is free when it is found, not for ever.
  */

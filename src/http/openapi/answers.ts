@@ -1,6 +1,6 @@
 /**
- * What the routes answer, as schemas with examples: they only describe, and a test holds them against real answers. Times
- * are those of the JSON, not `Date`s. A named one has that name in the OpenAPI document.
+ * The answers of the routes, as schemas with examples: they only describe, and a test holds them against real answers.
+ * Times are those of the JSON, not `Date`s. A named one has that name in the OpenAPI document.
  */
 import { z } from 'zod'
 import { ACT_KINDS, ACT_OUTCOMES } from '../../core/act.ts'

@@ -20,7 +20,7 @@ const TAGS = {
   Operation: 'Liveness, readiness, metrics, and this description. Bull Board is at `/queues`.',
 }
 
-/** What the document says of a route. The descriptions of parameters and answers are those of their schemas. */
+/** The document's words about a route. The descriptions of parameters and answers are those of their schemas. */
 export interface RouteDoc {
   operationId: string
   tag: keyof typeof TAGS
@@ -193,7 +193,7 @@ function exampleOf(schema: Schema, schemas: Schemas): unknown {
   return Object.fromEntries(parts.map(([name, part]) => [name, exampleOf(part as Schema, schemas)]))
 }
 
-/** Those of one status are examples of one answer. */
+/** Problems of one status are examples of one answer. */
 function describeProblems(kinds: readonly (keyof typeof PROBLEMS)[], schemas: Schemas): object {
   const statuses = new Set(kinds.map((kind) => PROBLEMS[kind].example.status))
   const answers = [...statuses].map((status) => {
@@ -227,7 +227,7 @@ function toJsonSchema(schema: z.ZodType, schemas: Schemas): Schema {
     metadata: namedSchemas,
     override: simplify,
   })
-  // Those without a name are those of JSON itself, which `simplify` has replaced.
+  // Schemas without a name are those of JSON itself, which `simplify` has replaced.
   for (const [id, named] of Object.entries($defs)) if (!id.startsWith('__')) schemas[id] ??= referToComponents(named)
   return referToComponents(json)
 }

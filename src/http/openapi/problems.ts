@@ -1,4 +1,4 @@
-/** What routes answer beside what was asked for: problem documents by what went wrong, each with an example. */
+/** The answers of routes to requests that fail: problem documents by the kind of failure, each with an example. */
 import { z } from 'zod'
 import { type ErrorCode, LastwordError } from '../../core/errors.ts'
 import { named } from '../../schema-names.ts'

@@ -1,4 +1,4 @@
-/** What the parts of CM.com's module share: the account, the key of a message, the time zone. */
+/** The common ground of CM.com's module: the account, the key of a message, the time zone. */
 import { z } from 'zod'
 import { commonAccountFields, countrySchema, credentialSchema, durationSchema } from '../account.ts'
 import type { Account } from '../provider.ts'

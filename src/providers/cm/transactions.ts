@@ -93,7 +93,7 @@ function localTime(instant: Date, edge: 'start' | 'end'): string {
   return local.add({ hours: isDoubled ? outward : 0 }).toString({ smallestUnit: 'second' })
 }
 
-/** Whatever is neither text nor number stands for none, so that no row is lost for a field it is not read for. */
+/** A value that is neither text nor number stands for none, so that no row is lost for a field it is not read for. */
 const textSchema = z
   .union([z.string(), z.number()])
   .nullish()

@@ -67,7 +67,7 @@ export function readCmReceipts(account: CmAccount, content: unknown, receivedAt:
   return reading
 }
 
-/** What a complete message has, and what one that lacks something may have; other names stand in envelopes as well. */
+/** The fields of a complete message, and of one that lacks something; other names stand in envelopes as well. */
 const STATUS_NAMES: ReadonlySet<string> = new Set([NAMES.code, NAMES.success].flat())
 const TELLING_NAMES: ReadonlySet<string> = new Set([...NAMES.reference, ...NAMES.recipient, ...STATUS_NAMES])
 

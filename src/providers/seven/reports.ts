@@ -1,5 +1,5 @@
 /**
- * What a report of seven.io is made of, wherever it comes from: IDs, statuses, times, the sender's own foreign_id.
+ * The parts of a report of seven.io, wherever it comes from: IDs, statuses, times, the sender's own foreign_id.
  *
  * Source: https://docs.seven.io/en/rest-api/endpoints/status. Unconfirmed and therefore taken every way it may come: IDs
  * as numbers, statuses in odd case, times that are missing or not in any clock.
@@ -28,7 +28,7 @@ const STATUSES: ReadonlyMap<string, Status> = new Map<string, Status>([
 /** A number that JSON cannot carry exactly would be another message's ID, so it is none. */
 export const idSchema = z.union([z.string(), z.int().nonnegative()]).transform((id) => String(id).trim())
 export const statusSchema = z.union([z.string(), z.number().transform(String)]).nullish()
-/** Whatever is not a text stands for none, so that no report is refused for its time or for what else comes with it. */
+/** A value that is not a text stands for none, so that no report is refused for its time or for an additional field. */
 export const optionalTextSchema = z.string().nullish().catch(null)
 export const foreignIdSchema = z.union([z.string(), z.number()]).nullish().catch(null)
 
@@ -48,7 +48,7 @@ export function readTime(text: string | null | undefined, near?: Date): Date | u
   return text ? parseLocalTime(text, SEVEN_TIME_ZONE, near) : undefined
 }
 
-/** What is kept of the sender's own ID, as a part of a report. */
+/** The sender's own ID, as a part of a report. */
 export function readForeignId(foreignId: string | number | null | undefined): Pick<StatusReport, 'details'> {
   return foreignId ? { details: { foreignId: String(foreignId) } } : {}
 }

@@ -14,7 +14,7 @@ import { checkSignature } from './signature.ts'
 import { sevenStatusQuery } from './status-query.ts'
 import { readSevenReceipts } from './webhook.ts'
 
-/** What each setting of `query` asks, in order. */
+/** The look-ups of each setting of `query`, in order. */
 const LOOKUPS = {
   auto: [sevenStatusQuery, sevenLogbook],
   status: [sevenStatusQuery],

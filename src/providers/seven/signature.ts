@@ -59,7 +59,7 @@ export function checkSignature(
   return { value: nonce, bodyDigest: digestOf(method, request), validForMs }
 }
 
-/** What a repeated nonce must repeat too: what the request says, which for a GET is in its URL. */
+/** The content that a repeated nonce must repeat too: the body, or for a GET the URL. */
 function digestOf(method: string, { path, body }: WebhookRequest): string {
   return createHash('sha256')
     .update(method === 'GET' ? path : body)

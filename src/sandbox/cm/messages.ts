@@ -64,7 +64,7 @@ const WORDS = {
   Undelivered: 'undelivered',
 } as const satisfies Record<CmStatus, Status>
 
-/** What becomes of the steps of the law; null is one that CM.com has no word for. */
+/** CM.com's word for each step of the law; null is a step that CM.com has no word for. */
 const STEPS = {
   ACCEPTED: 'Accepted',
   TRANSMITTED: 'Sent',

@@ -41,7 +41,7 @@ const CODES = {
   Undelivered: 40,
 } as const satisfies Record<CmStatus, number>
 
-/** What went wrong, for the handsets of a simulation. */
+/** Reasons of failures, made up: the sandbox has no handsets. */
 export const CM_ERROR_TEXTS: Readonly<Partial<Record<CmStatus, string>>> = {
   Failed: 'Message validity expired',
   Rejected: 'Unknown subscriber',

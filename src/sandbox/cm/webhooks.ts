@@ -95,7 +95,10 @@ function writeReceipt(message: CmMessage, step: Step<CmStatus>, url: string, for
   }
 }
 
-/** What concerns no message of the account: nothing, fields that nobody filled in, a message without a reference. */
+/**
+ * Requests that concern no message of the account: nothing, fields that nobody filled in, a message without a
+ * reference.
+ */
 function writeNoise(url: string, form: Form, random: Random): OutgoingRequest {
   const drawn = random()
   if (drawn < 0.5) return writeNothing(url, form)

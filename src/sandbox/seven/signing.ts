@@ -4,7 +4,7 @@ import type { OutgoingRequest } from '../outgoing-request.ts'
 
 export interface Signing {
   key: string
-  /** What stands for the URL in what is signed: the complete one, or its path and query alone. */
+  /** The writing of the URL that is signed: the complete one, or its path and query alone. */
   signatureUrl: 'full' | 'path'
 }
 

@@ -20,7 +20,7 @@ import { signRequest } from './signing.ts'
 const RETRIED_STATUSES: ReadonlySet<number> = new Set([429, 500, 502, 503, 504])
 
 const policy: RetryPolicy = {
-  // Those after two hours are ours: known is that 14 attempts take about 3.5 days.
+  // The pauses after two hours are ours: known is that 14 attempts take about 3.5 days.
   pausesMin: [0, 1, 5, 30, 60, 120, 240, 360, 480, 600, 720, 720, 840, 840],
   judge: (status) =>
     status === undefined || RETRIED_STATUSES.has(status) ? 'again' : status < 400 ? 'accepted' : 'refused',

@@ -8,7 +8,7 @@ const INK = '#24292f'
 const FAINT = '#8c959f'
 const GRID = '#d8dee4'
 
-/** What each way of asking looks like; those of one name at several prices are joined by a line. */
+/** The look of each way of asking; the points of one name at several prices are joined by a line. */
 const SERIES: readonly { name: string; prefix: string; color: string }[] = [
   { name: 'exponential, as in 0.1.0', prefix: 'exponential', color: '#cf222e' },
   { name: 'exponential, filled', prefix: 'exponential, filled', color: '#bc4c00' },

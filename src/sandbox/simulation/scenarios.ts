@@ -1,6 +1,6 @@
 /**
- * What `lastword simulate` simulates: laws of delivery times, traffic, webhooks that come, do not come or die, and the
- * ways of asking that are compared.
+ * The scenarios of `lastword simulate`: laws of delivery times, traffic, webhooks that come, do not come or die, and
+ * the ways of asking that are compared.
  */
 import { type Curve, curveOfLaw, type LawPart, PRIOR_LAW } from '../../core/curve.ts'
 import { createRandom, drawLognormal, type Random } from '../random.ts'
@@ -15,7 +15,7 @@ const SEED = 7
 
 interface TestLaw {
   parts: readonly LawPart[]
-  /** Whatever takes longer ends then. */
+  /** A message that takes longer ends then. */
   endMs?: number
 }
 
@@ -90,7 +90,7 @@ export function run(scenario: Scenario, planner: Planner): Outcome {
   return simulate({ traffic, webhooks, planner, places: PLACES, untilMs: forMs, countFromMs, countToMs, seed: SEED })
 }
 
-/** What one way of asking cost. Delays in seconds; the cost is what requests and waiting come to, a message. */
+/** The cost of one way of asking. Delays in seconds; the cost is the sum of requests and waiting, a message. */
 export interface Figures {
   requests: number
   polls: number

@@ -167,7 +167,7 @@ export function simulate(options: SimulationOptions): Outcome {
     const taken: Message[] = []
     for (let first = due.peek(); first && first.at <= until && taken.length < most; first = due.peek()) {
       due.pop()
-      // What is due at its window's end is closed then, and asked about no more.
+      // A message due at its window's end is closed then, and asked about no more.
       const isClosing = first.at >= windowEnd(planner.policy, first.message.sentAt)
       if (!isStale(first) && !isClosing) taken.push(first.message)
     }

@@ -1,5 +1,6 @@
 /**
- * What people build instead, and what all of it shares: the table, the request about one ID, the write of one row.
+ * The alternatives that people build, and their common ground: the table, the request about one ID, the write of one
+ * row.
  *
  * Each has what one would give it with care: a pool of kept-alive connections to the provider, prepared statements on a
  * pool of connections to the database, rows added many at a time, and as many requests under way as pay off.
@@ -70,7 +71,7 @@ export async function addRows(sql: postgres.Sql, messages: readonly Scheduled[])
   }
 }
 
-/** What an alternative does about one message. */
+/** The work of an alternative for one message. */
 export interface Asker {
   sql: postgres.Sql
   /** Asks, writes the row, and resolves with when to ask again: undefined when the status is final. */

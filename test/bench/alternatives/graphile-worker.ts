@@ -1,6 +1,6 @@
 /**
- * graphile-worker, one job a message, with its local queue and with jobs completed in batches. What is not final is
- * added again under the same key, for later.
+ * graphile-worker, one job a message, with its local queue and with jobs completed in batches. A message that is
+ * not final is added again under the same key, for later.
  */
 import { Logger, makeWorkerUtils, run, runMigrations } from 'graphile-worker'
 import pg from 'pg'

@@ -1,6 +1,6 @@
 /**
- * pg-boss, one job a message, fetched and completed in batches by two loops at its shortest interval. What is not final
- * is sent again, for later.
+ * pg-boss, one job a message, fetched and completed in batches by two loops at its shortest interval. A message that
+ * is not final is sent again, for later.
  */
 import PgBoss from 'pg-boss'
 import { type Alternative, createAsker, type Site } from './alternative.ts'

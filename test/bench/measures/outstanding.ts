@@ -1,6 +1,6 @@
 /**
- * What outstanding messages cost: bytes in Postgres and in Redis, memory of a worker, and CPU time while nothing is due.
- * The rows are filled by SQL; everything else is the product as it runs.
+ * The cost of outstanding messages: bytes in Postgres and in Redis, memory of a worker, and CPU time while nothing is
+ * due. The rows are filled by SQL; everything else is the product as it runs.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { BACKOFF } from '../alternatives/alternative.ts'
@@ -13,7 +13,7 @@ import { openSandbox } from '../sandbox.ts'
 const NO_PROVIDER = { url: 'http://127.0.0.1:9/api', apiKey: 'none' }
 const JOBS_ADDED_AT_ONCE = 1_000
 const SAMPLE_EVERY_MS = 250
-/** What is forgotten of a worker's memory: modules are loaded, and the heap finds its size. */
+/** The first part of a measure is left out of a worker's memory: modules are loaded, and the heap finds its size. */
 const WARM_UP_SHARE = 0.25
 
 /** Fills to `counts.outstandingIdle` for the idle cost, then to `counts.outstanding` for the rest. */

@@ -48,7 +48,7 @@ const textOf = (answer: unknown) => (typeof answer === 'string' ? answer : JSON.
 const parseEntry = (ids: string[], answer: unknown) => parseLogbookEntry('main', ids, textOf(answer), RECEIVED_AT)
 const parsePage = (answer: unknown) => parseLogbookPage('main', textOf(answer), RECEIVED_AT)
 
-/** What every row says, however it was asked for. */
+/** The content of every row, however it was asked for. */
 const rows: [string, object, Partial<StatusReport>][] = [
   ['all that the vendor sends', {}, {}],
   ['a foreign_id', { foreign_id: 'order-7' }, { details: { foreignId: 'order-7' } }],

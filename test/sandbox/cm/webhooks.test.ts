@@ -145,7 +145,7 @@ describe('the delivery receipts of CM.com', () => {
     const lines = heard(receiver)
     const all = told(sandbox)
     expect(new Set(lines).size / all.length).toBeCloseTo(0.7, 1)
-    // Those held back are not doubled.
+    // Receipts held back are not doubled.
     expect(lines.length / new Set(lines).size).toBeCloseTo(1.24, 1)
     expect(sandbox.stats().cm.webhooks.lost).toBe(all.length - new Set(lines).size)
     const isFlipped = (line: string) =>
