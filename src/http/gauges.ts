@@ -8,6 +8,7 @@ import { Gauge } from 'prom-client'
 import { learnedLoss } from '../core/evidence.ts'
 import { findHealths } from '../db/accounts.ts'
 import { type Db, describeDatabaseError } from '../db/client.ts'
+import { findOutstanding } from '../db/counts.ts'
 import { findInstallation } from '../db/installation.ts'
 import type { PoolUse } from '../db/pool.ts'
 import { findWaiting, MOST_COUNTED } from '../db/waiting.ts'
@@ -120,6 +121,13 @@ function registerWaiting(register: Register, { db, accounts }: GaugesOptions): v
   const find = shared(() => findWaiting(db, [...accounts.keys()]))
   const read = (pick: 'oldestDue' | 'callbacks' | 'oldestCallback') => async () =>
     (await find()).map((waiting): Sample => [{ account: waiting.account }, waiting[pick]])
+  register('messages_outstanding', 'Messages without a final status', ['account'], async () => {
+    const outstanding = await findOutstanding(db)
+    return [...accounts.keys()].map((account) => {
+      const hours = outstanding.get(account) ?? []
+      return [{ account }, hours.reduce((sum, { messages }) => sum + messages, 0)]
+    })
+  })
   register(
     'oldest_due_seconds',
     'For how long the message that is due longest has waited to be asked about; 0 when none is due',

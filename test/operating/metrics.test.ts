@@ -75,6 +75,8 @@ function sampleOf(text: string, series: string): number | undefined {
 describe('the gauges', () => {
   it('say what waits to be asked about, and why', () => {
     expect(sampleOf(paused, 'lastword_oldest_due_seconds{account="seven"}')).toBeLessThan(300)
+    expect(sampleOf(paused, 'lastword_messages_outstanding{account="seven"}')).toBe(POLLED)
+    expect(sampleOf(settled, 'lastword_messages_outstanding{account="seven"}')).toBe(0)
     expect(sampleOf(paused, 'lastword_queue_paused{queue="status-query.seven"}')).toBe(1)
     expect(sampleOf(settled, 'lastword_queue_paused{queue="status-query.seven"}')).toBe(0)
     expect(sampleOf(settled, 'lastword_oldest_due_seconds{account="seven"}')).toBe(0)
