@@ -33,7 +33,7 @@ const LAYERS = [
 ] as const
 type Layer = (typeof LAYERS)[number] | 'runtime' | 'sandbox' | 'cli' | 'index'
 
-/** What the files of a layer may import. `queues` is `jobs/queues.ts`, the only door to the jobs. */
+/** The layers that the files of a layer may import. `queues` is `jobs/queues.ts`, the only door to the jobs. */
 const MAY_IMPORT: Readonly<Record<Layer, readonly Layer[]>> = {
   core: ['core'],
   deadline: [],
@@ -60,7 +60,7 @@ const MOST_LINES = 300
 function layerOf(path: string): Layer {
   const name = path.split('/')[0]?.replace(/\.ts$/, '') ?? ''
   if (path === 'jobs/queues.ts') return 'queues'
-  // Whatever is not named here lies between the parts below and the jobs, like the files directly in `src`.
+  // A folder that is not named here lies between the parts below and the jobs, like the files directly in `src`.
   return name in MAY_IMPORT && name !== 'queues' ? (name as Layer) : 'between'
 }
 
@@ -158,12 +158,45 @@ function findLongFiles(sources: Sources): string[] {
     .map(({ path, lines }) => `${path}: ${lines} lines`)
 }
 
+const COMMENT =
+  /'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|((?:^[ \t]*\/\/[^\n]*\n)+|\/\/[^\n]*|\/\*[\s\S]*?\*\/)/gm
+
+/** The comments of a file, each as one line without its marks; strings are none. */
+function commentsOf(text: string): string[] {
+  return [...text.matchAll(COMMENT)].flatMap(([, comment]) =>
+    comment === undefined
+      ? []
+      : [
+          comment
+            .replace(/^\s*(?:\/\/|\/\*\*?|\*\/?)|\*\/$/gm, '')
+            .replace(/\s+/g, ' ')
+            .trim(),
+        ],
+  )
+}
+
+/** A sentence names its subject first, so none opens with a word that stands for it. */
+function opensWithoutSubject(sources: Sources): string[] {
+  return [...sources].flatMap(([path, text]) =>
+    commentsOf(text).flatMap((comment) =>
+      [...comment.matchAll(/(?:^|[.!?:] )(?:What|Whatever|Who|Whoever|Those)\b.{0,40}/g)].map(
+        ([sentence]) => `${path}: ${sentence}`,
+      ),
+    ),
+  )
+}
+
 const SRC = join(dirname(fileURLToPath(import.meta.url)), '..', 'src')
-const sources: Sources = new Map(
-  readdirSync(SRC, { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.ts') && !/^client.dist/.test(path))
-    .map((path) => [path.replaceAll('\\', '/'), readFileSync(join(SRC, path), 'utf8')]),
-)
+const TEST = join(SRC, '..', 'test')
+
+function readSources(folder: string): Sources {
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map((path) => path.replaceAll('\\', '/'))
+    .filter((path) => path.endsWith('.ts') && !/(^|\/)(dist|node_modules)\//.test(path))
+  return new Map(paths.map((path) => [path, readFileSync(join(folder, path), 'utf8')]))
+}
+
+const sources = readSources(SRC)
 
 const rules: [string, (sources: Sources) => string[], Record<string, string>[]][] = [
   [
@@ -272,6 +305,17 @@ const rules: [string, (sources: Sources) => string[], Record<string, string>[]][
     findLongFiles,
     [{ 'core/a.ts': `${'const a = 1\n'.repeat(MOST_LINES + 1)}` }],
   ],
+  [
+    'sentences of comments name their subject first',
+    opensWithoutSubject,
+    [
+      { 'core/a.ts': '/** What a report says. */' },
+      { 'core/a.ts': 'const a = 1 // Whoever reads this' },
+      { 'core/a.ts': '/**\n * A report. Those\n * without a time come last.\n */' },
+      { 'core/a.ts': '// A report of one message.\n// Who sent it is not known.\n' },
+      { 'core/a.ts': '/** The rule: What is final stays. */' },
+    ],
+  ],
 ]
 
 describe('the structure of the source', () => {
@@ -287,6 +331,10 @@ describe('the structure of the source', () => {
   it.each(rules)('%s', (_, rule) => {
     expect(rule(sources)).toEqual([])
   })
+
+  it('goes for the comments of the tests, too', () => {
+    expect(opensWithoutSubject(readSources(TEST))).toEqual([])
+  })
 })
 
 describe('the rules', () => {
@@ -298,6 +346,10 @@ describe('the rules', () => {
 
   it('let through what is right', () => {
     const right: Sources = new Map([
+      [
+        'core/b.ts',
+        "export const b = '// What stands in a string'\n// A comment says what it means, and who reads it.\n",
+      ],
       ['core/a.ts', '/** Neither Date.now() nor process.env. */\nexport const at = new Date(0) // not new Date()\n'],
       [
         'providers/b.ts',

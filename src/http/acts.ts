@@ -1,5 +1,5 @@
 /**
- * Who did what: every act is a row in the database, written before it is done, and a line in the log when it has ended.
+ * The record of acts: each is a row in the database, written before it is done, and a line in the log when it has ended.
  * Without the row nothing is done: while the database is away, acts are answered 503.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'

@@ -92,7 +92,7 @@ interface Target extends Pick<Act, 'queue' | 'job' | 'jobs'> {
   count?: number
 }
 
-/** What an act is on, by the parameters of its route. Names that are not ours are left out: they may hold anything. */
+/** The target of an act, by the parameters of its route. Names that are not ours are left out: they may hold anything. */
 async function findTarget({ params, routeOptions }: FastifyRequest, { all }: Queues): Promise<Target> {
   const { queueName, jobId, schedulerId, queueStatus } = params as Record<string, string | undefined>
   if (queueName === undefined) return { count: all.length }

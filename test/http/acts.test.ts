@@ -1,4 +1,4 @@
-/** Who did what: in the record, in the log, and by which routes. */
+/** The record of acts, and who did them: in the database, in the log, and by which routes. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
