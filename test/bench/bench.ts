@@ -79,7 +79,7 @@ export interface Counts {
   growth: number[]
 }
 
-/** For the README: about fifteen minutes on two cores, and ten more for the growth. */
+/** For docs/numbers.md: about fifteen minutes on two cores, and ten more for the growth. */
 export const FULL: Counts = {
   trackRounds: 3,
   trackMessages: 150_000,
