@@ -8,7 +8,7 @@ import type { FastifyInstance, FastifySchema } from 'fastify'
 import { z } from 'zod'
 import type { Grant } from '../../config/keys.ts'
 import { namedSchemas } from '../../schema-names.ts'
-import { readVersion } from '../../version.ts'
+import { readHomepage, readVersion } from '../../version.ts'
 import { grantFor } from '../auth.ts'
 import { PROBLEMS, problemSchema } from './problems.ts'
 
@@ -60,6 +60,7 @@ export async function registerOpenApi(server: FastifyInstance, { hasKeys, prefix
     openapi: {
       openapi: '3.1.0',
       info: { ...INFO, version: readVersion() },
+      externalDocs: { url: readHomepage(), description: 'How to set it up, operate it and upgrade it.' },
       ...(prefix ? { servers: [{ url: prefix }] } : {}),
       tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       ...(hasKeys

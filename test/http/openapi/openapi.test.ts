@@ -30,6 +30,7 @@ interface OpenApiOperation {
 interface OpenApi {
   openapi: string
   info: object
+  externalDocs?: object
   servers?: { url: string }[]
   tags: { name: string }[]
   security?: unknown[]
@@ -144,6 +145,7 @@ describe.each([
   it('has the members that OpenAPI 3.1 asks for', () => {
     expect(made.openapi).toBe('3.1.0')
     expect(made.info).toMatchObject({ title: 'Lastword', version: packageJson.version })
+    expect(made.externalDocs).toMatchObject({ url: packageJson.homepage })
     for (const { name, operation } of described) {
       expect(Object.keys(operation.responses), name).toContainEqual(expect.stringMatching(/^2\d\d$/))
       for (const [status, { description }] of Object.entries(operation.responses)) {
