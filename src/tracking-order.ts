@@ -51,7 +51,7 @@ const messageIdSchema = z
 const PHONE_RULE = 'expected a phone number of 3 to 30 characters, like +491700000000'
 
 const messageSchema = named(
-  'NewMessage',
+  'MessageToTrack',
   z.strictObject({
     messageId: messageIdSchema.describe(
       'The provider’s ID of the message; at CM.com, your `reference`. A number is taken as its digits.',
@@ -100,7 +100,7 @@ const EXAMPLE = {
 
 /** The body of `POST /v1/messages`, and with `v` the payload of a job in the queue `track`. */
 export const trackingOrderSchema = named(
-  'TrackingOrder',
+  'Order',
   z
     .strictObject({
       account: z.string().describe('The name of the account the messages were sent with.'),

@@ -56,6 +56,7 @@ const MAY_IMPORT: Readonly<Record<Layer, readonly Layer[]>> = {
 }
 
 const MOST_LINES = 300
+const MADE_BY_A_GENERATOR = 'client/schemas.ts'
 
 function layerOf(path: string): Layer {
   const name = path.split('/')[0]?.replace(/\.ts$/, '') ?? ''
@@ -153,6 +154,7 @@ function findBarrels(sources: Sources): string[] {
 
 function findLongFiles(sources: Sources): string[] {
   return [...sources]
+    .filter(([path]) => path !== MADE_BY_A_GENERATOR)
     .map(([path, text]) => ({ path, lines: text.trimEnd().split('\n').length }))
     .filter(({ lines }) => lines > MOST_LINES)
     .map(({ path, lines }) => `${path}: ${lines} lines`)

@@ -26,11 +26,13 @@ const consumer = createRequire(join(root, 'test/consumer/package.json'))
 
 let api: Api
 let folder = ''
+let document: unknown
 const modules = () => join(folder, 'node_modules')
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lastword-packages-'))
   api = await startApi({ API_KEYS: KEY })
+  document = (await api.get('/openapi.json', { headers: { authorization: `Bearer ${KEY}` } })).body
   await cp(join(root, 'test/consumer'), folder, { recursive: true, filter: (path) => !path.includes('node_modules') })
   await install()
 }, WITHIN_MS)
@@ -64,6 +66,25 @@ const compilers = {
   'TypeScript 5': consumer.resolve('typescript/bin/tsc'),
 }
 
+/** Has the generator write types from an OpenAPI document. Returns them. */
+async function generate(document: unknown, file: string): Promise<string> {
+  const from = join(folder, 'openapi.json')
+  await writeFile(from, JSON.stringify(document))
+  const generator = join(dirname(consumer.resolve('openapi-typescript/package.json')), 'bin/cli.js')
+  await execute(process.execPath, [generator, from, '--output', join(folder, file)])
+  return readFile(join(folder, file), 'utf8')
+}
+
+/** The schemas of these names, and those that they refer to. */
+function pick(schemas: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
+  const picked = new Set(names)
+  for (const name of picked) {
+    const references = JSON.stringify(schemas[name]).matchAll(/#\/components\/schemas\/(\w+)/g)
+    for (const [, reference = ''] of references) picked.add(reference)
+  }
+  return Object.fromEntries(Object.entries(schemas).filter(([name]) => picked.has(name)))
+}
+
 /** Compiles, and returns what there is to complain about. */
 async function compile(compiler: keyof typeof compilers, ...args: string[]): Promise<string> {
   const running = execute(process.execPath, [compilers[compiler], ...args], { cwd: folder })
@@ -86,10 +107,7 @@ async function run(file: string): Promise<string[]> {
 
 describe('apps of the packages', { timeout: WITHIN_MS }, () => {
   it('compile and run', async () => {
-    const document = join(folder, 'openapi.json')
-    await writeFile(document, JSON.stringify((await api.get('/openapi.json', authorized)).body))
-    const generator = join(dirname(consumer.resolve('openapi-typescript/package.json')), 'bin/cli.js')
-    await execute(process.execPath, [generator, document, '--output', join(folder, 'openapi.mts')])
+    await generate(document, 'openapi.mts')
 
     expect(await compile('TypeScript 5')).toBe('')
     expect(await run('client.mjs')).toEqual([
@@ -127,14 +145,29 @@ describe('apps of the packages', { timeout: WITHIN_MS }, () => {
   })
 })
 
-const authorized = { headers: { authorization: `Bearer ${KEY}` } }
-
 describe('lastword-client', () => {
   it('is of the version of the service, depends on nothing, and brings nothing along but its licence and words', async () => {
     expect(clientJson.version).toBe(packageJson.version)
     expect(Object.keys(clientJson)).not.toContain('dependencies')
     const files = await readdir(join(modules(), 'lastword-client'))
     expect(files.sort()).toEqual(['LICENSE', 'README.md', 'dist', 'package.json'])
+  })
+
+  /** After a change of the API's schemas, `npx vitest run test/packages.test.ts -u` writes the client's types anew. */
+  it('has its types from the OpenAPI document of the service', async () => {
+    const words = new Set(['examples', 'format'])
+    const client = join(root, 'src/client')
+    const written = await Promise.all(['answers.ts', 'order.ts'].map((file) => readFile(join(client, file), 'utf8')))
+    const names = [...written.join().matchAll(/Schemas\['(\w+)'\]/g)].map(([, name = '']) => name)
+    const { components, ...rest } = document as { components: { schemas: Record<string, unknown> } }
+    const schemas = pick(components.schemas, names)
+    const bare = JSON.parse(JSON.stringify({ ...rest, components: { schemas }, paths: {} }), (key, value) =>
+      words.has(key) ? undefined : value,
+    )
+    const [types] = /export interface components \{[\s\S]*?\n\}\n/.exec(await generate(bare, 'schemas.ts')) ?? []
+    const head =
+      '/** The shapes of the API, made from its OpenAPI document; test/packages.test.ts keeps them as they are there. */\n'
+    await expect(`${head}${types}`).toMatchFileSnapshot(join(client, 'schemas.ts'))
   })
 
   it('runs where there is nothing but what the web has', async () => {

@@ -1,6 +1,6 @@
 /** `lastword changes`: the feed of changes, up to now or for ever. */
-import type { Change, ChangePage } from '../client/answers.ts'
-import { createClient } from '../client/client.ts'
+import type { Change } from '../client/answers.ts'
+import { type ChangePage, createClient } from '../client/client.ts'
 import { readServiceLocation } from '../config.ts'
 import { printable } from './table.ts'
 

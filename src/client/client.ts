@@ -12,7 +12,6 @@
 import type {
   AccountHealth,
   Change,
-  ChangePage,
   ListFilter,
   Message,
   MessageFilter,
@@ -20,9 +19,10 @@ import type {
   MessageWithReports,
   PolledMessage,
   Schedule,
+  Tracked,
 } from './answers.ts'
 import { pause, withRetries } from './backoff.ts'
-import type { Order, Tracked } from './order.ts'
+import type { Order } from './order.ts'
 import { ask, type ServiceAddress, type ServiceRequest } from './request.ts'
 
 export interface ClientOptions {
@@ -45,6 +45,12 @@ export interface ChangesOptions {
   limit?: number | undefined
   /** Ends the iteration at once, without an error. */
   signal?: AbortSignal | undefined
+}
+
+export interface ChangePage {
+  changes: Change[]
+  /** Where to go on after these: store it once all of them are handled. */
+  cursor: string
 }
 
 export interface RequestOptions {

@@ -7,6 +7,7 @@ import type { ListFilter, ListPlace } from '../db/list.ts'
 import { parseInput } from '../parse-input.ts'
 import { normalizePhoneNumber } from '../providers/phone-number.ts'
 import { providerOf } from '../providers/registry.ts'
+import { named } from '../schema-names.ts'
 import type { Accounts } from '../tracking.ts'
 
 const LONGEST_KEY = 100
@@ -60,13 +61,16 @@ const metadataSchema = z
   )
   .refine((pairs) => Object.keys(pairs).length <= MOST_PAIRS, `expected at most ${MOST_PAIRS} keys`)
 
-export const filterSchema = z
-  .strictObject({
-    ...criteria,
-    metadata: metadataSchema.optional().describe('Only messages whose metadata has these values under these keys.'),
-    cursor: cursorSchema.optional(),
-  })
-  .meta({ description: 'Which messages.', examples: [{ account: 'seven', metadata: { campaign: 'spring' } }] })
+export const filterSchema = named(
+  'MessageFilter',
+  z
+    .strictObject({
+      ...criteria,
+      metadata: metadataSchema.optional().describe('Only messages whose metadata has these values under these keys.'),
+      cursor: cursorSchema.optional(),
+    })
+    .meta({ description: 'Which messages.', examples: [{ account: 'seven', metadata: { campaign: 'spring' } }] }),
+)
 
 interface ListRequest {
   filter: ListFilter

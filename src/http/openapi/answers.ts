@@ -111,7 +111,7 @@ export const polledSchema = z.object({
   nextCursor: noTextSchema.describe('The `cursor` of the request that goes on; `null` when all that match are due.'),
 })
 
-const reportSchema = namedObject('Report', {
+const reportSchema = namedObject('MessageReport', {
   status: statusSchema,
   rawStatus: field(textSchema, 'TRANSMITTED', 'The provider’s own code or word, as it came.'),
   source: sourceSchema.describe('Whether the provider told it, was asked, or the look-up window closed.'),
@@ -142,7 +142,7 @@ const reportSchema = namedObject('Report', {
     ),
 })
 
-export const messageDetailsSchema = namedObject('MessageDetails', {
+export const messageDetailsSchema = namedObject('MessageWithReports', {
   ...messageSchema.shape,
   reports: z.array(reportSchema).describe('Every report about the message, in the order of arrival.'),
 })
@@ -203,7 +203,7 @@ const scheduleFields = {
   finalsSeen: field(countSchema, 48213, 'How many final statuses this was learned from.'),
 }
 
-const accountHealthSchema = namedObject('Account', {
+const accountHealthSchema = namedObject('AccountHealth', {
   account: field(textSchema, 'seven', 'The name of the account.'),
   provider: field(textSchema, 'seven', 'The provider, like `seven` or `cm`.'),
   query: field(textSchema, 'auto', 'How it is configured to ask; `off` means never.'),
@@ -240,7 +240,7 @@ const accountHealthSchema = namedObject('Account', {
   schedule: z.object(scheduleFields).describe('When its messages are asked about, in short.'),
 })
 
-export const scheduleSchema = z.object({
+export const scheduleSchema = namedObject('Schedule', {
   account: field(textSchema, 'seven', 'The name of the account.'),
   ...scheduleFields,
   webhookLagP95: field(

@@ -428,7 +428,7 @@ describe('a real answer', () => {
 
   it('is not described by accident: the schemas refuse what is missing and what is too much', async () => {
     const { body } = await api.get('/v1/messages/seven/1')
-    const place = ['components', 'schemas', 'MessageDetails']
+    const place = ['components', 'schemas', 'MessageWithReports']
     expect(strict(place, body)).toBeNull()
     const { polls, ...less } = body as { polls: number }
     expect(strict(place, less)).toContain('polls')

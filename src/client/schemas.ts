@@ -1,0 +1,330 @@
+/** The shapes of the API, made from its OpenAPI document; test/packages.test.ts keeps them as they are there. */
+export interface components {
+    schemas: {
+        AccountHealth: {
+            /** @description The name of the account. */
+            account: string;
+            /** @description The provider, like `seven` or `cm`. */
+            provider: string;
+            /** @description How it is configured to ask; `off` means never. */
+            query: string;
+            /** @description The look-up in use; `null` when nothing is asked. */
+            lookup: string | null;
+            /**
+             * @description `refused`: the provider refuses the credentials; `unreachable`: no connection; `failing`: no good answer.
+             * @enum {string}
+             */
+            status: "ok" | "refused" | "unreachable" | "failing";
+            /** @description Why, as the last answer has it. */
+            trouble: string | null;
+            /** @description Since when. */
+            troubleSince: string | null;
+            /** @description Until when nothing is asked; a poll by hand ends it. */
+            pausedUntil: string | null;
+            /** @description When the provider last answered as it should, to the second or so. */
+            lastGoodAnswer: string | null;
+            /** @description When the first answer after that came which was not good. */
+            noGoodAnswerSince: string | null;
+            /** @description Why the latest of these was not. */
+            lastError: string | null;
+            /** @description The way its receipts take. */
+            webhookRoute: {
+                /**
+                 * @description `silent`: receipts that should come stay away; `unproved`: none has come yet.
+                 * @enum {string}
+                 */
+                state: "ok" | "silent" | "unproved";
+                /** @description Since when; `silent` since the last receipt. */
+                since: string;
+                /** @description How many final statuses were found by polling since then whose receipts did not come. */
+                lost: number;
+                /** @description The seconds that 95 % of the receipts that come do not exceed. */
+                lagP95: number | null;
+            };
+            /** @description When its messages are asked about, in short. */
+            schedule: {
+                /**
+                 * @description How it is decided when to ask.
+                 * @enum {string}
+                 */
+                policy: "learned" | "exponential";
+                /** @description The seconds of waiting that a request must be worth; `null` by backoff. */
+                price: number | null;
+                /** @description The share of final statuses whose receipt never comes; 1 as long as none has come. */
+                webhookLoss: number;
+                /** @description How many final statuses this was learned from. */
+                finalsSeen: number;
+            };
+        };
+        Schedule: {
+            /** @description The name of the account. */
+            account: string;
+            /**
+             * @description How it is decided when to ask.
+             * @enum {string}
+             */
+            policy: "learned" | "exponential";
+            /** @description The seconds of waiting that a request must be worth; `null` by backoff. */
+            price: number | null;
+            /** @description The share of final statuses whose receipt never comes; 1 as long as none has come. */
+            webhookLoss: number;
+            /** @description How many final statuses this was learned from. */
+            finalsSeen: number;
+            /** @description The seconds that 95 % of the receipts that come do not exceed, or are taken to. */
+            webhookLagP95: number;
+            /** @description The ages in seconds at which a message without a receipt is asked about where it is alone. */
+            alone: number[];
+            /** @description The same where requests are full. */
+            shared: number[];
+            /** @description Ages in seconds, each with the share of messages that are final by then. */
+            curve: number[][];
+        };
+        Change: {
+            /** @description The account the message was sent with. */
+            account: string;
+            /** @description The provider’s ID of the message in its normal form; at CM.com, your `reference`. */
+            messageId: string;
+            /** @description The phone number, where it is known. */
+            recipient: string | null;
+            /** @description The status now. */
+            status: components["schemas"]["Status"];
+            /** @description The status before; `null` if this is the first one. */
+            previousStatus: components["schemas"]["Status"] | null;
+            /** @description Whether `status` is final. */
+            final: boolean;
+            /**
+             * @description Who found the status.
+             * @enum {string}
+             */
+            source: "webhook" | "poll" | "window";
+            /** @description When the status happened at the provider. */
+            occurredAt: string;
+            /** @description When the change was stored. */
+            changedAt: string;
+            /** @description What your app attached to the message when tracking it. */
+            metadata: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * @description `accepted`, `transmitted` and `buffered` are intermediate: more may come. All others are final. `unknown` is Lastword’s own word for a look-up window that closed without an answer.
+         * @enum {string}
+         */
+        Status: "accepted" | "transmitted" | "buffered" | "unknown" | "rejected" | "failed" | "undelivered" | "expired" | "delivered" | "read";
+        Tracked: {
+            /** @description How many messages are tracked from now on. */
+            tracked: number;
+            /** @description How many were tracked before, or stand in the order twice. */
+            alreadyTracked: number;
+            /** @description With `partial`: the messages that were not tracked. */
+            refused?: {
+                /** @description The place of the message in the order. */
+                index: number;
+                messageId: string | null;
+                /** @description Where it is wrong, and what was expected. */
+                reason: string;
+            }[];
+        };
+        /** @description The account the messages were sent with, and what the provider answered. Only the IDs are required. */
+        Order: {
+            /** @description The name of the account the messages were sent with. */
+            account: string;
+            /** @description The messages; one that stands here twice counts once. */
+            messages: components["schemas"]["MessageToTrack"][];
+            /** @description Tracks the messages that can be tracked, and answers with the others, instead of all or none. */
+            partial?: boolean;
+        };
+        MessageToTrack: {
+            /** @description The provider’s ID of the message; at CM.com, your `reference`. A number is taken as its digits. */
+            messageId: string | number;
+            /** @description When the message is sent; now, if absent. At most a year ahead, and within the look-up window. Nothing is asked before. */
+            sentAt?: string;
+            /** @description The phone number, with its country code. Needed where one reference goes to several recipients. */
+            recipient?: string;
+            /** @description Whatever your app wants to find again with the message. No NUL characters; whole numbers of more than 15 digits as text. */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            /** @description Where the changes of this message are sent, instead of the account’s callback URL. */
+            callbackUrl?: string;
+        };
+        Message: {
+            /** @description The account the message was sent with. */
+            account: string;
+            /** @description The provider’s ID of the message in its normal form; at CM.com, your `reference`. */
+            messageId: string;
+            /** @description The phone number as your app gave it, else as the provider named it. */
+            recipient: string | null;
+            /** @description The status that stands; `null` before the first report. */
+            status: components["schemas"]["Status"] | null;
+            /** @description Whether `status` is final: nothing is asked any more. */
+            final: boolean;
+            /** @description When the status happened at the provider. */
+            statusAt: string | null;
+            /** @description Who brought the final status: a webhook, a poll, or the closing look-up window. */
+            settledBy: ("webhook" | "poll" | "window") | null;
+            /** @description When the message was sent, as your app said, else when it was tracked. */
+            sentAt: string;
+            /** @description How many times the provider was asked about the message. */
+            polls: number;
+            /** @description When it is next due; `null` when nothing is to be asked any more. */
+            nextPollAt: string | null;
+            /** @description When the provider’s look-up window closes. */
+            windowEndsAt: string;
+            /** @description What your app attached to the message when tracking it. */
+            metadata: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Why the provider refused to answer about this message. It is then asked about alone, once a day. */
+            queryError?: string;
+        };
+        MessagePage: {
+            /** @description The messages, the latest sent first. */
+            messages: components["schemas"]["Message"][];
+            /** @description The `cursor` of the next page; `null` on the last one. */
+            nextCursor: string | null;
+        };
+        MessageReport: {
+            status: components["schemas"]["Status"];
+            /** @description The provider’s own code or word, as it came. */
+            rawStatus: string;
+            /**
+             * @description Whether the provider told it, was asked, or the look-up window closed.
+             * @enum {string}
+             */
+            source: "webhook" | "poll" | "window";
+            /** @description When it happened at the provider. */
+            occurredAt: string;
+            /** @description When Lastword stored it. */
+            receivedAt: string;
+            /**
+             * @description What the report did: set the status, came too late, said it again, or denied a final status.
+             * @enum {string}
+             */
+            outcome: "applied" | "stale" | "duplicate" | "contradicting";
+            /**
+             * @description The message was sent again since, under the same ID: the report counts no more.
+             * @constant
+             */
+            earlierLife?: true;
+            /** @description Why the message was not delivered, in the provider’s own words. */
+            error: {
+                /** @description The provider’s code of the error. */
+                code?: string;
+                /** @description The provider’s words for it. */
+                description?: string;
+            } | null;
+            /** @description What else the report said: the channel, the operator, the sender’s own ID; as `datedAt`, a time that lies after the arrival and counts as the arrival. */
+            details?: {
+                [key: string]: unknown;
+            };
+        };
+        MessageWithReports: {
+            /** @description The account the message was sent with. */
+            account: string;
+            /** @description The provider’s ID of the message in its normal form; at CM.com, your `reference`. */
+            messageId: string;
+            /** @description The phone number as your app gave it, else as the provider named it. */
+            recipient: string | null;
+            /** @description The status that stands; `null` before the first report. */
+            status: components["schemas"]["Status"] | null;
+            /** @description Whether `status` is final: nothing is asked any more. */
+            final: boolean;
+            /** @description When the status happened at the provider. */
+            statusAt: string | null;
+            /** @description Who brought the final status: a webhook, a poll, or the closing look-up window. */
+            settledBy: ("webhook" | "poll" | "window") | null;
+            /** @description When the message was sent, as your app said, else when it was tracked. */
+            sentAt: string;
+            /** @description How many times the provider was asked about the message. */
+            polls: number;
+            /** @description When it is next due; `null` when nothing is to be asked any more. */
+            nextPollAt: string | null;
+            /** @description When the provider’s look-up window closes. */
+            windowEndsAt: string;
+            /** @description What your app attached to the message when tracking it. */
+            metadata: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Why the provider refused to answer about this message. It is then asked about alone, once a day. */
+            queryError?: string;
+            /** @description Every report about the message, in the order of arrival. */
+            reports: components["schemas"]["MessageReport"][];
+        };
+        /** @description Which messages. */
+        MessageFilter: {
+            /** @description Only messages of this account. */
+            account?: string;
+            /** @description Only messages with this ID, of whatever account. */
+            messageId?: string;
+            /** @description Only messages to this phone number, in any form. */
+            recipient?: string;
+            /**
+             * @description Only messages with this status.
+             * @enum {string}
+             */
+            status?: "accepted" | "transmitted" | "buffered" | "unknown" | "rejected" | "failed" | "undelivered" | "expired" | "delivered" | "read";
+            /**
+             * @description Only messages whose final status came by a webhook, by a poll, or with the end of the window.
+             * @enum {string}
+             */
+            settledBy?: "webhook" | "poll" | "window";
+            /** @description Only messages that failed with this code of the provider. */
+            error?: string;
+            /** @description Only messages sent at this time or later; with `sentBefore`. */
+            sentAfter?: string;
+            /** @description Only messages sent before this time; with `sentAfter`. */
+            sentBefore?: string;
+            /** @description Only messages whose metadata has these values under these keys. */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            /** @description The `nextCursor` of an earlier answer to the same query. */
+            cursor?: string;
+        };
+        PolledMessage: {
+            /** @description The account the message was sent with. */
+            account: string;
+            /** @description The provider’s ID of the message in its normal form; at CM.com, your `reference`. */
+            messageId: string;
+            /** @description The phone number as your app gave it, else as the provider named it. */
+            recipient: string | null;
+            /** @description The status that stands; `null` before the first report. */
+            status: components["schemas"]["Status"] | null;
+            /** @description Whether `status` is final: nothing is asked any more. */
+            final: boolean;
+            /** @description When the status happened at the provider. */
+            statusAt: string | null;
+            /** @description Who brought the final status: a webhook, a poll, or the closing look-up window. */
+            settledBy: ("webhook" | "poll" | "window") | null;
+            /** @description When the message was sent, as your app said, else when it was tracked. */
+            sentAt: string;
+            /** @description How many times the provider was asked about the message. */
+            polls: number;
+            /** @description When it is next due; `null` when nothing is to be asked any more. */
+            nextPollAt: string | null;
+            /** @description When the provider’s look-up window closes. */
+            windowEndsAt: string;
+            /** @description What your app attached to the message when tracking it. */
+            metadata: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Why the provider refused to answer about this message. It is then asked about alone, once a day. */
+            queryError?: string;
+            /** @description Only where the account was paused: this request has ended that, and the message is asked about first. */
+            paused?: {
+                /** @description Since when the account has got no good answer. */
+                since: string | null;
+                /** @description Until when nobody would have asked; `null` when a probe was due. */
+                until: string | null;
+                /** @description Why, as the last answer has it. */
+                trouble: string | null;
+            };
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
