@@ -7,6 +7,7 @@ import { readAccounts } from './config/accounts.ts'
 import { type Environment, invalid, withFiles } from './config/environment.ts'
 import { KEY_VARIABLES, type Key, readKeys } from './config/keys.ts'
 import { parseDuration } from './core/duration.ts'
+import { hasCredentials, WEBHOOK_SECRET, WEBHOOK_SECRET_RULE } from './providers/account.ts'
 import type { Account } from './providers/provider.ts'
 import type { ProxySettings } from './proxy.ts'
 import { readPostgresUrl } from './urls/postgres.ts'
@@ -33,6 +34,8 @@ export interface Config {
   keys: Key[]
   publicUrl: string | undefined
   callbackAllowPrivate: boolean
+  /** Where the operator is told of alerts, and the secrets that this is signed with; undefined for the log only. */
+  alertReceiver: { url: string; secrets: string[] } | undefined
   logLevel: string
   /** How long a claimed batch may take before its messages come due again. */
   leaseMs: number
@@ -51,6 +54,8 @@ const SECRET = [
   'DATABASE_URL',
   'DATABASE_DIRECT_URL',
   'QUEUE_URL',
+  'ALERT_URL',
+  'ALERT_SECRET',
   'HTTP_PROXY',
   'HTTPS_PROXY',
 ]
@@ -73,6 +78,7 @@ export function readConfig(environment: Environment = process.env, defaults: Env
     keys: readKeys(env),
     publicUrl: readUrl(env, 'PUBLIC_URL', ['http:', 'https:'])?.replace(/\/$/, ''),
     callbackAllowPrivate: readBoolean(env, 'CALLBACK_ALLOW_PRIVATE', false),
+    alertReceiver: readAlertReceiver(env),
     logLevel: readChoice(env, 'LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info'),
     leaseMs: readDuration(env, 'LEASE', '60s'),
     changesRetentionMs: readDuration(env, 'CHANGES_RETENTION', '30d'),
@@ -193,6 +199,21 @@ function readServerUrl(env: Environment, variable: string, protocols: string[]):
   if (POSTGRES.includes(protocol)) readPostgresUrl(variable, text)
   else readRedisUrl(variable, text)
   return text
+}
+
+/** A URL alone would be told what nobody can tell from a forgery, so it needs a secret. */
+function readAlertReceiver(env: Environment): Config['alertReceiver'] {
+  const url = readUrl(env, 'ALERT_URL', ['http:', 'https:'])
+  const secrets = env.ALERT_SECRET?.split(',').map((secret) => secret.trim())
+  const expected = `${WEBHOOK_SECRET_RULE}, or several with commas between them`
+  if (url === undefined) {
+    if (secrets === undefined) return undefined
+    throw invalid('ALERT_URL', 'nothing', 'the URL that alerts are sent to, because ALERT_SECRET is set')
+  }
+  if (hasCredentials(url)) throw invalid('ALERT_URL', 'a user name or password', 'a URL without them')
+  if (!secrets) throw invalid('ALERT_SECRET', 'nothing', `${expected}, because ALERT_URL is set`)
+  if (!secrets.every((secret) => WEBHOOK_SECRET.test(secret))) throw invalid('ALERT_SECRET', 'another text', expected)
+  return { url, secrets }
 }
 
 function readPrefix(env: Environment): string {

@@ -3,6 +3,7 @@
  * fails half-way stops what it had started.
  */
 import { createHash } from 'node:crypto'
+import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import { openClock } from './clock.ts'
 import type { Config } from './config.ts'
@@ -15,10 +16,12 @@ import { openEmbedded } from './db/embedded.ts'
 import { findInstallation } from './db/installation.ts'
 import { migrateDatabase } from './db/migrate.ts'
 import { orAborted } from './deadline.ts'
+import { openAlertWatch } from './jobs/alerts/watch.ts'
 import { openQueueBackend } from './jobs/backend.ts'
 import { addReaders } from './jobs/feeder.ts'
 import type { QueueBackend } from './jobs/queue-backend.ts'
 import { openQueues } from './jobs/queues.ts'
+import { watchQueues } from './jobs/watch-queues.ts'
 import { countWorkers, openWorkers } from './jobs/workers.ts'
 import { openLearner } from './learner.ts'
 import { createLog, type Log } from './log.ts'
@@ -79,6 +82,24 @@ export async function start(
     const metrics = createMetrics({ ofProcess: parts.api || config.metricsPort !== undefined })
     const listener = await openChangeListener(database)
     opened.between.push(() => listener.close())
+    if (parts.api || parts.workers) {
+      const { alertReceiver: receiver, proxy, databaseUrl } = config
+      const dataDir = databaseUrl === undefined ? config.dataDir : undefined
+      const own = { metrics, queueTrouble: watch.trouble, aheadMs: clock.aheadMs, dataDir, host: hostname() }
+      const alerts = openAlertWatch({
+        ...own,
+        db,
+        accounts,
+        learner,
+        queues,
+        backend,
+        installation: id,
+        receiver,
+        proxy,
+        log,
+      })
+      opened.running.push(() => alerts.close())
+    }
     const watched = {
       takesWrites: database.takesWrites,
       checkQueues: backend.check,
@@ -207,26 +228,6 @@ async function markQueues(
     ? `set QUEUE_PREFIX to another one, like {lastword-b}; or, if that installation is no more, delete the key ${queuePrefix}:installation`
     : 'use a database of its own; or, if that installation is no more, delete from bullmq.lastword_installation'
   throw new LastwordError('CONFIG_INVALID', `${variable}: ${found}; ${remedy}.`)
-}
-
-const WATCH_EVERY_MS = 5_000
-
-/** Tells when the queues take no writes any more, and when they do again. A flushed Redis is marked anew. */
-function watchQueues(backend: QueueBackend, mark: () => Promise<void>, log: Log): { close(): void } {
-  let isAway = false
-  const look = async () => {
-    try {
-      await backend.check()
-      await mark()
-      if (isAway) log.info('the queue is back')
-      isAway = false
-    } catch (error) {
-      if (!isAway) log.error({ err: error }, `the queue is away: ${error instanceof Error ? error.message : error}`)
-      isAway = true
-    }
-  }
-  const watching = setInterval(look, WATCH_EVERY_MS)
-  return { close: () => clearInterval(watching) }
 }
 
 async function listen(server: FastifyInstance, host: string, port: number): Promise<string> {

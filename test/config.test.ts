@@ -31,6 +31,7 @@ const byDefault: Config = {
   keys: [],
   publicUrl: undefined,
   callbackAllowPrivate: false,
+  alertReceiver: undefined,
   logLevel: 'info',
   leaseMs: MINUTE,
   changesRetentionMs: 30 * DAY,
@@ -120,6 +121,15 @@ describe('a correct configuration', () => {
     [
       { METRICS_KEYS: 'm', READ_KEYS: 'r', API_KEYS: 'a' },
       { keys: [...keysOf('change', ['a']), ...keysOf('look', ['r']), ...keysOf('metrics', ['m'])] },
+    ],
+    [
+      { ALERT_URL: 'http://10.0.0.1/alerts?key=x', ALERT_SECRET: `${CALLBACK_SECRET}, ${CALLBACK_SECRET}AA==` },
+      {
+        alertReceiver: {
+          url: 'http://10.0.0.1/alerts?key=x',
+          secrets: [CALLBACK_SECRET, `${CALLBACK_SECRET}AA==`],
+        },
+      },
     ],
     [{ PUBLIC_URL: 'https://sms.example.com/lastword/' }, { publicUrl: 'https://sms.example.com/lastword' }],
     [{ CALLBACK_ALLOW_PRIVATE: 'true' }, { callbackAllowPrivate: true }],
@@ -290,6 +300,22 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [
       { QUEUE_URL: 'r' },
       'QUEUE_URL: found text that is not a URL, expected a URL that begins with redis:// or rediss:// or redis+cluster:// or rediss+cluster:// or postgres:// or postgresql://.',
+    ],
+    [
+      { ALERT_URL: 'https://ops.example/sEcReT-in-a-url' },
+      'ALERT_SECRET: found nothing, expected whsec_ and at least 24 bytes in base64, or several with commas between them, because ALERT_URL is set.',
+    ],
+    [
+      { ALERT_URL: 'https://ops.example', ALERT_SECRET: 'sEcReT-one' },
+      'ALERT_SECRET: found another text, expected whsec_ and at least 24 bytes in base64, or several with commas between them.',
+    ],
+    [
+      { ALERT_SECRET: CALLBACK_SECRET },
+      'ALERT_URL: found nothing, expected the URL that alerts are sent to, because ALERT_SECRET is set.',
+    ],
+    [
+      { ALERT_URL: 'https://ops:sEcReT-one@ops.example', ALERT_SECRET: CALLBACK_SECRET },
+      'ALERT_URL: found a user name or password, expected a URL without them.',
     ],
     [
       { PUBLIC_URL: 'sms.example.com' },

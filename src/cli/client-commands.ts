@@ -123,9 +123,9 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .action(runSchedule)
 
   withService(program.command('callbacks'))
-    .description('list the callbacks that failed for good, or try them again')
+    .description('list the callbacks that were not taken, or have them tried now')
     .argument('[changes...]', 'the changes they tell of; by default all', wholeNumbers)
-    .option('--replay', 'make them due again, for another three days', false)
+    .option('--replay', 'have them tried now, and for another three days', false)
     .action((changes: number[] | undefined, flags: CallbacksFlags) => runCallbacks(changes ?? [], flags))
 
   withService(program.command('erase'))

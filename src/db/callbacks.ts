@@ -10,9 +10,9 @@
  * Of a message only the earliest is sent: a claim that meets a later one puts it back, and whatever ends the earlier one
  * makes it due (callback-claim.ts).
  */
-import { and, desc, eq, getTableColumns, isNull, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, isNotNull, isNull, lt, or, sql } from 'drizzle-orm'
 import { type Db, textArray } from './client.ts'
-import { type CallbackBody, callbacks, receivers } from './schema.ts'
+import { accountStates, type CallbackBody, callbacks, receivers } from './schema.ts'
 
 export type CallbackRow = typeof callbacks.$inferSelect
 
@@ -36,15 +36,19 @@ export async function addCallbacks(db: Db, added: readonly NewCallback[]): Promi
 export interface HeldCallback extends CallbackRow {
   /** The receiver is known as slow (receivers.ts). */
   isSlow: boolean
+  /** The URL has answered 410 (receivers.ts). */
+  isGone: boolean
 }
 
 /** The callback that a claim holds, or that has failed for good; undefined when it was taken, or claimed anew. */
 export async function findCallback(db: Db, change: number, claim: string): Promise<HeldCallback | undefined> {
   const isSlow = sql<boolean>`coalesce(${receivers.slowUntil} > now(), false)`
+  const isGone = sql<boolean>`${accountStates.goneUrl} IS NOT DISTINCT FROM ${callbacks.url}`
   const [row] = await db
-    .select({ ...getTableColumns(callbacks), isSlow })
+    .select({ ...getTableColumns(callbacks), isSlow, isGone })
     .from(callbacks)
     .leftJoin(receivers, eq(receivers.receiver, callbacks.receiver))
+    .leftJoin(accountStates, eq(accountStates.account, callbacks.account))
     .where(eq(callbacks.change, change))
   return row && (row.claim === claim || row.nextAttemptAt === null) ? row : undefined
 }
@@ -92,8 +96,17 @@ export async function releaseCallbacks(db: Db, claim: string, change?: number): 
     .where(and(eq(callbacks.claim, claim), change === undefined ? undefined : eq(callbacks.change, change)))
 }
 
-/** Callbacks that failed for good, the latest change first, `before` another one if that is given. */
-export async function listFailedCallbacks(
+export const CALLBACK_STATES = ['waiting', 'calling', 'failed'] as const
+export type CallbackState = (typeof CALLBACK_STATES)[number]
+
+/** `waiting` for another attempt, in one just now, or `failed` for good. */
+export function stateOf({ nextAttemptAt, claim }: Pick<CallbackRow, 'nextAttemptAt' | 'claim'>): CallbackState {
+  if (nextAttemptAt === null) return 'failed'
+  return claim === null ? 'waiting' : 'calling'
+}
+
+/** Callbacks that were not taken, the latest change first, `before` another one if that is given. */
+export async function listUntaken(
   db: Db,
   { limit, before }: { limit: number; before?: number | undefined },
 ): Promise<CallbackRow[]> {
@@ -101,20 +114,30 @@ export async function listFailedCallbacks(
   return db
     .select()
     .from(callbacks)
-    .where(and(isNull(callbacks.nextAttemptAt), isMeant))
+    .where(and(or(isNull(callbacks.nextAttemptAt), isNotNull(callbacks.lastError)), isMeant))
     .orderBy(desc(callbacks.change))
     .limit(limit)
 }
 
-/** Makes callbacks that failed for good due again, those of these changes or all; returns how many. */
+/**
+ * Makes callbacks due that failed for good, or wait for another attempt: those of these changes, or all. Their receivers
+ * are called again, whatever these asked for. Returns how many there are.
+ */
 export async function replayCallbacks(db: Db, replayed?: readonly number[]): Promise<number> {
-  const isMeant = replayed && sql`${callbacks.change} = ANY(${textArray(replayed, 'bigint')})`
-  const rows = await db
-    .update(callbacks)
-    .set({ attempts: 0, firstDueAt: fromNow(0), nextAttemptAt: fromNow(0), claim: null })
-    .where(and(isNull(callbacks.nextAttemptAt), isMeant))
-    .returning({ change: callbacks.change })
-  return rows.length
+  const isMeant = replayed ? sql`change = ANY(${textArray(replayed, 'bigint')})` : sql`true`
+  const [row] = await db.execute<{ replayed: number }>(sql`
+    WITH replayed AS (
+      UPDATE ${callbacks} SET attempts = 0, first_due_at = now(), next_attempt_at = now(), claim = NULL
+      WHERE (next_attempt_at IS NULL OR (last_error IS NOT NULL AND claim IS NULL)) AND ${isMeant}
+      RETURNING url, receiver
+    ), opened AS (
+      UPDATE ${receivers} SET closed_until = NULL
+      WHERE closed_until IS NOT NULL AND receiver IN (SELECT receiver FROM replayed)
+    ), enabled AS (
+      UPDATE ${accountStates} SET gone_url = NULL WHERE gone_url IN (SELECT url FROM replayed)
+    )
+    SELECT count(*)::int AS replayed FROM replayed`)
+  return row?.replayed ?? 0
 }
 
 function fromNow(ms: number) {

@@ -31,6 +31,14 @@ export async function findDueAccounts(db: Db, accounts: readonly string[]): Prom
   return new Set(rows.map(({ account }) => account))
 }
 
+/** Which of these accounts have messages that have been due for longer than this. */
+export async function findOverdueAccounts(db: Db, accounts: readonly string[], ms: number): Promise<string[]> {
+  const rows = await db.execute<{ account: string }>(sql`
+    SELECT a.account FROM unnest(${textArray(accounts)}) AS a (account)
+    WHERE (SELECT min(due_at) FROM ${due} d WHERE d.account = a.account) <= now() - ${ms} * interval '1 millisecond'`)
+  return rows.map(({ account }) => account)
+}
+
 /** The messages that a claim may take, each kind in the order of their times. */
 export interface Offered {
   due: ClaimedMessage[]

@@ -15,11 +15,10 @@
  * counts_pending  what is to be added to these.
  * receivers       those who receive callbacks, while something keeps them back (see receivers.ts).
  * erased          which messages were erased, for as long as reports of them may come: those are dropped.
- * account_states  what was learned about accounts by asking (core/account-health.ts); and what tracking must know of
- *                 them where their configuration is not at hand.
+ * account_states  what asking has shown of accounts (core/account-health.ts), and what tracking must know of them.
  * account_learning  when the messages of an account become final and how its receipts come (core/learning.ts).
  * installation    one row: who this installation is, and when a worker was last seen.
- * acts            who did what (act-tables.ts).
+ * acts, alerts    who did what, and what the operator is told of (act-tables.ts, alert-tables.ts).
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
@@ -187,6 +186,7 @@ export const accountStates = lastword.table('account_states', {
   firstAge: doublePrecision('first_age'),
   isPolled: boolean('is_polled').notNull().default(false),
   defaultCountry: text('default_country'),
+  goneUrl: text('gone_url'),
 })
 
 export const accountLearning = lastword.table('account_learning', {
@@ -246,6 +246,9 @@ export const callbacks = lastword.table(
     index('callbacks_due')
       .on(table.receiver, table.nextAttemptAt, table.change)
       .where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('callbacks_failing')
+      .on(table.receiver, table.firstDueAt)
+      .where(sql`${table.lastError} IS NOT NULL AND ${table.nextAttemptAt} IS NOT NULL`),
     index('callbacks_claimed').on(table.nextAttemptAt).where(sql`${table.claim} IS NOT NULL`),
     index('callbacks_message').on(table.message, table.change).where(sql`${table.nextAttemptAt} IS NOT NULL`),
     index('callbacks_untaken').on(table.account, table.firstDueAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),
@@ -271,6 +274,7 @@ export const installation = lastword.table('installation', {
   isOnly: boolean('is_only').primaryKey().default(true),
   id: uuid('id').notNull().defaultRandom(),
   workerSeenAt: instant('worker_seen_at'),
+  alertsSeenAt: instant('alerts_seen_at'),
 })
 
 export const receivers = lastword.table('receivers', {

@@ -7,6 +7,7 @@
 import { Gauge } from 'prom-client'
 import { learnedLoss } from '../core/evidence.ts'
 import { findHealths } from '../db/accounts.ts'
+import { findAlerts } from '../db/alerts.ts'
 import { type Db, describeDatabaseError } from '../db/client.ts'
 import { findOutstanding } from '../db/counts.ts'
 import { findInstallation } from '../db/installation.ts'
@@ -66,6 +67,7 @@ export function registerGauges(options: GaugesOptions): void {
   registerWaiting(register, options)
   registerAccounts(register, options)
   registerQueues(register, options)
+  registerAlerts(register, options)
 }
 
 function registerPools(register: Register, { pools }: GaugesOptions): void {
@@ -204,6 +206,13 @@ function registerQueues(register: Register, { queues }: GaugesOptions): void {
       queues.all.map(async (queue): Promise<Sample> => [{ queue: queue.name }, (await queue.isPaused()) ? 1 : 0]),
     ),
   )
+}
+
+function registerAlerts(register: Register, { db }: GaugesOptions): void {
+  register('alerts', '1 while an alert lasts', ['kind', 'subject'], async () => {
+    const alerts = await findAlerts(db)
+    return alerts.filter(({ until }) => until === null).map(({ kind, subject }): Sample => [{ kind, subject }, 1])
+  })
 }
 
 /** One reading for all the gauges of a scrape that need it. */

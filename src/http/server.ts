@@ -4,6 +4,7 @@ import type { Key } from '../config/keys.ts'
 import { createReportWriter } from '../db/report-writer.ts'
 import { registerAccountRoutes } from './accounts.ts'
 import { registerActRoutes } from './acts.ts'
+import { registerAlertRoutes } from './alerts.ts'
 import { guardByKeys } from './auth.ts'
 import { registerBoard } from './board.ts'
 import { registerCallbackRoutes } from './callbacks.ts'
@@ -87,6 +88,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     // A form of another site can send text without asking first; bodies here are JSON.
     guarded.removeContentTypeParser('text/plain')
     registerAccountRoutes(guarded, { db, accounts, learner })
+    registerAlertRoutes(guarded, { db })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, learner, metrics })

@@ -33,6 +33,8 @@ export interface Refusal {
   reason: string
   /** The receiver says that this URL is over (410), or it can never be called: trying again cannot help. */
   final: boolean
+  /** It says so by a 410. */
+  isGone?: boolean
   /** How long the receiver asks to be left alone. */
   retryAfterMs?: number
   /** It asks that for whatever is sent to it: it is overloaded, or sent too much (503, 429). */
@@ -74,6 +76,7 @@ export function createCallbackSender({ allowPrivate, proxy = {} }: CallbackSende
           return {
             reason: `the receiver answered HTTP ${statusCode}`,
             final: statusCode === 410,
+            isGone: statusCode === 410,
             ...(retryAfterMs === undefined ? {} : { retryAfterMs, isBusy: statusCode === 429 || statusCode === 503 }),
           }
         })

@@ -3,20 +3,14 @@
  * never the body, which may hold a phone number.
  *
  * A callback that is not taken is tried again with growing pauses for three days; then its job fails, where Bull Board
- * shows it, and retrying that job, or `lastword callbacks --replay`, tries once more.
+ * shows it, and retrying that job, or `lastword callbacks --replay`, tries once more. When an account's callback URL
+ * answers 410, nothing more is sent to it: callbacks fail at once until some are replayed, or another URL is configured.
  */
 import { type Job, UnrecoverableError } from 'bullmq'
-import {
-  type CallbackRow,
-  deleteCallback,
-  findCallback,
-  type HeldCallback,
-  releaseCallbacks,
-  retryCallback,
-} from '../db/callbacks.ts'
+import { deleteCallback, findCallback, type HeldCallback, releaseCallbacks, retryCallback } from '../db/callbacks.ts'
 import { nameOfChange } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
-import { noteReceiver } from '../db/receivers.ts'
+import { forgetGoneUrls, noteGoneUrl, noteReceiver } from '../db/receivers.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Accounts } from '../tracking.ts'
@@ -66,13 +60,17 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     const labels = { account: callback.account, result: refusal ? 'refused' : 'taken' }
     metrics.callbacks.inc(labels)
     metrics.callbackDuration.observe(labels, tookMs / 1000)
-    await note(db, callback, tookMs, refusal)
+    if (!isDisabled(callback)) await note(options, callback, tookMs, refusal)
     if (refusal) return putOff(options, claim, callback, refusal).finally(onLeft)
     await deleteCallback(db, change)
+    if (callback.isGone) await forgetGoneUrls(db, [callback.url])
     onLeft()
     return { taken: true }
 
-    async function send({ account, url, body }: CallbackRow): Promise<Refusal | 'given back' | undefined> {
+    async function send(callback: HeldCallback): Promise<Refusal | 'given back' | undefined> {
+      const { account, url, body } = callback
+      if (isDisabled(callback))
+        return { reason: 'the receiver said before that this URL is gone (HTTP 410)', final: true }
       const secrets = accounts.get(account)?.callback?.secret
       if (secrets === undefined) return { reason: `account "${account}" has no callback secret any more`, final: false }
       const id = nameOfChange(installation, change, new Date(body.timestamp))
@@ -87,23 +85,38 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
   }
 }
 
+/** Nothing is sent to its URL; who retries the job of one that has failed for good wants it tried all the same. */
+function isDisabled({ isGone, nextAttemptAt }: HeldCallback): boolean {
+  return isGone && nextAttemptAt !== null
+}
+
 /** Notes of the receiver what is not known already, after an attempt that took `ms`. */
-async function note(db: Db, { receiver, isSlow: wasSlow }: HeldCallback, ms: number, refusal?: Refusal): Promise<void> {
+async function note(
+  { db, accounts }: CallbackCallerOptions,
+  { account, url, receiver, isSlow: wasSlow }: HeldCallback,
+  ms: number,
+  refusal?: Refusal,
+): Promise<void> {
   const isSlow = ms > GOOD_TIME_MS
   const closedForMs = refusal?.isBusy ? refusal.retryAfterMs : undefined
   if (isSlow !== wasSlow || closedForMs) await noteReceiver(db, { receiver, isSlow, closedForMs })
+  // URLs that came with a message are given up with it.
+  if (refusal?.isGone && url === accounts.get(account)?.callback?.url) await noteGoneUrl(db, account, url)
 }
 
 async function putOff(
   { db, log }: CallbackCallerOptions,
   claim: string,
-  { change, account, attempts, firstDueAt }: CallbackRow,
+  callback: HeldCallback,
   { reason, final, retryAfterMs = 0 }: Refusal,
 ): Promise<CallbackResult> {
+  const { change, account, attempts, firstDueAt } = callback
   const pauseMs = Math.max(callbackPause(attempts), retryAfterMs)
   const isOver = final || Date.now() + pauseMs > firstDueAt.getTime() + RETRY_FOR_MS
   await retryCallback(db, { change, claim, error: reason, delayMs: isOver ? undefined : pauseMs })
   if (!isOver) return { taken: false, reason }
-  log.warn({ account, change, attempts: attempts + 1, reason }, 'a callback failed for good')
+  if (!isDisabled(callback)) {
+    log.warn({ account, change, attempts: attempts + 1, reason }, 'a callback failed for good')
+  }
   throw new UnrecoverableError(`Given up at attempt ${attempts + 1}: ${reason}.`)
 }

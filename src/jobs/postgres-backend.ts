@@ -72,6 +72,7 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
       most: pool.options.max,
       waiting: pool.waitingCount,
     }),
+    memory: async () => undefined,
     meet: (installation) => meet(pool, installation),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()))

@@ -8,6 +8,11 @@ import type { Log } from '../log.ts'
 /** The braces keep all keys of a queue in one slot of a Redis Cluster. */
 export const DEFAULT_PREFIX = '{lastword}'
 
+export interface Memory {
+  used: number
+  most: number
+}
+
 export interface QueueBackend {
   openQueue(name: string): Queue
   openWorker(name: string, process: Processor, options?: Partial<WorkerOptions>): Worker
@@ -17,6 +22,8 @@ export interface QueueBackend {
   check(): Promise<void>
   /** How many connections of the queues' own pool are in use; there is none where they share connections without end. */
   poolUse?: (() => PoolUse) | undefined
+  /** How many bytes are used of those that there may be, where the queues live in memory and that is bounded. */
+  memory(): Promise<Memory | undefined>
   /** Marks the queues as those of an installation, unless they are another's already; returns whose they are. */
   meet(installation: string): Promise<string>
   /** Closes every queue opened here, then the connections. Workers are closed by whoever opened them. */

@@ -8,7 +8,7 @@ import { LastwordError } from '../core/errors.ts'
 import { orAborted, withDeadline } from '../deadline.ts'
 import { createComplaint } from '../log.ts'
 import { type RedisTarget, readRedisUrl } from '../urls/redis.ts'
-import { DEFAULT_PREFIX, type QueueBackend, type QueueBackendOptions } from './queue-backend.ts'
+import { DEFAULT_PREFIX, type Memory, type QueueBackend, type QueueBackendOptions } from './queue-backend.ts'
 
 const CONNECT_WITHIN_MS = 5_000
 /** The caller who adds a job wants to know at once that it cannot be added. */
@@ -59,6 +59,7 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
       new Worker(name, process, { ...workerOptions, connection: forWorkers, prefix }).on('error', complain),
     prepare: async () => {},
     check: () => write(forQueues, prefix).catch((error) => Promise.reject(unavailable(at, error))),
+    memory: () => findMemory(forQueues),
     async meet(installation) {
       await forQueues.setnx(`${prefix}:installation`, installation)
       return (await forQueues.get(`${prefix}:installation`)) ?? installation
@@ -75,6 +76,17 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
 /** A write that works as long as the queues do, and leaves nothing behind for long. */
 async function write(client: Client, prefix: string): Promise<void> {
   await client.set(`${prefix}:ready`, '1', 'PX', MARK_KEPT_MS)
+}
+
+/** Of a cluster, that of the node with the least room. */
+async function findMemory(client: Client): Promise<Memory | undefined> {
+  const nodes = client instanceof Cluster ? client.nodes('master') : [client]
+  const infos = await Promise.all(nodes.map((node) => node.info('memory')))
+  const read = (info: string, name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
+  return infos
+    .map((info) => ({ used: read(info, 'used_memory'), most: read(info, 'maxmemory') }))
+    .filter(({ most }) => most > 0)
+    .sort((one, other) => other.used / other.most - one.used / one.most)[0]
 }
 
 function createClient(target: RedisTarget, settings: Settings): Client {

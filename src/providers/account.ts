@@ -82,6 +82,10 @@ export const signingKeySchema = secretsSchema(VISIBLE, VISIBLE_RULE)
 /** The country of numbers without a country code, for providers whose messages are keyed by their recipient. */
 export const countrySchema = z.string().refine(isCountry, 'expected two letters of ISO 3166, as in "NL"')
 
+/** A secret of Standard Webhooks. */
+export const WEBHOOK_SECRET = /^whsec_[A-Za-z0-9+/]{32,}={0,2}$/
+export const WEBHOOK_SECRET_RULE = 'whsec_ and at least 24 bytes in base64'
+
 export const commonAccountFields = {
   name: accountNameSchema,
   webhookToken: secretsSchema(/^[A-Za-z0-9_-]{1,200}$/, '1 to 200 letters, digits, hyphens and underscores').optional(),
@@ -96,7 +100,7 @@ export const commonAccountFields = {
         .max(2000)
         .refine((url) => !hasCredentials(url), 'expected a URL without a user name and password')
         .optional(),
-      secret: secretsSchema(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'whsec_ and at least 24 bytes in base64'),
+      secret: secretsSchema(WEBHOOK_SECRET, WEBHOOK_SECRET_RULE),
       events: z.enum(['all', 'final']).default('all'),
     })
     .optional(),

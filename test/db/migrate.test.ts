@@ -4,6 +4,7 @@ import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api'
 import postgres from 'postgres'
 import { afterEach, describe, expect, it } from 'vitest'
 import * as actTables from '../../src/db/act-tables.ts'
+import * as alertTables from '../../src/db/alert-tables.ts'
 import { openDatabase } from '../../src/db/connection.ts'
 import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
 import * as tables from '../../src/db/schema.ts'
@@ -246,7 +247,7 @@ describe('migrating', () => {
   })
 })
 
-const schema = { ...tables, ...actTables }
+const schema = { ...tables, ...actTables, ...alertTables }
 
 describe('the schema and the migrations', () => {
   it('have no change between them that a new migration would have to make', async () => {

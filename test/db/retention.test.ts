@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Status } from '../../src/core/status.ts'
 import { acts } from '../../src/db/act-tables.ts'
 import { beginAct, deleteActs, endAct, listActs } from '../../src/db/acts.ts'
-import { addCallbacks, listFailedCallbacks } from '../../src/db/callbacks.ts'
+import { addCallbacks, listUntaken } from '../../src/db/callbacks.ts'
 import { addReader, deleteChanges, findChanges } from '../../src/db/changes.ts'
 import { trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
@@ -172,7 +172,7 @@ describe('deleteFailedCallbacks', () => {
     await database.db.update(callbacks).set({ nextAttemptAt: null }).where(eq(callbacks.change, 2))
     await database.db.update(callbacks).set({ firstDueAt }).where(eq(callbacks.change, 3))
     expect(await deleteFailedCallbacks(database.db, { olderThan: fromNow(-90 * DAY), limit: 10 })).toBe(1)
-    expect((await listFailedCallbacks(database.db, { limit: 10 })).map(({ change }) => change)).toEqual([2])
+    expect((await listUntaken(database.db, { limit: 10 })).map(({ change }) => change)).toEqual([2])
     expect(await database.db.select().from(callbacks)).toHaveLength(2)
   })
 })

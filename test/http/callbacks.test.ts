@@ -9,14 +9,18 @@ beforeAll(async () => {
 })
 afterAll(() => api.close())
 
-it('lists the callbacks that failed for good page by page, each once and the latest first', async () => {
+it('lists the callbacks that were not taken page by page, each once and the latest first', async () => {
   const body = { type: 'message.status', timestamp: '2026-01-31T10:00:00.000Z', data: {} }
   const url = 'https://example.com/hook?secret=word'
   await addCallbacks(
     api.db,
     [1, 2, 3, 4, 5].map((change) => ({ change, message: change, account: 'seven', url, body })),
   )
-  await api.db.execute(sql`UPDATE lastword.callbacks SET next_attempt_at = NULL WHERE change <> 3`)
+  await api.db.execute(sql`UPDATE lastword.callbacks SET next_attempt_at = NULL, attempts = 1 WHERE change <> 3`)
+  await api.db.execute(sql`
+    UPDATE lastword.callbacks SET next_attempt_at = '2026-01-31T10:01:00Z', last_error = 'the receiver answered HTTP 500'
+    WHERE change IN (1, 2)`)
+  await api.db.execute(sql`UPDATE lastword.callbacks SET claim = gen_random_uuid() WHERE change = 1`)
   const pages: number[][] = []
   for (let cursor: string | null = ''; cursor !== null; ) {
     const answer = await api.get(`/v1/callbacks?limit=2${cursor && `&cursor=${cursor}`}`)
@@ -26,6 +30,14 @@ it('lists the callbacks that failed for good page by page, each once and the lat
     expect(JSON.stringify(page)).not.toContain('word')
   }
   expect(pages).toEqual([[5, 4], [2, 1], []])
+  const whole = (await api.get('/v1/callbacks')).body as { callbacks: object[] }
+  const waiting = { receiver: 'https://example.com', lastError: 'the receiver answered HTTP 500' }
+  expect(whole.callbacks).toMatchObject([
+    { change: 5, state: 'failed', attempts: 1, nextAttemptAt: null },
+    { change: 4, state: 'failed' },
+    { change: 2, state: 'waiting', nextAttemptAt: '2026-01-31T10:01:00.000Z', ...waiting },
+    { change: 1, state: 'calling', nextAttemptAt: null, ...waiting },
+  ])
   expectProblem(await api.get('/v1/callbacks?cursor=x'), {
     status: 400,
     title: 'Invalid request',

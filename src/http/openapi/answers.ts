@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { ACT_KINDS, ACT_OUTCOMES } from '../../core/act.ts'
 import type { Outcome } from '../../core/settle.ts'
 import { SOURCES, STATUSES } from '../../core/status.ts'
+import { CALLBACK_STATES } from '../../db/callbacks.ts'
 import { named } from '../../schema-names.ts'
 
 const OUTCOMES = ['applied', 'stale', 'duplicate', 'contradicting'] as const satisfies readonly Outcome[]
@@ -174,15 +175,17 @@ export const changePageSchema = namedObject('ChangePage', {
   ),
 })
 
-export const failedCallbacksSchema = z.object({
+export const untakenCallbacksSchema = z.object({
   callbacks: z
     .array(
       z.object({
         change: field(z.int(), 4711, 'The change it tells of; name it to try again.'),
         account: accountSchema,
         receiver: field(textSchema, 'https://example.com', 'Whom it is for: the origin of the URL.'),
+        state: z.enum(CALLBACK_STATES).describe('Waits for another attempt, is called, or has failed for good.'),
         attempts: countSchema.describe('How often it was tried.'),
         firstDueAt: timeSchema.describe('When it was due first.'),
+        nextAttemptAt: noTimeSchema.describe('When it is tried again, while it waits for that.'),
         lastError: field(textSchema.nullable(), 'the receiver answered HTTP 500', 'Why the last attempt failed.'),
       }),
     )
