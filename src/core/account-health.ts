@@ -22,10 +22,8 @@
  *
  * New credentials forget all of it; a person who asks now ends any pause (`endPause`).
  */
-import type { ProviderErrorKind } from './errors.ts'
-
-/** `refused`: the credentials; `unreachable`: no connection; `failing`: anything else that is no good answer. */
-type Trouble = 'refused' | 'unreachable' | 'failing'
+import { doubled } from './backoff.ts'
+import { MEANINGS, type ProviderErrorKind, type Trouble } from './provider-failure.ts'
 
 /** All times are milliseconds since 1970, by the database's clock. */
 export interface AccountHealth {
@@ -92,17 +90,7 @@ export interface Step {
 const TROUBLE_AFTER = { badAnswers: 3, ms: 60_000 }
 const REFUSALS_ALLOWED = { atFirst: 5, factor: 4, most: 320 }
 const MOST_SUSPECTS = 50
-const SECOND_LOOK_AFTER_MS = 10_000
 const FIRST_LOOKUP_TRIED_EVERY_MS = 24 * 3_600_000
-const PATIENCE_WITHOUT_RETRY_AFTER_MS = 10_000
-
-/** The pauses between probes, doubling from the first to the longest. */
-const PROBE_PAUSES = {
-  credentials: { first: 10 * 60_000, longest: 3_600_000 },
-  // A probe soon tells messages at fault from an account in trouble.
-  refusals: { first: 1_000, longest: 30 * 60_000 },
-  passing: { first: 10_000, longest: 60_000 },
-}
 
 /** True when only one message may be asked about, to see whether things are better. */
 export function needsProbe({ trouble, goneAt }: AccountHealth): boolean {
@@ -111,6 +99,11 @@ export function needsProbe({ trouble, goneAt }: AccountHealth): boolean {
 
 export function isPaused({ pausedUntil }: AccountHealth, now: number): boolean {
   return pausedUntil !== undefined && pausedUntil > now
+}
+
+/** True while nobody may ask, or only the one who tries whether things are better. */
+export function mustWait(health: AccountHealth, { tries }: { tries: boolean }, now: number): boolean {
+  return isPaused(health, now) || (needsProbe(health) && !tries)
 }
 
 /** True when the first look-up may work again and has not been tried for a day. */
@@ -142,8 +135,9 @@ export function nextHealth(health: AccountHealth, outcome: Outcome, now: number,
   const inUse = health.lookup !== undefined && lookups.includes(health.lookup) ? health.lookup : first
   if (outcome.isTrial && inUse !== first) return afterTrial(health, outcome, now, first)
   if (outcome.lookup !== inUse) return unchanged(health)
-  if (outcome.result === 'answered') return afterAnswer(health, outcome, now)
-  return outcome.result === 'gone' ? afterGone(health, outcome, now, lookups) : afterBad(health, outcome, now)
+  const { result } = outcome
+  if (result === 'answered') return afterAnswer(health, outcome, now)
+  return result === 'gone' ? afterGone(health, outcome, now, lookups) : afterBad(health, result, outcome, now)
 }
 
 function unchanged(health: AccountHealth): Step {
@@ -184,7 +178,7 @@ function afterTrial(health: AccountHealth, outcome: Outcome, now: number, first:
 
 function afterGone(health: AccountHealth, outcome: Outcome, now: number, lookups: readonly string[]): Step {
   if (health.goneAt === undefined) {
-    return unchanged({ ...noteBad(health, outcome, now), goneAt: now, pausedUntil: now + SECOND_LOOK_AFTER_MS })
+    return unchanged({ ...noteBad(health, outcome, now), goneAt: now, pausedUntil: now + MEANINGS.gone.waitMs })
   }
   // Requests that were under way together with the first say nothing new.
   if (isPaused(health, now)) return unchanged(health)
@@ -197,17 +191,18 @@ function afterGone(health: AccountHealth, outcome: Outcome, now: number, lookups
   }
   // Back to the first, for when this was a wrong base URL rather than the end of every look-up.
   const back = { ...noteBad(moved, outcome, now), lookup: undefined, firstTriedAt: undefined }
-  return beginTrouble(back, 'failing', now, PROBE_PAUSES.credentials)
+  return beginTrouble(back, 'gone', now)
 }
 
-function afterBad(health: AccountHealth, outcome: Outcome, now: number): Step {
+function afterBad(health: AccountHealth, kind: ProviderErrorKind, outcome: Outcome, now: number): Step {
   const noted = noteBad(health, outcome, now)
-  const { result, retryAfterMs = PATIENCE_WITHOUT_RETRY_AFTER_MS } = outcome
-  const wait = result === 'throttled' ? retryAfterMs : 0
-  const trouble = troubleOf(noted, outcome, now)
+  const { waitMs } = MEANINGS[kind]
+  const wait = waitMs > 0 ? (outcome.retryAfterMs ?? waitMs) : 0
   // Requests that were under way while the pause began are no probes.
-  if (!trouble || (health.trouble && isPaused(health, now))) return unchanged(pauseFor(noted, wait, now))
-  const step = beginTrouble(noted, trouble, now, pausesOf(outcome))
+  if (!isTrouble(noted, kind, now) || (health.trouble && isPaused(health, now))) {
+    return unchanged(pauseFor(noted, wait, now))
+  }
+  const step = beginTrouble(noted, kind, now)
   return { ...step, health: pauseFor(step.health, wait, now) }
 }
 
@@ -230,39 +225,22 @@ function suspect(suspects: Suspect[] = [], messageId: string, now: number): Susp
   return [...suspects.slice(1 - MOST_SUSPECTS), { messageId, since: now }]
 }
 
-/** The trouble that an account is in after a bad answer, or none yet. */
-function troubleOf(
+/** Whether an account is in trouble after a bad answer. */
+function isTrouble(
   { bad, trouble, refusalsAllowed = REFUSALS_ALLOWED.atFirst }: AccountHealth & { bad: BadAnswers },
-  { result }: Outcome,
+  kind: ProviderErrorKind,
   now: number,
-): Trouble | undefined {
-  if (result === 'account') return 'refused'
+): boolean {
   const isLong = bad.count >= TROUBLE_AFTER.badAnswers && now - bad.since >= TROUBLE_AFTER.ms
-  if (!trouble && !isLong && bad.refusals < refusalsAllowed) return undefined
-  return result === 'unreachable' ? 'unreachable' : 'failing'
+  return trouble !== undefined || MEANINGS[kind].isTroubleAtOnce || isLong || bad.refusals >= refusalsAllowed
 }
 
-interface Pauses {
-  first: number
-  longest: number
-}
-
-function pausesOf({ result }: Outcome): Pauses {
-  if (result === 'account') return PROBE_PAUSES.credentials
-  return result === 'request' ? PROBE_PAUSES.refusals : PROBE_PAUSES.passing
-}
-
-function beginTrouble(
-  health: AccountHealth & { bad: BadAnswers },
-  trouble: Trouble,
-  now: number,
-  { first, longest }: Pauses,
-): Step {
-  const { probes = 0, bad } = health
-  const pausedUntil = now + Math.min(first * 2 ** Math.min(probes, 20), longest)
+function beginTrouble(health: AccountHealth & { bad: BadAnswers }, kind: ProviderErrorKind, now: number): Step {
+  const { trouble, probes: pauses } = MEANINGS[kind]
+  const probes = (health.probes ?? 0) + 1
   return {
-    health: { ...health, trouble, probes: probes + 1, pausedUntil },
-    events: health.trouble === trouble ? [] : [{ event: 'trouble', trouble, reason: bad.reason }],
+    health: { ...health, trouble, probes, pausedUntil: now + doubled(pauses, probes) },
+    events: health.trouble === trouble ? [] : [{ event: 'trouble', trouble, reason: health.bad.reason }],
   }
 }
 

@@ -2,6 +2,7 @@
  * Every error Lastword raises on purpose, in one list: a code, the HTTP status it becomes, and whether trying again can
  * help. Messages say what was expected, what was found and what to do, and never hold a secret or a phone number.
  */
+import type { ProviderErrorKind } from './provider-failure.ts'
 
 const CODES = {
   /** The environment or the accounts file is wrong: the process does not start. */
@@ -82,19 +83,6 @@ export class LastwordError extends Error {
   }
 }
 
-/**
- * Why a status query brought no answer, by what to do about it:
- *
- * throttled    the provider asks for patience: wait `retryAfterMs`, nothing counts as failed
- * transient    5xx, a time-out, a broken or cut-off answer: try again with backoff
- * unreachable  no connection at all: the same
- * account      the credentials are refused: stop asking for this account, keep its messages outstanding
- * request      the provider blames what was asked: cut the batch in halves
- * gone         the look-up itself has been switched off: use another
- */
-export const PROVIDER_ERROR_KINDS = ['throttled', 'transient', 'unreachable', 'account', 'request', 'gone'] as const
-export type ProviderErrorKind = (typeof PROVIDER_ERROR_KINDS)[number]
-
 /** An answer of a provider, with the names of its headers in lower case. */
 export interface ProviderResponse {
   status: number
@@ -109,6 +97,7 @@ export interface ProviderErrorOptions {
   cause?: unknown
 }
 
+/** Why a status query brought no answer; provider-failure.ts says what follows from its kind. */
 export class ProviderError extends Error {
   override readonly name = 'ProviderError'
   readonly kind: ProviderErrorKind

@@ -56,15 +56,6 @@ export function minimumInterval(policy: PollingPolicy): number {
   return Math.min(policy.firstAfterMs, policy.maxIntervalMs) * (1 - JITTER)
 }
 
-const LONGEST_PAUSE_MS = 5 * 60_000
-const LEARNED_PAUSE_MS = 60_000
-
-/** How long messages wait whose request has failed for good. `random` is a number in [0, 1). */
-export function pauseAfterFailure(policy: PollingPolicy, random: number): number {
-  const interval = policy.policy === 'learned' ? LEARNED_PAUSE_MS : Math.min(policy.firstAfterMs, policy.maxIntervalMs)
-  return Math.min(interval * (1 - JITTER + 2 * JITTER * random), LONGEST_PAUSE_MS)
-}
-
 /** The interval after `polls` answered polls, jittered by at most a tenth either way. */
 export function intervalAfter(policy: ExponentialPolicy, polls: number, random: number): number {
   const interval = Math.min(policy.firstAfterMs * policy.factor ** polls, policy.maxIntervalMs)

@@ -1,7 +1,8 @@
 /** Asks about a batch: the messages that it still holds, and no others. */
 import type { Job, Queue } from 'bullmq'
-import { ProviderError, type ProviderErrorKind } from '../core/errors.ts'
+import { ProviderError } from '../core/errors.ts'
 import { nextDueAt } from '../core/plan.ts'
+import type { ProviderErrorKind } from '../core/provider-failure.ts'
 import { isFinal, type StatusReport } from '../core/status.ts'
 import { type ClaimedMessage, checkBatch, endBatch } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'

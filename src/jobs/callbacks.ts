@@ -7,6 +7,7 @@
  * answers 410, nothing more is sent to it: callbacks fail at once until some are replayed, or another URL is configured.
  */
 import { type Job, UnrecoverableError } from 'bullmq'
+import { jittered } from '../core/backoff.ts'
 import { deleteCallback, findCallback, type HeldCallback, releaseCallbacks, retryCallback } from '../db/callbacks.ts'
 import { nameOfChange } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
@@ -37,14 +38,13 @@ export interface CallbackResult {
 
 /** A receiver that takes longer counts as slow. */
 const GOOD_TIME_MS = 2_000
-const FIRST_PAUSE_MS = 5_000
-const LONGEST_PAUSE_MS = 3_600_000
+/** Between the attempts of a callback. */
+export const CALLBACK_PAUSES = { firstMs: 5_000, longestMs: 3_600_000 }
 const RETRY_FOR_MS = 3 * 86_400_000
 
-/** The pause after attempt `attempts`: doubling up to an hour, with jitter over its upper half. */
-export function callbackPause(attempts: number, random = Math.random()): number {
-  const longest = Math.min(FIRST_PAUSE_MS * 2 ** attempts, LONGEST_PAUSE_MS)
-  return Math.round(longest / 2 + (random * longest) / 2)
+/** The pause after `attempts` failed ones, and one more. */
+export function callbackPause(attempts: number): number {
+  return jittered(CALLBACK_PAUSES, attempts + 1, Math.random())
 }
 
 export function createCallbackCaller(options: CallbackCallerOptions) {

@@ -1,34 +1,30 @@
 /**
  * Runs one job of a status query: looks again which of its messages are still to be asked about, asks the provider,
- * applies the answer, tells the account's health (core/account-health.ts) what became of the request, and decides what
- * a failed one means for its messages.
+ * applies the answer, tells the account's health (core/account-health.ts) what became of the request, and does with the
+ * messages of a failed one what core/provider-failure.ts says.
  *
- *   claimed ──┬─ the account waits ── given back until it goes on ────────── completed
- *             └─ check ──┬─ nothing left ─────────────────────────────────── completed
- *                        └─ ask ──┬─ answer ── apply ──────────────────────── completed
- *                                 ├─ throttled ── given back until then ───── completed
- *                                 ├─ in trouble by now ── given back ──────── failed
- *                                 ├─ look-up gone ── given back ───────────── completed
- *                                 ├─ blames the request ── halves ─────────── completed, two jobs more
- *                                 │                     └─ one ID left ──┬─ others were answered: marked ── failed
- *                                 │                                      └─ none was ── as transient
- *                                 ├─ transient ── lease extended ──────────── delayed, next attempt
- *                                 ├─ attempts used up ── given back for later, failed
- *                                 ├─ shutdown ── given back at once ───────── completed
- *                                 └─ database away ────────────────────────── delayed, no attempt used
+ *   claimed ──┬─ the account waits ── given back until it goes on ── completed
+ *             └─ check ──┬─ nothing left ─────────────────────────── completed
+ *                        └─ ask ──┬─ answer ── apply ─────────────── completed
+ *                                 ├─ failed ──┬─ given back ──────── completed, or failed where the account is in trouble
+ *                                 │           ├─ cut in halves ───── completed, two jobs more
+ *                                 │           ├─ set apart ───────── failed
+ *                                 │           ├─ retried ─────────── delayed, next attempt
+ *                                 │           └─ given up ────────── failed
+ *                                 ├─ shutdown ── given back at once  completed
+ *                                 └─ database away ───────────────── delayed, no attempt used
  */
 import { type Job, UnrecoverableError } from 'bullmq'
 import {
   type AccountHealth,
   type HealthEvent,
-  isPaused,
   mayBlame,
-  needsProbe,
+  mustWait,
   nextHealth,
   type Outcome,
 } from '../core/account-health.ts'
 import { ProviderError } from '../core/errors.ts'
-import { pauseAfterFailure } from '../core/polling.ts'
+import { LONGEST_RETRY_MS, SET_APART, stepAfter } from '../core/provider-failure.ts'
 import { findHealth, moveHealth } from '../db/accounts.ts'
 import { extendLease, refuseMessage, releaseBatch, splitBatch } from '../db/batches.ts'
 import { isDatabaseUnavailable } from '../db/client.ts'
@@ -42,24 +38,13 @@ import {
   batchJobs,
   NOTHING_FOUND,
   readStatusQuery,
-  STATUS_QUERY_ATTEMPTS,
   type StatusQueryResult,
   type SweepJob,
   waitForDatabase,
 } from './queues.ts'
 
-const FIRST_RETRY_MS = 1_000
-const LONGEST_RETRY_MS = 30_000
-/** How often an ID that the provider refuses is asked about again, alone. */
-const REFUSED_PAUSE_MS = 24 * 3_600_000
 /** How often good answers are noted, where nothing waits for one. */
 const GOOD_NOTED_EVERY_MS = 1_000
-
-/** The pause before the attempt after `attempt`, in whole milliseconds: doubling, with jitter over its upper half. */
-export function retryDelay(attempt: number, random = Math.random()): number {
-  const longest = Math.min(FIRST_RETRY_MS * 2 ** attempt, LONGEST_RETRY_MS)
-  return Math.round(longest / 2 + (random * longest) / 2)
-}
 
 type Claimed = BatchJob | SweepJob
 
@@ -78,7 +63,7 @@ export function createStatusQuerier(options: StatusQuerierOptions) {
   async function run(job: Job, claimed: Claimed): Promise<StatusQueryResult> {
     const { health, now } = await findHealth(db, account.name)
     // An answer that is in hand already is applied.
-    if (!job.data.answer && mustWait(health, claimed, now)) {
+    if (!job.data.answer && mustWait(health, triesOf(claimed), now)) {
       return giveBack(options, claimed, health, now, 'the account waits')
     }
     const lookup = lookups.find(({ name }) => name === claimed.lookup)
@@ -117,9 +102,9 @@ function ask(options: StatusQuerierOptions, lookup: StatusLookup, job: Job, clai
   return 'sweep' in claimed ? askSweepPage(options, lookup, job, claimed) : askBatch(options, lookup, job, claimed)
 }
 
-/** True while nobody may ask, or only the one who tries whether things are better. */
-function mustWait(health: AccountHealth, { probe, trial }: Claimed, now: number): boolean {
-  return isPaused(health, now) || (needsProbe(health) && !probe && !trial)
+/** A probe and a trial ask for all others whether things are better. */
+function triesOf({ probe, trial }: Claimed): { tries: boolean } {
+  return { tries: probe === true || trial === true }
 }
 
 /** Tells the account's health, and the log if somebody should know. */
@@ -129,10 +114,9 @@ async function noteOutcome(
   found: Pick<Outcome, 'result' | 'reason' | 'retryAfterMs'>,
 ) {
   const { lookup, probe, trial: isTrial, refusedAt } = claimed
-  const messageId = 'messageIds' in claimed && claimed.messageIds.length === 1 ? claimed.messageIds[0] : undefined
   const outcome: Outcome = {
     ...found,
-    messageId,
+    messageId: aloneIn(claimed),
     lookup,
     isTrial,
     isWhole: !probe && !isTrial && refusedAt === undefined,
@@ -150,10 +134,11 @@ function logEvent(log: StatusQuerierOptions['log'], account: string, happened: H
   else log.warn({ account, ...details }, 'look-up changed')
 }
 
-/**
- * Gives the messages back. They are due at once, behind all that were due before: the dispatcher claims nothing while
- * the account waits, and whatever ends the wait ends it for all of them.
- */
+/** The message that is asked about alone, if one is. */
+function aloneIn(claimed: Claimed): string | undefined {
+  return 'messageIds' in claimed && claimed.messageIds.length === 1 ? claimed.messageIds[0] : undefined
+}
+
 async function giveBack(
   { db }: StatusQuerierOptions,
   claimed: Claimed,
@@ -166,73 +151,74 @@ async function giveBack(
   return { ...NOTHING_FOUND, next: `given back${until}: ${why}` }
 }
 
-/** Decides what a failed request means for its messages; throws what makes BullMQ do it. */
+/** Does with the messages of a failed request what is to be done; throws what makes BullMQ do its part. */
 async function recover(
   options: StatusQuerierOptions,
   job: Job,
   claimed: Claimed,
   error: ProviderError,
 ): Promise<StatusQueryResult> {
+  const { db, account, log } = options
   const { kind, message: reason, retryAfterMs } = error
-  if (kind === 'request' && (await isMarked(options, claimed))) return mark(options, claimed, error)
+  const alone = aloneIn(claimed)
+  if (kind === 'request' && alone !== undefined && (await isSetApart(db, claimed)))
+    return setApart(options, claimed, reason)
   const { health, now } = await noteOutcome(options, claimed, { result: kind, reason, retryAfterMs })
-  if (claimed.trial || kind === 'throttled' || kind === 'gone' || mustWait(health, claimed, now)) {
-    const given = await giveBack(options, claimed, health, now, reason)
-    if (claimed.trial || !health.trouble) return given
-    throw new UnrecoverableError(reason)
+  const failed = {
+    kind,
+    attempt: job.attemptsMade + 1,
+    ids: 'messageIds' in claimed ? claimed.messageIds.length : undefined,
+    isTrial: claimed.trial === true,
+    mustWait: mustWait(health, triesOf(claimed), now),
+    inTrouble: health.trouble !== undefined,
+    isToBlame: alone !== undefined && mayBlame(health, alone, claimed.refusedAt),
   }
-  if (kind === 'request') {
-    if (!('messageIds' in claimed)) return giveUp(options, claimed, error)
-    const { messageIds, refusedAt = now } = claimed
-    const [messageId = '', ...others] = messageIds
-    if (others.length > 0) return cutInHalves(options, { ...claimed, refusedAt }, error)
-    if (mayBlame(health, messageId, claimed.refusedAt)) return mark(options, claimed, error)
+  const next = stepAfter(failed, account.polling, Math.random())
+  switch (next.step) {
+    case 'give back': {
+      const given = await giveBack(options, claimed, health, now, reason)
+      if (next.isFailed) throw new UnrecoverableError(reason)
+      return given
+    }
+    case 'cut in halves':
+      return cutInHalves(options, claimed, claimed.refusedAt ?? now, reason)
+    case 'set apart':
+      return setApart(options, claimed, reason)
+    case 'retry':
+      await extendLease(db, claimed.batch, LONGEST_RETRY_MS + options.leaseMs)
+      throw error
+    case 'give up':
+      await releaseBatch(db, { ...claimed, delayMs: next.delayMs })
+      log.warn({ account: account.name, reason }, 'a status query failed')
+      throw new UnrecoverableError(reason)
   }
-  if (job.attemptsMade + 1 >= STATUS_QUERY_ATTEMPTS) return giveUp(options, claimed, error)
-  await extendLease(options.db, claimed.batch, LONGEST_RETRY_MS + options.leaseMs)
-  throw error
 }
 
-/** True for a message alone that the provider has refused to answer about before. */
-async function isMarked({ db }: StatusQuerierOptions, claimed: Claimed): Promise<boolean> {
-  if (!('messageIds' in claimed) || claimed.messageIds.length > 1) return false
-  const messages = await findUnmet(db, { batch: claimed.batch, limit: 1 })
+async function isSetApart(db: StatusQuerierOptions['db'], { batch }: Claimed): Promise<boolean> {
+  const messages = await findUnmet(db, { batch, limit: 1 })
   return messages.some(({ refused }) => refused)
 }
 
-/** One message is at fault itself: it is asked about alone from then on, once a day. */
-async function mark(
-  { db, log, account }: StatusQuerierOptions,
-  claimed: Claimed,
-  { message: reason }: ProviderError,
-): Promise<never> {
-  await refuseMessage(db, { ...claimed, reason, delayMs: REFUSED_PAUSE_MS })
-  const messageIds = 'messageIds' in claimed ? claimed.messageIds : []
-  log.warn({ account: account.name, messageIds, reason }, 'the provider refuses to answer about a message')
+async function setApart({ db, log, account }: StatusQuerierOptions, claimed: Claimed, reason: string): Promise<never> {
+  await refuseMessage(db, { ...claimed, reason, delayMs: SET_APART.delayMs })
+  log.warn(
+    { account: account.name, messageId: aloneIn(claimed), reason },
+    'the provider refuses to answer about a message',
+  )
   throw new UnrecoverableError(reason)
 }
 
 /** Halving finds the ID at fault in a number of requests that grows with the logarithm of the batch. */
 async function cutInHalves(
   { db, queue, leaseMs }: StatusQuerierOptions,
-  { v: _version, messageIds, batch, ...query }: BatchJob,
-  error: ProviderError,
+  { account, lookup, batch, probe }: Claimed,
+  refusedAt: number,
+  reason: string,
 ): Promise<StatusQueryResult> {
   const groups = groupById(await findUnmet(db, { batch }))
   const middle = Math.ceil(groups.length / 2)
   const parts = [groups.slice(0, middle).flat(), groups.slice(middle).flat()].filter((part) => part.length > 0)
-  const halves = await splitBatch(db, { ...query, batch, leaseMs }, parts)
-  await queue.addBulk(batchJobs(query, halves))
-  return { ...NOTHING_FOUND, asked: messageIds.length, next: `asked again in halves: ${error.message}` }
-}
-
-async function giveUp(
-  { db, account, log }: StatusQuerierOptions,
-  claimed: Claimed,
-  error: ProviderError,
-): Promise<never> {
-  const pause = pauseAfterFailure(account.polling, Math.random())
-  await releaseBatch(db, { ...claimed, delayMs: pause })
-  log.warn({ account: account.name, reason: error.message }, 'a status query failed')
-  throw new UnrecoverableError(error.message)
+  const halves = await splitBatch(db, { batch, account, leaseMs }, parts)
+  await queue.addBulk(batchJobs({ account, lookup, probe, refusedAt }, halves))
+  return { ...NOTHING_FOUND, asked: groups.length, next: `asked again in halves: ${reason}` }
 }

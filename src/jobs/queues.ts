@@ -12,6 +12,7 @@
 import { DelayedError, type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
+import { MOST_ATTEMPTS } from '../core/provider-failure.ts'
 import type { Batch } from '../db/batches.ts'
 import type { ClaimedCallback } from '../db/callback-claim.ts'
 import { type Change, describeChange, nameOfChange } from '../db/changes.ts'
@@ -103,10 +104,8 @@ const FAILED_JOBS_KEPT = { age: 7 * 24 * 3600, count: 5000 }
 const FAILED_CALLBACKS_KEPT = { age: 30 * 24 * 3600, count: 10_000 }
 const TICKS_KEPT = { age: 3600, count: 60 }
 
-export const STATUS_QUERY_ATTEMPTS = 5
-
 export const statusQueryJobOptions: JobsOptions = {
-  attempts: STATUS_QUERY_ATTEMPTS,
+  attempts: MOST_ATTEMPTS,
   backoff: { type: 'custom' },
   removeOnComplete: SETTLED_JOBS_KEPT,
   removeOnFail: FAILED_JOBS_KEPT,

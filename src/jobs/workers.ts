@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
 import { DrizzleQueryError } from 'drizzle-orm'
+import { retryDelay } from '../core/provider-failure.ts'
 import type { ChangeListener } from '../db/change-listener.ts'
 import { type Db, describeDatabaseError } from '../db/client.ts'
 import type { Learner } from '../learner.ts'
@@ -21,7 +22,7 @@ import { createCallbackCaller } from './callbacks.ts'
 import { concurrencyOf, createDispatcher } from './dispatch.ts'
 import { createExpirer } from './expire.ts'
 import { MOST_CALLBACKS_AT_ONCE, openFeeder, readersOf } from './feeder.ts'
-import { createStatusQuerier, retryDelay } from './query-statuses.ts'
+import { createStatusQuerier } from './query-statuses.ts'
 import type { QueueBackend } from './queue-backend.ts'
 import {
   CALLBACKS,
@@ -106,7 +107,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     https.push(http)
     const queue = queues.statusQuery(account.name)
     const querier = createStatusQuerier({ ...options, account, lookups, http, queue, shutdown: shutdown.signal })
-    const settings = { backoffStrategy: (attemptsMade: number) => retryDelay(attemptsMade) }
+    const settings = { backoffStrategy: (attempt: number) => retryDelay(attempt, Math.random()) }
     const workerOptions = { concurrency, limiter: limiterOf(account), settings }
     open(statusQueryQueue(account.name), querier, workerOptions)
   }

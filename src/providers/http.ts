@@ -6,6 +6,7 @@
  */
 import { type Dispatcher, errors } from 'undici'
 import { LastwordError, ProviderError, type ProviderResponse } from '../core/errors.ts'
+import { kindOfStatus, type ProviderErrorKind } from '../core/provider-failure.ts'
 import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
 import { createAgent, type ProxySettings } from '../proxy.ts'
@@ -135,22 +136,18 @@ function locationOf(headers: ProviderResponse['headers'], from: string): URL | u
   return location !== undefined && URL.canParse(location, from) ? new URL(location, from) : undefined
 }
 
-/** Answers that may say how long to wait. */
-const PATIENCE: ReadonlySet<number> = new Set([403, 429, 502, 503, 504])
-
 function errorOf(response: ProviderResponse): ProviderError {
   const { status, headers } = response
-  const said = `the provider answered HTTP ${status}`
-  const retryAfterMs = PATIENCE.has(status) ? readRetryAfter(headers, Date.now()) : undefined
-  if (retryAfterMs !== undefined) return new ProviderError('throttled', said, { retryAfterMs, response })
-  // Forbidden is, to most providers, a limit or a guard of the moment; where it lasts, the account is in trouble.
-  if (status === 429 || status === 403) return new ProviderError('throttled', said, { response })
-  if (status === 401) return new ProviderError('account', `${said}: the credentials are refused`, { response })
-  if (status === 404 || status === 410) {
-    return new ProviderError('gone', `${said}: the look-up does not exist there`, { response })
-  }
-  const isBlaming = status >= 400 && status < 500 && status !== 408
-  return new ProviderError(isBlaming ? 'request' : 'transient', said, { response })
+  const said = readRetryAfter(headers, Date.now())
+  const kind = kindOfStatus(status, said)
+  const meaning = MEANT[kind] ?? ''
+  const retryAfterMs = kind === 'throttled' ? said : undefined
+  return new ProviderError(kind, `the provider answered HTTP ${status}${meaning}`, { retryAfterMs, response })
+}
+
+const MEANT: Partial<Record<ProviderErrorKind, string>> = {
+  account: ': the credentials are refused',
+  gone: ': the look-up does not exist there',
 }
 
 function reasonOf(error: unknown, timeoutMs: number): string {

@@ -11,7 +11,7 @@ import {
   nextHealth,
   type Outcome,
 } from '../../src/core/account-health.ts'
-import { PROVIDER_ERROR_KINDS } from '../../src/core/errors.ts'
+import { PROVIDER_ERROR_KINDS } from '../../src/core/provider-failure.ts'
 
 const LOOKUPS = ['status', 'logbook']
 const SECOND = 1_000
