@@ -10,7 +10,7 @@
  * Of a message only the earliest is sent: a claim that meets a later one puts it back, and whatever ends the earlier one
  * makes it due (callback-claim.ts).
  */
-import { and, desc, eq, getTableColumns, isNotNull, isNull, lt, or, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import { type Db, textArray } from './client.ts'
 import { accountStates, type CallbackBody, callbacks, receivers } from './schema.ts'
 
@@ -88,12 +88,21 @@ const makeNextDue = sql`
     ) n
   ))`
 
-/** Callbacks of a claim, one or all, given back unsent: they are due at once. */
-export async function releaseCallbacks(db: Db, claim: string, change?: number): Promise<void> {
+/** Gives a callback back unsent, unless another claim holds it by now: it is due at once. */
+export async function releaseCallback(db: Db, claim: string, change: number): Promise<void> {
+  await release(db, and(eq(callbacks.claim, claim), eq(callbacks.change, change)))
+}
+
+/** Gives back every callback that a claim still holds. */
+export async function releaseClaim(db: Db, claim: string): Promise<void> {
+  await release(db, eq(callbacks.claim, claim))
+}
+
+async function release(db: Db, which: SQL | undefined): Promise<void> {
   await db
     .update(callbacks)
     .set({ claim: null, nextAttemptAt: fromNow(0) })
-    .where(and(eq(callbacks.claim, claim), change === undefined ? undefined : eq(callbacks.change, change)))
+    .where(which)
 }
 
 export const CALLBACK_STATES = ['waiting', 'calling', 'failed'] as const
@@ -119,16 +128,24 @@ export async function listUntaken(
     .limit(limit)
 }
 
+/** Replays callbacks as `replayAllCallbacks` does, those of these changes. */
+export async function replayCallbacks(db: Db, changes: readonly number[]): Promise<number> {
+  return replay(db, sql`change = ANY(${textArray(changes, 'bigint')})`)
+}
+
 /**
- * Makes callbacks due that failed for good, or wait for another attempt: those of these changes, or all. Their receivers
- * are called again, whatever these asked for. Returns how many there are.
+ * Makes every callback due that failed for good, or waits for another attempt. Their receivers are called again, whatever
+ * these asked for. Returns how many there are.
  */
-export async function replayCallbacks(db: Db, replayed?: readonly number[]): Promise<number> {
-  const isMeant = replayed ? sql`change = ANY(${textArray(replayed, 'bigint')})` : sql`true`
+export async function replayAllCallbacks(db: Db): Promise<number> {
+  return replay(db, sql`true`)
+}
+
+async function replay(db: Db, which: SQL): Promise<number> {
   const [row] = await db.execute<{ replayed: number }>(sql`
     WITH replayed AS (
       UPDATE ${callbacks} SET attempts = 0, first_due_at = now(), next_attempt_at = now(), claim = NULL
-      WHERE (next_attempt_at IS NULL OR (last_error IS NOT NULL AND claim IS NULL)) AND ${isMeant}
+      WHERE (next_attempt_at IS NULL OR (last_error IS NOT NULL AND claim IS NULL)) AND ${which}
       RETURNING url, receiver
     ), opened AS (
       UPDATE ${receivers} SET closed_until = NULL

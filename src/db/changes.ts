@@ -109,7 +109,7 @@ function readPosition(reader: string) {
  */
 export async function deleteChanges(
   db: Db,
-  { olderThan, limit, readers = [] }: { olderThan: Date; limit: number; readers?: readonly string[] },
+  { olderThan, limit, readers }: { olderThan: Date; limit: number; readers: readonly string[] },
 ): Promise<number> {
   const [row] = await db.execute<{ deleted: number }>(sql`
     WITH oldest AS (

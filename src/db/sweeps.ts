@@ -1,6 +1,6 @@
 /** Sweeps: batches that are asked about by the time they were sent in, page after page (see schedule.ts). */
 import { randomUUID } from 'node:crypto'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import {
   type ClaimedMessage,
   type ClaimedRow,
@@ -94,16 +94,23 @@ export async function renewSweep(db: Db, { batch, leaseMs }: { batch: string; le
   return row?.left ?? 0
 }
 
-/** The messages of a batch that no answer has told of since it was claimed: those of these IDs or any, all or `limit`. */
+/** The messages of a batch that no answer has told of since it was claimed, or the first `limit` of them. */
 export async function findUnmet(
   db: Db,
-  { batch, messageIds, limit }: { batch: string; messageIds?: readonly string[]; limit?: number },
+  { batch, limit }: { batch: string; limit?: number },
 ): Promise<ClaimedMessage[]> {
-  const isAsked = messageIds ? sql`m.message_id = ANY(${textArray(messageIds)})` : sql`true`
+  return selectUnmet(db, batch, sql`LIMIT ${limit ?? null}`)
+}
+
+/** Those of them that have one of these IDs. */
+export async function findUnmetByIds(db: Db, batch: string, messageIds: readonly string[]): Promise<ClaimedMessage[]> {
+  return selectUnmet(db, batch, sql`AND m.message_id = ANY(${textArray(messageIds)})`)
+}
+
+async function selectUnmet(db: Db, batch: string, which: SQL): Promise<ClaimedMessage[]> {
   const rows = await db.execute<ClaimedRow>(sql`
     SELECT ${claimedColumns}
     FROM ${batches} b CROSS JOIN unnest(b.messages) AS u (id) JOIN ${messages} m ON m.id = u.id
-    WHERE b.id = ${batch} AND ${isUnmet} AND ${isAsked}
-    LIMIT ${limit ?? null}`)
+    WHERE b.id = ${batch} AND ${isUnmet} ${which}`)
   return rows.map(toClaimed)
 }

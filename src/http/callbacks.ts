@@ -1,7 +1,7 @@
 /** The callbacks that were not taken, and trying them now. */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
-import { type CallbackRow, listUntaken, replayCallbacks, stateOf } from '../db/callbacks.ts'
+import { type CallbackRow, listUntaken, replayAllCallbacks, replayCallbacks, stateOf } from '../db/callbacks.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
 import { record } from './acts.ts'
@@ -63,8 +63,8 @@ export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db
 
   server.post('/v1/callbacks/replay', { config: { doc: REPLAY, act: 'replay' } }, async (request, reply) => {
     const { changes } = parseInput(replaySchema, request.body ?? {}, 'body')
-    const replayed = await record(db, request, {}, () => replayCallbacks(db, changes))
-    return reply.code(202).send({ replayed })
+    const replay = () => (changes ? replayCallbacks(db, changes) : replayAllCallbacks(db))
+    return reply.code(202).send({ replayed: await record(db, request, {}, replay) })
   })
 }
 

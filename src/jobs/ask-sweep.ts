@@ -9,7 +9,7 @@
 import type { Job } from 'bullmq'
 import { isFinal, type Status, type StatusReport } from '../core/status.ts'
 import { endBatch, splitBatch } from '../db/batches.ts'
-import { findUnmet, renewSweep } from '../db/sweeps.ts'
+import { findUnmet, findUnmetByIds, renewSweep } from '../db/sweeps.ts'
 import type { LookupByWindow, StatusLookup } from '../providers/provider.ts'
 import { applyAnswer, askKeeping, type StatusQuerierOptions } from './ask-batch.ts'
 import { groupById } from './cut.ts'
@@ -72,7 +72,7 @@ async function askPage(
   } = await askKeeping(options, job, lookup, () => byWindow.ask(options.http, window, options.shutdown))
   const rows = rowsOf(reports, noStatusYet)
   const messageIds = [...new Set([...reports.map(({ messageId }) => messageId), ...noStatusYet])]
-  const unmet = await findUnmet(options.db, { batch, messageIds })
+  const unmet = await findUnmetByIds(options.db, batch, messageIds)
   const met = unmet.flatMap((message) => {
     const row = rows.get(rowKey(message.messageId, message.recipientKey))
     return row ? [{ ...message, ...row }] : []

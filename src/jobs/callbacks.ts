@@ -8,7 +8,7 @@
  */
 import { type Job, UnrecoverableError } from 'bullmq'
 import { jittered } from '../core/backoff.ts'
-import { deleteCallback, findCallback, type HeldCallback, releaseCallbacks, retryCallback } from '../db/callbacks.ts'
+import { deleteCallback, findCallback, type HeldCallback, releaseCallback, retryCallback } from '../db/callbacks.ts'
 import { nameOfChange } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { forgetGoneUrls, noteGoneUrl, noteReceiver } from '../db/receivers.ts'
@@ -77,7 +77,7 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
       try {
         return await sender.send({ id, url, secrets, body: JSON.stringify(body) }, shutdown)
       } catch (error) {
-        await releaseCallbacks(db, claim, change)
+        await releaseCallback(db, claim, change)
         if (shutdown.aborted) return 'given back'
         throw error
       }

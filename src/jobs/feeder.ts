@@ -9,7 +9,7 @@ import { randomUUID } from 'node:crypto'
 import type { Queue } from 'bullmq'
 import { isFinal } from '../core/status.ts'
 import { claimCallbacks } from '../db/callback-claim.ts'
-import { addCallbacks, type NewCallback, releaseCallbacks } from '../db/callbacks.ts'
+import { addCallbacks, type NewCallback, releaseClaim } from '../db/callbacks.ts'
 import type { ChangeListener } from '../db/change-listener.ts'
 import { addReader, type Change, describeChange, readChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
@@ -146,7 +146,7 @@ async function dispatchCallbacks({ db, queues, leaseMs }: FeederOptions): Promis
   try {
     await queues.callbacks.addBulk(callbackJobs(claim, claimed))
   } catch (error) {
-    await releaseCallbacks(db, claim)
+    await releaseClaim(db, claim)
     throw error
   }
   return claimed.length + putBack

@@ -8,8 +8,9 @@ import {
   deleteCallback,
   findCallback,
   type NewCallback,
-  releaseCallbacks,
-  replayCallbacks,
+  releaseCallback,
+  releaseClaim,
+  replayAllCallbacks,
   retryCallback,
 } from '../../src/db/callbacks.ts'
 import { deleteFreeReceivers, noteReceiver } from '../../src/db/receivers.ts'
@@ -77,17 +78,17 @@ describe('a claim', () => {
   it('may give back one callback and keep the others', async () => {
     const [first = 0, second = 0] = await add({ url: GOOD }, { url: GOOD })
     expect((await claimOnce({ claim })).claimed).toEqual([first, second])
-    await releaseCallbacks(tables.db, claim, first)
+    await releaseCallback(tables.db, claim, first)
     expect(await findCallback(tables.db, first, claim)).toBeUndefined()
     expect(await findCallback(tables.db, second, claim)).toMatchObject({ change: second, claim })
-    await releaseCallbacks(tables.db, claim)
+    await releaseClaim(tables.db, claim)
     expect(await findCallback(tables.db, second, claim)).toBeUndefined()
   })
 
   it('that is held by another by now puts nothing off', async () => {
     const [change = 0] = await add({ url: GOOD })
     await claimOnce({ claim })
-    await releaseCallbacks(tables.db, claim)
+    await releaseClaim(tables.db, claim)
     const { claim: newer } = await claimOnce()
     await retryCallback(tables.db, { change, claim, error: 'too late', delayMs: undefined })
     expect(await findCallback(tables.db, change, newer)).toMatchObject({ claim: newer, attempts: 0, lastError: null })
@@ -127,7 +128,7 @@ describe('of a message', () => {
     const { claim: again, claimed } = await claimOnce()
     expect(claimed).toEqual([first])
     await retryCallback(tables.db, { change: first, claim: again, error: 'over', delayMs: undefined })
-    await replayCallbacks(tables.db)
+    await replayAllCallbacks(tables.db)
     expect(await claimOnce()).toMatchObject({ claimed: [first], putBack: 1 })
   })
 
@@ -244,7 +245,7 @@ it('costs the same however many callbacks and URLs one receiver has', async () =
       times.push(performance.now() - began)
       expect(claimed).toHaveLength(46)
       expect(claimed).toContain(rows + 1)
-      await releaseCallbacks(tables.db, claim)
+      await releaseClaim(tables.db, claim)
     }
     return Math.min(...times)
   }
@@ -316,7 +317,7 @@ describe('whatever happens', () => {
       if (how === 'take') {
         await deleteCallback(tables.db, change)
         all = all.filter((told) => told !== one)
-      } else if (how === 'give back') await releaseCallbacks(tables.db, held.claim, change)
+      } else if (how === 'give back') await releaseCallback(tables.db, held.claim, change)
       else await retryCallback(tables.db, { ...held, delayMs: how === 'fail' ? undefined : 30_000 })
       one.state = how === 'fail' ? 'failed' : 'waiting'
     }
@@ -329,7 +330,7 @@ describe('whatever happens', () => {
         } else if (one.do === 'claim') await claim()
         else if (one.do === 'wait') await passTime(one.ms)
         else if (one.do === 'replay') {
-          await replayCallbacks(tables.db)
+          await replayAllCallbacks(tables.db)
           for (const told of all) if (told.state === 'failed') told.state = 'waiting'
         } else {
           const under = held()

@@ -551,12 +551,12 @@ describe('retention', () => {
     const olderThan = new Date(Date.now() - HOUR)
     expect(await findDeletedPosition(own.db)).toBe(0)
 
-    expect(await deleteChanges(own.db, { olderThan, limit: 2 })).toBe(2)
+    expect(await deleteChanges(own.db, { olderThan, limit: 2, readers: [] })).toBe(2)
     expect(await findDeletedPosition(own.db)).toBe(second)
     expect((await findChanges(own.db, 0, ALL)).map(({ position }) => position)).not.toContain(first)
-    expect(await deleteChanges(own.db, { olderThan, limit: 2 })).toBe(1)
+    expect(await deleteChanges(own.db, { olderThan, limit: 2, readers: [] })).toBe(1)
     expect(await findDeletedPosition(own.db)).toBe(third)
-    expect(await deleteChanges(own.db, { olderThan, limit: 2 })).toBe(0)
+    expect(await deleteChanges(own.db, { olderThan, limit: 2, readers: [] })).toBe(0)
     expect(await findDeletedPosition(own.db)).toBe(third)
     const kept = await findChanges(own.db, 0, ALL)
     expect(kept.map(({ position }) => position)).toEqual(made.slice(3).map(({ position }) => position))
@@ -565,7 +565,7 @@ describe('retention', () => {
 
   it('keeps the position of the latest when it has deleted everything', async () => {
     const latest = await findLatestPosition(own.db)
-    expect(await deleteChanges(own.db, { olderThan: new Date(Date.now() + HOUR), limit: ALL })).toBe(3)
+    expect(await deleteChanges(own.db, { olderThan: new Date(Date.now() + HOUR), limit: ALL, readers: [] })).toBe(3)
     expect(await findChanges(own.db, 0, ALL)).toEqual([])
     expect(await findLatestPosition(own.db)).toBe(latest)
     expect(await findDeletedPosition(own.db)).toBe(latest)

@@ -58,7 +58,7 @@ async function passDays(days: number, messageId?: string): Promise<void> {
 }
 const idsOf = (rows: readonly { messageId: string }[]) => rows.map(({ messageId }) => messageId).sort()
 const kept = async () => idsOf(await database.db.select().from(messages))
-const readAll = () => deleteChanges(database.db, { olderThan: fromNow(HOUR), limit: 10_000 })
+const readAll = () => deleteChanges(database.db, { olderThan: fromNow(HOUR), limit: 10_000, readers: [] })
 
 /** One walk from the oldest on, as the worker goes. */
 async function walk(olderThan: Date, limit = 1000) {

@@ -6,7 +6,7 @@ import { trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { batches, due, messages } from '../../src/db/schema.ts'
-import { claimWindow, countSent, findUnmet, renewSweep } from '../../src/db/sweeps.ts'
+import { claimWindow, countSent, findUnmet, findUnmetByIds, renewSweep } from '../../src/db/sweeps.ts'
 import { openTables, type Tables } from '../support/api.ts'
 
 let database: Tables
@@ -94,8 +94,10 @@ describe('renewSweep', () => {
     const unmet = others.map(({ messageId }) => messageId)
     expect(await renewSweep(database.db, { batch, leaseMs: MINUTE })).toBe(2)
     expect(await idsOf(batch)).toEqual(unmet.sort())
-    const some = await findUnmet(database.db, { batch, messageIds: ['a', 'b', 'c'], limit: 1 })
-    expect(some).toHaveLength(1)
+    expect(await findUnmet(database.db, { batch, limit: 1 })).toHaveLength(1)
+    const [one = ''] = unmet
+    const named = await findUnmetByIds(database.db, batch, [one, met?.messageId ?? '', 'z'])
+    expect(named.map(({ messageId }) => messageId)).toEqual([one])
     expect(await renewSweep(database.db, { batch: randomUUID(), leaseMs: MINUTE })).toBe(0)
   })
 })
