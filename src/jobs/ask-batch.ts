@@ -12,7 +12,7 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { ProviderHttp } from '../providers/http.ts'
 import type { Account, StatusLookup } from '../providers/provider.ts'
-import { type BatchJob, NOTHING_FOUND, type StatusQueryResult } from './queues.ts'
+import { type BatchJob, NOTHING_FOUND, type StatusQueryResult, type SweepJob } from './status-query-jobs.ts'
 
 /** The account, its look-ups and the services that the jobs of its queue work with. */
 export interface StatusQuerierOptions {
@@ -33,7 +33,7 @@ export async function askBatch(
   options: StatusQuerierOptions,
   lookup: StatusLookup,
   job: Job,
-  { batch, messageIds }: BatchJob,
+  { batch, messageIds, answer }: BatchJob,
 ): Promise<StatusQueryResult> {
   const { db, account, http, leaseMs, shutdown } = options
   const { byIds } = lookup
@@ -41,12 +41,12 @@ export async function askBatch(
   const asked = [...new Map(held.map(({ messageId, sentAt }) => [messageId, { messageId, sentAt }])).values()]
   const givenBack = Math.max(0, messageIds.length - settled - held.length)
   const checked = { ...NOTHING_FOUND, asked: asked.length, alreadySettled: settled, givenBack }
-  if (asked.length === 0 && !job.data.answer) {
+  if (asked.length === 0 && !answer) {
     await endBatch(db, batch)
     return checked
   }
   if (!byIds) throw new TypeError(`The look-up "${lookup.name}" asks by no IDs.`)
-  const { reports, missing } = await askKeeping(options, job, lookup, () => byIds.ask(http, asked, shutdown))
+  const { reports, missing } = await askKeeping(options, job, answer, lookup, () => byIds.ask(http, asked, shutdown))
   await applyAnswer(options, lookup, batch, held, reports, { asked: asked.length })
   const final = reports.filter(({ status }) => isFinal(status)).length
   const noStatusYet = Math.max(0, held.length - reports.length - missing.length)
@@ -57,17 +57,14 @@ export async function askBatch(
  * Asks, and where the provider hands each report out once, keeps the answer with the job before anything is done with
  * it, so that a later attempt of the job finds it there.
  */
-export async function askKeeping<A extends { reports: StatusReport[] }>(
+export async function askKeeping<A extends NonNullable<(BatchJob | SweepJob)['answer']>>(
   options: StatusQuerierOptions,
   job: Job,
+  kept: A | undefined,
   { readsOnce }: StatusLookup,
   ask: () => Promise<A>,
 ): Promise<A> {
-  const kept: A | undefined = job.data.answer
-  if (kept) {
-    // Times are text in a job's data.
-    return { ...kept, reports: kept.reports.map((report) => ({ ...report, occurredAt: new Date(report.occurredAt) })) }
-  }
+  if (kept) return kept
   const answer = await measured(options, ask)
   if (readsOnce) await job.updateData({ ...job.data, answer })
   return answer

@@ -13,7 +13,14 @@ import { findUnmet, findUnmetByIds, renewSweep } from '../db/sweeps.ts'
 import type { LookupByWindow, StatusLookup } from '../providers/provider.ts'
 import { applyAnswer, askKeeping, type StatusQuerierOptions } from './ask-batch.ts'
 import { groupById } from './cut.ts'
-import { batchJobs, NOTHING_FOUND, type Query, type StatusQueryResult, type SweepJob, sweepJob } from './queues.ts'
+import {
+  batchJobs,
+  NOTHING_FOUND,
+  type Query,
+  type StatusQueryResult,
+  type SweepJob,
+  sweepJob,
+} from './status-query-jobs.ts'
 
 /** How many messages are written at once when a sweep ends without having met them. */
 const CHUNK = 1_000
@@ -22,17 +29,17 @@ export async function askSweepPage(
   options: StatusQuerierOptions,
   lookup: StatusLookup,
   job: Job,
-  { v: _version, batch, sweep, ...query }: SweepJob,
+  { v: _version, batch, sweep, answer, ...query }: SweepJob,
 ): Promise<StatusQueryResult> {
   const { queue, leaseMs } = options
   const left = await renewSweep(options.db, { batch, leaseMs })
   if (!lookup.byWindow) throw new TypeError(`The look-up "${lookup.name}" asks by no window.`)
-  if (left === 0 && !job.data.answer) {
+  if (left === 0 && !answer) {
     await endBatch(options.db, batch)
     return { ...NOTHING_FOUND, next: 'nothing is left to be found' }
   }
   if (lookup.byIds && left <= sweep.page + 1) return askOneByOne(options, batch, query, left)
-  const { hasMore, cursor, ...found } = await askPage(options, lookup, lookup.byWindow, job, batch, sweep)
+  const { hasMore, cursor, ...found } = await askPage(options, lookup, lookup.byWindow, job, { batch, sweep, answer })
   const result = { ...NOTHING_FOUND, asked: left, ...found }
   const answered = found.final + found.intermediate + found.noStatusYet
   if (hasMore && answered < left) {
@@ -60,8 +67,7 @@ async function askPage(
   lookup: StatusLookup,
   byWindow: LookupByWindow,
   job: Job,
-  batch: string,
-  { from, to, page, cursor }: SweepJob['sweep'],
+  { batch, sweep: { from, to, page, cursor }, answer }: Pick<SweepJob, 'batch' | 'sweep' | 'answer'>,
 ) {
   const window = { from: new Date(from), to: new Date(to), page, cursor }
   const {
@@ -69,7 +75,7 @@ async function askPage(
     noStatusYet,
     hasMore,
     cursor: next,
-  } = await askKeeping(options, job, lookup, () => byWindow.ask(options.http, window, options.shutdown))
+  } = await askKeeping(options, job, answer, lookup, () => byWindow.ask(options.http, window, options.shutdown))
   const rows = rowsOf(reports, noStatusYet)
   const messageIds = [...new Set([...reports.map(({ messageId }) => messageId), ...noStatusYet])]
   const unmet = await findUnmetByIds(options.db, batch, messageIds)

@@ -12,7 +12,7 @@ import { claimDue, lookAtDue } from '../db/schedule.ts'
 import { claimWindow, countSent } from '../db/sweeps.ts'
 import type { LookupByIds, LookupByWindow, StatusLookup } from '../providers/provider.ts'
 import { cutClaimed } from './cut.ts'
-import { batchJobs, type Query, sweepJob } from './queues.ts'
+import { batchJobs, type Query, sweepJob } from './status-query-jobs.ts'
 
 export interface Claiming {
   db: Db

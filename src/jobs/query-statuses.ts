@@ -33,6 +33,7 @@ import type { StatusLookup } from '../providers/provider.ts'
 import { askBatch, type StatusQuerierOptions } from './ask-batch.ts'
 import { askSweepPage } from './ask-sweep.ts'
 import { groupById } from './cut.ts'
+import { waitForDatabase } from './queues.ts'
 import {
   type BatchJob,
   batchJobs,
@@ -40,8 +41,7 @@ import {
   readStatusQuery,
   type StatusQueryResult,
   type SweepJob,
-  waitForDatabase,
-} from './queues.ts'
+} from './status-query-jobs.ts'
 
 /** How often good answers are noted, where nothing waits for one. */
 const GOOD_NOTED_EVERY_MS = 1_000
@@ -63,7 +63,7 @@ export function createStatusQuerier(options: StatusQuerierOptions) {
   async function run(job: Job, claimed: Claimed): Promise<StatusQueryResult> {
     const { health, now } = await findHealth(db, account.name)
     // An answer that is in hand already is applied.
-    if (!job.data.answer && mustWait(health, triesOf(claimed), now)) {
+    if (!claimed.answer && mustWait(health, triesOf(claimed), now)) {
       return giveBack(options, claimed, health, now, 'the account waits')
     }
     const lookup = lookups.find(({ name }) => name === claimed.lookup)

@@ -1,6 +1,6 @@
 /** The main job: ten thousand messages, webhooks for half of them, and every one ends with its true status. */
 import { afterEach, describe, expect, it } from 'vitest'
-import type { BatchJob } from '../../src/jobs/queues.ts'
+import type { BatchJob } from '../../src/jobs/status-query-jobs.ts'
 import {
   allSettled,
   BACKENDS,
