@@ -77,7 +77,7 @@ export async function start(
     await keepTrying(mark, noAnswer(variable), patience)
     const watch = watchQueues(backend, mark, log)
     opened.between.push(() => watch.close())
-    const queues = openQueues(backend, accounts.values())
+    const queues = openQueues(backend, [...accounts.values()])
     await backend.prepare(queues.all.map(({ name }) => name))
     const metrics = createMetrics({ ofProcess: parts.api || config.metricsPort !== undefined })
     const listener = await openChangeListener(database)

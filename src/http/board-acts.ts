@@ -5,8 +5,9 @@
 import type { JobType } from 'bullmq'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Act, ActKind, ActOutcome } from '../core/act.ts'
+import { isInternal } from '../core/queue-table.ts'
 import type { Db } from '../db/client.ts'
-import { isInternal, type Queues, TRACK } from '../jobs/queues.ts'
+import type { Queues } from '../jobs/queues.ts'
 import { begin } from './acts.ts'
 import { READING } from './auth.ts'
 import { sendError } from './errors.ts'
@@ -101,7 +102,7 @@ async function findTarget({ params, routeOptions }: FastifyRequest, { all }: Que
   const { name } = queue
   // Jobs of other queues have IDs that the app has chosen.
   if (jobId !== undefined)
-    return { queue: name, count: 1, ...(isInternal(name) && name !== TRACK ? { job: jobId } : {}) }
+    return { queue: name, count: 1, ...(isInternal(name) && name !== 'track' ? { job: jobId } : {}) }
   if (schedulerId !== undefined) return { queue: name }
   const state = queueStatus ?? routeOptions.url?.split('/').at(-1) ?? ''
   const states = STATES[state]

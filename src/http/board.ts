@@ -8,8 +8,9 @@ import type { BoardOptions } from '@bull-board/api/typings/app'
 import { FastifyAdapter } from '@bull-board/fastify'
 import type { FastifyInstance } from 'fastify'
 import type { Key } from '../config/keys.ts'
+import { describeQueue, isInternal } from '../core/queue-table.ts'
 import type { Db } from '../db/client.ts'
-import { isInternal, type Queues } from '../jobs/queues.ts'
+import type { Queues } from '../jobs/queues.ts'
 import { createKeyFinder } from './auth.ts'
 import { recordBoardActs } from './board-acts.ts'
 
@@ -28,7 +29,7 @@ export async function registerBoard(server: FastifyInstance, options: BoardRoute
   const { queues, keys, prefix, publicUrl } = options
   const serverAdapter = new FastifyAdapter().setBasePath(prefix + BASE_PATH)
   const adapters = queues.all.map((queue) => {
-    const adapter = new BullMQAdapter(queue, { delimiter: '.' })
+    const adapter = new BullMQAdapter(queue, { delimiter: '.', description: describeQueue(queue.name) })
     adapter.setFormatter('data', maskRecipients)
     return adapter
   })

@@ -1,36 +1,17 @@
 /**
- * The queues: their names, what their jobs carry, and how long finished jobs are kept. Every payload carries a version;
- * a worker refuses a version it does not know, visibly, and leaves the job where a newer worker can retry it.
- *
- * track                   tracking orders from the sending app
- * dispatch                every second: claim what is due, cut it into batches, add them to status-query.<account>
- * status-query.<account>  one batch a job: ask the provider, apply what it says
- * expire                  every few seconds: close the messages whose look-up window has ended
- * callbacks               one callback a job: tell a URL of a change
- * (changesQueue)          the sending app's own: one job a change, for its own workers
+ * The queues of core/queue-table.ts, opened; what their jobs carry, and how long finished jobs are kept. Every payload
+ * carries a version; a worker refuses a version it does not know, visibly, and leaves the job where a newer worker can
+ * retry it.
  */
 import { DelayedError, type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
+import { accountQueueName, findQueueRow, queueNamesOf, SINGLE_QUEUES, type SingleQueue } from '../core/queue-table.ts'
 import type { ClaimedCallback } from '../db/callback-claim.ts'
 import { type Change, describeChange, nameOfChange } from '../db/changes.ts'
 import type { Account } from '../providers/provider.ts'
 import { type Erased, forgetInJobs } from './forget.ts'
 import type { QueueBackend } from './queue-backend.ts'
-
-export const TRACK = 'track'
-export const DISPATCH = 'dispatch'
-export const EXPIRE = 'expire'
-export const CALLBACKS = 'callbacks'
-
-export function statusQueryQueue(account: string): string {
-  return `status-query.${account}`
-}
-
-/** True for a queue of Lastword's own, false for one that an app reads changes from. */
-export function isInternal(queue: string): boolean {
-  return [TRACK, DISPATCH, EXPIRE, CALLBACKS].includes(queue) || queue.startsWith(statusQueryQueue(''))
-}
 
 export const JOB_VERSION = 1
 export const SETTLED_JOBS_KEPT = { age: 24 * 3600, count: 1000 }
@@ -103,12 +84,8 @@ export async function waitForDatabase(job: Job, token: string | undefined): Prom
 }
 
 /** Every queue of this installation, for those who look into them and for those who add to them. */
-export interface Queues {
+export interface Queues extends Record<SingleQueue, Queue> {
   all: Queue[]
-  track: Queue
-  dispatch: Queue
-  expire: Queue
-  callbacks: Queue
   /** The queue of that name that an account has named for its changes. */
   changes(name: string): Queue
   /** Throws NOT_FOUND for an account that is not configured. */
@@ -117,34 +94,27 @@ export interface Queues {
   forget(erased: Erased): Promise<void>
 }
 
-export function openQueues(backend: QueueBackend, accounts: Iterable<Account>): Queues {
-  const track = backend.openQueue(TRACK)
-  const dispatch = backend.openQueue(DISPATCH)
-  const expire = backend.openQueue(EXPIRE)
-  const callbacks = backend.openQueue(CALLBACKS)
-  const statusQueries = new Map<string, Queue>()
-  const changes = new Map<string, Queue>()
-  for (const { name, changesQueue } of accounts) {
-    statusQueries.set(name, backend.openQueue(statusQueryQueue(name)))
-    if (changesQueue && !changes.has(changesQueue)) changes.set(changesQueue, backend.openQueue(changesQueue))
-  }
-  const all = [track, dispatch, ...statusQueries.values(), expire, callbacks, ...changes.values()]
+export function openQueues(backend: QueueBackend, accounts: readonly Account[]): Queues {
+  const opened = (names: readonly string[]) => new Map(names.map((name) => [name, backend.openQueue(name)]))
+  const own = opened(queueNamesOf(accounts.map(({ name }) => name)))
+  const changes = opened([...new Set(accounts.flatMap(({ changesQueue }) => changesQueue ?? []))])
+  const single = Object.fromEntries(SINGLE_QUEUES.map((name) => [name, own.get(name)])) as Record<SingleQueue, Queue>
   return {
-    all,
-    track,
-    dispatch,
-    expire,
-    callbacks,
+    ...single,
+    all: [...own.values(), ...changes.values()],
     changes(name) {
       const queue = changes.get(name)
       if (!queue) throw new LastwordError('NOT_FOUND', `No account names a queue "${name}" for its changes.`)
       return queue
     },
     statusQuery(account) {
-      const queue = statusQueries.get(account)
+      const queue = own.get(accountQueueName('status-query', account))
       if (!queue) throw new LastwordError('NOT_FOUND', `No account named "${account}" is configured.`)
       return queue
     },
-    forget: (erased) => forgetInJobs([track, ...statusQueries.values(), ...changes.values()], erased),
+    forget(erased) {
+      const naming = [...own].filter(([name]) => findQueueRow(name)?.namesMessages).map(([, queue]) => queue)
+      return forgetInJobs([...naming, ...changes.values()], erased)
+    },
   }
 }

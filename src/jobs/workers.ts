@@ -7,6 +7,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
 import { DrizzleQueryError } from 'drizzle-orm'
 import { retryDelay } from '../core/provider-failure.ts'
+import {
+  ACCOUNT_QUEUES,
+  type AccountQueue,
+  accountQueueName,
+  SINGLE_QUEUES,
+  type SingleQueue,
+} from '../core/queue-table.ts'
 import type { ChangeListener } from '../db/change-listener.ts'
 import { type Db, describeDatabaseError } from '../db/client.ts'
 import type { Learner } from '../learner.ts'
@@ -24,16 +31,7 @@ import { createExpirer } from './expire.ts'
 import { MOST_CALLBACKS_AT_ONCE, openFeeder, readersOf } from './feeder.ts'
 import { createStatusQuerier } from './query-statuses.ts'
 import type { QueueBackend } from './queue-backend.ts'
-import {
-  CALLBACKS,
-  DISPATCH,
-  EXPIRE,
-  type Queues,
-  statusQueryQueue,
-  TRACK,
-  tickJobOptions,
-  trackWorkerOptions,
-} from './queues.ts'
+import { type Queues, tickJobOptions, trackWorkerOptions } from './queues.ts'
 import { createTracker } from './track.ts'
 
 export interface WorkersOptions {
@@ -68,9 +66,10 @@ const GIVEN_BACK_WITHIN_MS = 1_500
 const NOTED_WITHIN_MS = 1_500
 const LONGEST_WINDOW_MS = 30 * 86_400_000
 
-/** How many workers one process opens: dispatch, expire, track, callbacks, and one for each account that is polled. */
+/** How many workers one process opens; accounts that are not polled have none of their own. */
 export function countWorkers(accounts: Accounts): number {
-  return [...accounts.values()].filter((account) => providerOf(account).lookups(account).length > 0).length + 4
+  const polled = [...accounts.values()].filter((account) => providerOf(account).lookups(account).length > 0)
+  return SINGLE_QUEUES.length + ACCOUNT_QUEUES.length * polled.length
 }
 
 export async function openWorkers(options: WorkersOptions): Promise<Workers> {
@@ -92,12 +91,15 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     workers.push(backend.openWorker(name, counted, workerOptions).on('failed', (_job, error) => complain(error)))
   }
 
-  open(DISPATCH, createDispatcher({ db, queues, accounts, learner, leaseMs }))
-  open(EXPIRE, createExpirer({ ...options, untrackedForMs, queues: queues.all, readers: readersOf(accounts) }))
-  open(TRACK, createTracker(db, accounts, learner, options.metrics), trackWorkerOptions)
   const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate, proxy: options.proxy })
   const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })
-  open(CALLBACKS, caller, { concurrency: MOST_CALLBACKS_AT_ONCE })
+  const jobs: Record<SingleQueue, [Processor, Partial<WorkerOptions>?]> = {
+    dispatch: [createDispatcher({ db, queues, accounts, learner, leaseMs })],
+    expire: [createExpirer({ ...options, untrackedForMs, queues: queues.all, readers: readersOf(accounts) })],
+    track: [createTracker(db, accounts, learner, options.metrics), trackWorkerOptions],
+    callbacks: [caller, { concurrency: MOST_CALLBACKS_AT_ONCE }],
+  }
+  for (const name of SINGLE_QUEUES) open(name, ...jobs[name])
   for (const account of accounts.values()) {
     const lookups = providerOf(account).lookups(account)
     if (lookups.length === 0) continue
@@ -109,7 +111,8 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     const querier = createStatusQuerier({ ...options, account, lookups, http, queue, shutdown: shutdown.signal })
     const settings = { backoffStrategy: (attempt: number) => retryDelay(attempt, Math.random()) }
     const workerOptions = { concurrency, limiter: limiterOf(account), settings }
-    open(statusQueryQueue(account.name), querier, workerOptions)
+    const own: Record<AccountQueue, [Processor, Partial<WorkerOptions>]> = { 'status-query': [querier, workerOptions] }
+    for (const name of ACCOUNT_QUEUES) open(accountQueueName(name, account.name), ...own[name])
   }
   const schedulers = setInterval(() => void addSchedulers(queues).catch(complain), SCHEDULERS_EVERY_MS)
 
@@ -177,8 +180,8 @@ function limiterOf({ requestsPerSecond }: Account): { max: number; duration: num
 
 async function addSchedulers(queues: Queues): Promise<void> {
   await Promise.all([
-    keepScheduler(queues.dispatch, DISPATCH, DISPATCH_EVERY_MS),
-    keepScheduler(queues.expire, EXPIRE, EXPIRE_EVERY_MS),
+    keepScheduler(queues.dispatch, 'dispatch', DISPATCH_EVERY_MS),
+    keepScheduler(queues.expire, 'expire', EXPIRE_EVERY_MS),
   ])
 }
 

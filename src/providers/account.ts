@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { parseDuration } from '../core/duration.ts'
 import type { PollingPolicy } from '../core/polling.ts'
+import { isInternal } from '../core/queue-table.ts'
 import { PRINTABLE, SECRET } from './account-fields.ts'
 import { isCountry } from './phone-number.ts'
 
@@ -107,9 +108,6 @@ export const commonAccountFields = {
   changesQueue: z
     .string()
     .regex(/^[A-Za-z0-9._-]{1,100}$/, 'expected a queue name of letters, digits, dots, hyphens and underscores')
-    .refine(
-      (name) => !/^(track|dispatch|expire|callbacks|status-query\..*)$/.test(name),
-      'expected a name Lastword does not use itself',
-    )
+    .refine((name) => !isInternal(name), 'expected a name Lastword does not use itself')
     .optional(),
 }

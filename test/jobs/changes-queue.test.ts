@@ -1,7 +1,9 @@
 /** An app's own queue: one job a change, in order, and none missing whenever a process is killed. */
+
 import { createPostgresBackend, type Job, Worker } from 'bullmq'
 import pg from 'pg'
 import { afterEach, describe, expect, it } from 'vitest'
+import { describeQueue } from '../../src/core/queue-table.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import { nameOfChange } from '../../src/db/changes.ts'
 import { openDatabase } from '../../src/db/connection.ts'
@@ -244,8 +246,9 @@ it('is one queue for two accounts that name the same, and shown in Bull Board', 
     for (const account of ['seven', 'other', 'silent']) await apply(messageIds, status, ms, account)
   }
   const board = await (await fetch(`${service.url}/queues/api/queues`)).json()
-  const names = (board as { queues: { name: string }[] }).queues.map(({ name }) => name)
-  expect(names.filter((name) => name === QUEUE)).toEqual([QUEUE])
+  const shown = (board as { queues: { name: string; description: string }[] }).queues
+  expect(shown.filter(({ name }) => name === QUEUE)).toHaveLength(1)
+  for (const { name, description } of shown) expect([name, description]).toEqual([name, describeQueue(name)])
 
   const taken = openAppWorker('redis', service)
   await until(() => expect(taken).toHaveLength(20))

@@ -6,8 +6,8 @@ import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { Job } from 'bullmq'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { accountQueueName } from '../../src/core/queue-table.ts'
 import { capacityOf } from '../../src/jobs/dispatch.ts'
-import { statusQueryQueue } from '../../src/jobs/queues.ts'
 import { statusQueryJobOptions } from '../../src/jobs/status-query-jobs.ts'
 import type { Account } from '../../src/providers/provider.ts'
 import { findProvider } from '../../src/providers/registry.ts'
@@ -33,6 +33,7 @@ import {
   until,
 } from '../support/service.ts'
 
+const statusQueryQueue = (account: string) => accountQueueName('status-query', account)
 const LEASE_MS = 4_000
 const TIMEOUT_MS = 1_000
 const FIRST_AFTER_MS = 600
