@@ -20,7 +20,7 @@ import { preparations } from './preparations.ts'
 
 const migrationsFolder = fileURLToPath(new URL('../../drizzle', import.meta.url))
 
-/** "lastword" in ASCII, cut to eight bytes: the advisory lock that lets one process migrate at a time. */
+/** "lastw", the first five bytes of "lastword" in ASCII: the advisory lock that lets one process migrate at a time. */
 const MIGRATION_LOCK = '465491424375'
 const LOCK_POLL_MS = 200
 const LOCK_TIMEOUT = '5s'

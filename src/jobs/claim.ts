@@ -23,8 +23,8 @@ export interface Claiming {
   leaseMs: number
   /** How many jobs may be added. */
   room: number
-  /** True when jobs of the account are under way. */
-  isFull: boolean
+  /** Jobs of the account wait or are under way. */
+  isBusy: boolean
   /** One message only, whatever it is worth: an answer to it says how things are. */
   isSingle?: true
 }
@@ -46,7 +46,7 @@ export async function addJobs(claiming: Claiming): Promise<Added> {
   const { byIds, byWindow, paidByRecord } = claiming.lookup
   if (byIds && paidByRecord) return addBatches(claiming, byIds)
   // One sweep at a time: what comes due meanwhile shares the next one.
-  if (byWindow) return claiming.isFull ? NOTHING : addSweep(claiming, byWindow)
+  if (byWindow) return claiming.isBusy ? NOTHING : addSweep(claiming, byWindow)
   return byIds ? addBatches(claiming, byIds) : NOTHING
 }
 

@@ -100,7 +100,7 @@ async function claimingOf(dispatched: Dispatched): Promise<Claiming | undefined>
   if (room === 0) return undefined
   const query = { account: account.name, lookup: lookup.name }
   const plan = learner.planOf(account, lookup)
-  const claiming: Claiming = { db, queue, leaseMs, lookup, plan, query, room, isFull: room < capacity }
+  const claiming: Claiming = { db, queue, leaseMs, lookup, plan, query, room, isBusy: room < capacity }
   if (probe) return { ...claiming, query: { ...query, probe }, isSingle: true }
   if (!isTrialDue(health, first.name, now)) return claiming
   await moveHealth(db, account.name, (latest) => ({ health: { ...latest, firstTriedAt: now }, events: [] }))

@@ -1,6 +1,6 @@
 /**
- * The contract between Lastword and an SMS provider. A provider is one file that exports one `Provider`, listed in
- * `registry.ts`; it knows neither the server, the queues nor the database.
+ * The contract between Lastword and an SMS provider. A provider is a folder, whose file of the same name exports one
+ * `Provider` for the list in `registry.ts`; it knows neither the server, the queues nor the database.
  *
  * Providers differ in what they can be asked, so a provider offers its look-ups in order of preference, none at all
  * included; each is asked by many IDs, by one ID, or by time window and page. They agree in what comes back: reports.
