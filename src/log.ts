@@ -1,6 +1,8 @@
 /** The log: pino, one JSON object a line, with what must never be logged taken out by an option, not by habit. */
+
 import { DrizzleQueryError } from 'drizzle-orm'
 import { type DestinationStream, type Logger, type LoggerOptions, pino, stdSerializers } from 'pino'
+import { errorCodeOf } from './core/error-code.ts'
 import { LastwordError } from './core/errors.ts'
 
 export type Log = Logger
@@ -47,7 +49,8 @@ function serializeError(error: unknown): unknown {
 function isOfServers(error: Error): boolean {
   if (error instanceof LastwordError) return true
   // Node's own codes (ERR_…) are of faults in the program.
-  if ('code' in error) return !String(error.code).startsWith('ERR_')
+  const code = errorCodeOf(error)
+  if (code !== undefined) return !code.startsWith('ERR_')
   return /^[A-Z]+ /.test(error.message) || /^(Command timed out|Connection is closed)/.test(error.message)
 }
 

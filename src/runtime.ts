@@ -2,11 +2,13 @@
  * The composition root: configuration in, started parts out. Parts start in order and stop in reverse; a start that
  * fails half-way stops what it had started.
  */
+
 import { createHash } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import { openClock } from './clock.ts'
 import type { Config } from './config.ts'
+import { errorCodeOf } from './core/error-code.ts'
 import { LastwordError } from './core/errors.ts'
 import { recordAccounts } from './db/accounts.ts'
 import { openChangeListener } from './db/change-listener.ts'
@@ -260,7 +262,7 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 
 /** UNAVAILABLE for an address that is taken, forbidden or not of this machine; any other error as it is. */
 export function cannotListen(host: string, port: number, error: unknown, variable = 'PORT'): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = errorCodeOf(error)
   if (code === 'EADDRINUSE') {
     return new LastwordError(
       'UNAVAILABLE',

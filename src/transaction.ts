@@ -4,11 +4,13 @@
  * The app's database must be the one Lastword works in. Which accounts there are, the service has written down there when
  * it started. Statements run in a savepoint: whatever goes wrong here, the app's transaction can go on.
  */
+
 import { DrizzleQueryError, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Sql } from 'postgres'
 import type { Tracked } from './client/answers.ts'
 import type { Order } from './client/order.ts'
+import { errorCodeOf } from './core/error-code.ts'
 import { LastwordError } from './core/errors.ts'
 import { type Db, describeDatabaseError, isDatabaseUnavailable } from './db/client.ts'
 import { trackMessagesWithin } from './db/messages.ts'
@@ -125,7 +127,7 @@ const LOST_RACE = /^40/
 /** A failed query's own message holds its parameters, which are message IDs and phone numbers. */
 function explain(error: unknown): unknown {
   const cause = error instanceof DrizzleQueryError ? error.cause : error
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+  const code = errorCodeOf(cause) ?? ''
   // The app repeats its whole transaction after a lost race, and knows that by Postgres's own code.
   if (isDatabaseUnavailable(error) && !LOST_RACE.test(code)) {
     const found = describeDatabaseError(error)

@@ -48,7 +48,7 @@ const MAY_IMPORT: Readonly<Record<Layer, readonly Layer[]>> = {
   transaction: ['core', 'providers', 'db', 'between', 'client'],
   queues: ['core', 'providers', 'db', 'config', 'log', 'between', 'jobs'],
   jobs: ['core', 'deadline', 'proxy', 'urls', 'providers', 'db', 'config', 'log', 'between', 'jobs', 'queues'],
-  http: ['core', 'providers', 'db', 'config', 'log', 'between', 'http', 'queues'],
+  http: ['core', 'deadline', 'providers', 'db', 'config', 'log', 'between', 'http', 'queues'],
   runtime: [...LAYERS, 'runtime'],
   index: ['client', 'transaction'],
   sandbox: ['core', 'sandbox'],

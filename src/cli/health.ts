@@ -1,5 +1,7 @@
 /** `lastword health`: whether the process of this configuration is ready. */
+
 import { request } from 'undici'
+import { errorCodeOf } from '../core/error-code.ts'
 
 const ANSWER_WITHIN_MS = 5_000
 
@@ -13,7 +15,7 @@ export async function checkHealth(urls: readonly string[], print: (line: string)
       print(await body.text())
       return statusCode === 200
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+      const code = errorCodeOf(error) ?? String(error)
       failures.push(`${url} does not answer (${code}).`)
     }
   }

@@ -2,11 +2,13 @@
  * The input of `lastword track`: CSV with a header, or NDJSON, as a stream of messages and of lines that cannot be one.
  * CSV comes as spreadsheets save it: cells apart by commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252.
  */
+
 import { open } from 'node:fs/promises'
 import { pipeline, Readable } from 'node:stream'
 import { TextDecoder } from 'node:util'
 import { parse } from 'csv-parse'
 import type { MessageToTrack } from '../client/order.ts'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 import { decodeText, utf16Of } from '../providers/body-text.ts'
 
@@ -28,7 +30,7 @@ export async function* readSource(path: string, standardInput: AsyncIterable<str
   try {
     yield* decodePieces(path === '-' ? standardInput : (await open(path)).createReadStream())
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
+    const code = errorCodeOf(error) ?? 'an error'
     throw new LastwordError('CONFIG_INVALID', `--file: found ${code} when reading "${path}", expected a readable file.`)
   }
 }

@@ -1,5 +1,7 @@
 /** The environment as the configuration reads it, with secrets from files, and the one form of its errors. */
+
 import { readFileSync } from 'node:fs'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -29,7 +31,7 @@ export function readTextOf(where: string, path: string): string {
   try {
     text = readFileSync(path, 'utf8').trimEnd()
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
+    const code = errorCodeOf(error) ?? 'an error'
     throw invalid(where, `${code} when reading "${path}"`, 'the path of a readable file', error)
   }
   if (text === '') throw invalid(where, `nothing in "${path}"`, 'a file with the value')

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { type Db, executePrepared, textArray } from './client.ts'
+import { type Db, executePrepared, fromNow, textArray } from './client.ts'
 import { batches, due, messages } from './schema.ts'
 
 /** A message of a claimed batch. */
@@ -179,8 +179,4 @@ export async function refuseMessage(
       WHERE b.id = ${batch} AND m.id = u.id AND NOT m.final`)
     await releaseBatch(transaction, { batch, delayMs })
   })
-}
-
-export function fromNow(ms: number) {
-  return sql`now() + ${ms} * interval '1 millisecond'`
 }

@@ -11,7 +11,7 @@
  * makes it due (callback-claim.ts).
  */
 import { and, desc, eq, getTableColumns, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
-import { type Db, textArray } from './client.ts'
+import { type Db, fromNow, textArray } from './client.ts'
 import { accountStates, type CallbackBody, callbacks, receivers } from './schema.ts'
 
 export type CallbackRow = typeof callbacks.$inferSelect
@@ -155,8 +155,4 @@ async function replay(db: Db, which: SQL): Promise<number> {
     )
     SELECT count(*)::int AS replayed FROM replayed`)
   return row?.replayed ?? 0
-}
-
-function fromNow(ms: number) {
-  return sql<Date>`now() + ${ms} * interval '1 millisecond'`
 }

@@ -3,9 +3,11 @@
  * that it joins whatever the caller has begun; how values are written; and what errors say. connection.ts opens a
  * database.
  */
+
 import { DrizzleQueryError, type SQL, sql } from 'drizzle-orm'
 import { type PgDatabase, PgDialect } from 'drizzle-orm/pg-core'
 import type { PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
+import { errorCodeOf } from '../core/error-code.ts'
 import type * as schema from './schema.ts'
 
 export type Db = PgDatabase<PostgresJsQueryResultHKT, typeof schema>
@@ -58,6 +60,11 @@ export function millisecondsOf(column: string): SQL {
   return sql.raw(`(extract(epoch FROM ${column}) * 1000)::float8`)
 }
 
+/** The database's time in `ms` milliseconds, or that long ago. */
+export function fromNow(ms: number): SQL<Date> {
+  return sql<Date>`now() + ${ms} * interval '1 millisecond'`
+}
+
 /** Postgres stores neither NUL nor half a surrogate pair, and what others send must not fail for ever because of one. */
 function storable(text: string): string {
   return text.replace(/\0|\p{Surrogate}/gu, '\ufffd')
@@ -108,5 +115,5 @@ export function describeDatabaseError(error: unknown): string {
 /** The SQLSTATE of an error of the database, or the code of an error of its connection. */
 export function codeOf(error: unknown): string | undefined {
   if (error instanceof DrizzleQueryError) return codeOf(error.cause)
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+  return errorCodeOf(error)
 }

@@ -8,9 +8,11 @@
  * Limits: glibc only on Linux. As root, Postgres runs as the user `postgres` or `nobody`; where that user cannot reach
  * the binaries or the data (below /root), it is given CAP_DAC_OVERRIDE, which means that it can read every file.
  */
+
 import { spawn } from 'node:child_process'
 import { access, readFile, stat, symlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 
 export interface Programs {
@@ -80,9 +82,9 @@ async function restoreSymlinks(folder: string): Promise<void> {
     const link = join(folder, target)
     if (await isThere(link)) continue
     await symlink(basename(source), link).catch((error: unknown) => {
-      if (codeOf(error) === 'EEXIST') return
+      if (errorCodeOf(error) === 'EEXIST') return
       throw impossible(
-        `the embedded Postgres lacks ${link} (${codeOf(error)})`,
+        `the embedded Postgres lacks ${link} (${errorCodeOf(error)})`,
         'run "npm rebuild" as who may write there',
       )
     })
@@ -159,12 +161,7 @@ export function isThere(path: string): Promise<boolean> {
 }
 
 function undefinedIfGone(error: unknown): undefined {
-  if (!['ENOENT', 'ENOTDIR', 'ESRCH'].includes(codeOf(error))) throw error
-}
-
-/** The code of a system or database error, or an empty string. */
-export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (!['ENOENT', 'ENOTDIR', 'ESRCH'].includes(errorCodeOf(error) ?? '')) throw error
 }
 
 function impossible(why: string, orElse: string, cause?: unknown): LastwordError {

@@ -12,14 +12,16 @@
  * Limits: one machine; containers must not share a DATA_DIR, because none sees the processes of the other. A server that
  * dies is not started again until a process opens it. `embedded-programs.ts` has the limits of platforms and of root.
  */
+
 import { randomBytes } from 'node:crypto'
 import { chmod, chown, mkdir, mkdtemp, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
-import { codeOf, findPrograms, isThere, type Programs, readIfThere, run } from './embedded-programs.ts'
+import { findPrograms, isThere, type Programs, readIfThere, run } from './embedded-programs.ts'
 
 export interface EmbeddedPostgres {
   /** A complete postgres:// URL, password included. */
@@ -78,8 +80,8 @@ async function openCluster(dataDir: string): Promise<Cluster> {
     const password = await readFile(join(home, 'password'), 'utf8')
     return { pgCtl: programs.pgCtl, data, log: join(home, 'server.log'), password }
   } catch (error) {
-    if (!codeOf(error).startsWith('E')) throw error
-    const found = `${codeOf(error)} at "${dataDir}"`
+    if (!errorCodeOf(error)?.startsWith('E')) throw error
+    const found = `${errorCodeOf(error)} at "${dataDir}"`
     const expected = 'a folder that belongs to the user who starts Lastword'
     throw new LastwordError('CONFIG_INVALID', `DATA_DIR: found ${found}, expected ${expected}.`, { cause: error })
   }
@@ -127,7 +129,7 @@ async function isServerOf(data: string, pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0)
   } catch (error) {
-    if (codeOf(error) !== 'EPERM') return false
+    if (errorCodeOf(error) !== 'EPERM') return false
   }
   if (process.platform === 'win32') return true
   const fromProc = (await readIfThere(`/proc/${pid}/cmdline`))?.replaceAll('\0', ' ')
@@ -203,7 +205,7 @@ async function createDatabase(client: postgres.Sql): Promise<void> {
   const found = await client`SELECT 1 FROM pg_database WHERE datname = ${NAME}`
   if (found.length > 0) return
   await client.unsafe(`CREATE DATABASE ${NAME}`).catch((error: unknown) => {
-    const isThereNow = ['42P04', '23505'].includes(codeOf(error))
+    const isThereNow = ['42P04', '23505'].includes(errorCodeOf(error) ?? '')
     if (!isThereNow) throw error
   })
 }
@@ -229,7 +231,7 @@ async function leaveServer({ pgCtl, data }: Cluster, { pid }: Server, client: po
 
 /** The server is not there, not ready, going down, or full. */
 function isPassing(error: unknown): boolean {
-  return /^(ECONN|EPIPE|CONNECTION_|CONNECT_TIMEOUT|57P0|53300)/.test(codeOf(error))
+  return /^(ECONN|EPIPE|CONNECTION_|CONNECT_TIMEOUT|57P0|53300)/.test(errorCodeOf(error) ?? '')
 }
 
 function findFreePort(): Promise<number> {

@@ -15,8 +15,8 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { type Batch, type ClaimedMessage, type ClaimedRow, claimedColumns, fromNow, toClaimed } from './batches.ts'
-import { type Db, executePrepared, millisecondsOf, textArray } from './client.ts'
+import { type Batch, type ClaimedMessage, type ClaimedRow, claimedColumns, toClaimed } from './batches.ts'
+import { type Db, executePrepared, fromNow, millisecondsOf, textArray } from './client.ts'
 import type { MessageKey } from './recipients.ts'
 import { batches, due, messages } from './schema.ts'
 

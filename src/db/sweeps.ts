@@ -1,16 +1,8 @@
 /** Sweeps: batches that are asked about by the time they were sent in, page after page (see schedule.ts). */
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import {
-  type ClaimedMessage,
-  type ClaimedRow,
-  claimedColumns,
-  extendLease,
-  fromNow,
-  isUnmet,
-  toClaimed,
-} from './batches.ts'
-import { type Db, textArray } from './client.ts'
+import { type ClaimedMessage, type ClaimedRow, claimedColumns, extendLease, isUnmet, toClaimed } from './batches.ts'
+import { type Db, fromNow, textArray } from './client.ts'
 import { inOrder } from './schedule.ts'
 import { batches, due, messages } from './schema.ts'
 

@@ -8,6 +8,7 @@ import { LastwordError } from '../core/errors.ts'
 import { codeOf, type Db } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
 import { isMigrated } from '../db/migrate.ts'
+import { isTimeout, orAborted, withDeadline } from '../deadline.ts'
 import { named } from '../schema-names.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
@@ -109,20 +110,13 @@ async function check(probe: () => Promise<unknown>): Promise<string> {
 }
 
 /** Rejects when there is no answer in the time that those who look at a process have. */
-export async function inTime<T>(probe: () => Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const tooLate = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${CHECK_WITHIN_MS} ms`)), CHECK_WITHIN_MS)
-  })
-  try {
-    return await Promise.race([probe(), tooLate])
-  } finally {
-    clearTimeout(timer)
-  }
+export function inTime<T>(probe: () => Promise<T>): Promise<T> {
+  return withDeadline(CHECK_WITHIN_MS, undefined, (signal) => orAborted(probe(), signal))
 }
 
 function summaryOf(error: unknown): string {
   if (error instanceof LastwordError) return String(error.extra?.summary ?? error.title)
+  if (isTimeout(error)) return `no answer within ${CHECK_WITHIN_MS} ms`
   const code = codeOf(error)
   if (code !== undefined) return `does not answer (${code})`
   return error instanceof Error ? error.message : 'does not answer'

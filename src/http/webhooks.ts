@@ -9,6 +9,7 @@ import { LastwordError } from '../core/errors.ts'
 import type { Db } from '../db/client.ts'
 import { rememberNonce } from '../db/nonces.ts'
 import type { ReportWriter } from '../db/report-writer.ts'
+import { isTimeout, orAborted, withDeadline } from '../deadline.ts'
 import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
 import { MOST_BODY_BYTES } from '../providers/body-text.ts'
@@ -184,11 +185,10 @@ function authorize(account: Account, token: string | undefined, host: string): v
 }
 
 async function withinPatience<T>(commit: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const tooLate = new Promise<never>((_resolve, reject) => {
-    const giveUp = () =>
-      reject(new LastwordError('UNAVAILABLE', 'The database did not commit the receipt in time. Send it again.'))
-    timer = setTimeout(giveUp, COMMIT_WITHIN_MS)
-  })
-  return Promise.race([commit, tooLate]).finally(() => clearTimeout(timer))
+  try {
+    return await withDeadline(COMMIT_WITHIN_MS, undefined, (signal) => orAborted(commit, signal))
+  } catch (error) {
+    if (!isTimeout(error)) throw error
+    throw new LastwordError('UNAVAILABLE', 'The database did not commit the receipt in time. Send it again.')
+  }
 }

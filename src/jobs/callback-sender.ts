@@ -5,11 +5,13 @@
  * A callback URL must not reach inside: addresses that are not public are refused unless the configuration allows them,
  * after the name has been resolved and for the very address that is connected to.
  */
+
 import { lookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { Webhook } from 'standardwebhooks'
 import { request } from 'undici'
+import { errorCodeOf } from '../core/error-code.ts'
 import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
 import { createAgent, type ProxySettings, usesProxy } from '../proxy.ts'
@@ -136,12 +138,12 @@ function refusePrivate(hostname: string): Promise<void> {
 }
 
 function isNotPublic(error: Error): boolean {
-  return 'code' in error && error.code === 'ENOTPUBLIC'
+  return errorCodeOf(error) === 'ENOTPUBLIC'
 }
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (isTimeout(error)) return `the receiver did not answer within ${CALLBACK_TIMEOUT_MS / 1000} s`
   if (isNotPublic(error)) return NOT_PUBLIC
-  return `the receiver cannot be reached: ${'code' in error ? String(error.code) : error.name}`
+  return `the receiver cannot be reached: ${errorCodeOf(error) ?? error.name}`
 }

@@ -2,8 +2,10 @@
  * Queues in Redis, Valkey or a Redis Cluster. Every command has a time limit, so that nothing waits for a server that says
  * nothing; and a server that turns out to be a replica is connected to anew, because its name may lead elsewhere by now.
  */
+
 import { Queue, Worker } from 'bullmq'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 import { orAborted, withDeadline } from '../deadline.ts'
 import { createComplaint } from '../log.ts'
@@ -238,5 +240,5 @@ function unavailable({ variable, target, prefix }: Place, error: unknown): Lastw
 
 function sayingOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return sayingOf(error.errors[0])
-  return error instanceof Error ? error.message || ('code' in error ? String(error.code) : error.name) : String(error)
+  return error instanceof Error ? error.message || (errorCodeOf(error) ?? error.name) : String(error)
 }

@@ -3,8 +3,10 @@
  * really in. The headers are hints. Some name an encoding the body does not have, others none where there is one, so the
  * bytes decide where they can.
  */
+
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate, inflateRaw } from 'node:zlib'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 
 /** The most bytes of a body, as sent and inflated. */
@@ -50,7 +52,7 @@ async function tryInflate(bytes: Buffer, candidates: readonly Inflate[], most: n
     try {
       return await way(bytes, { maxOutputLength: most })
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE') {
+      if (errorCodeOf(error) === 'ERR_BUFFER_TOO_LARGE') {
         throw new LastwordError('TOO_LARGE', `The inflated body is too large; expected at most ${most} bytes.`)
       }
       // Not compressed that way, whatever the header says: the next way, or the bytes as they are.

@@ -4,7 +4,9 @@
  *
  * Error messages name the status and the cause, never the URL or a header: they hold message IDs and credentials.
  */
+
 import { type Dispatcher, errors } from 'undici'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError, ProviderError, type ProviderResponse } from '../core/errors.ts'
 import { kindOfStatus, type ProviderErrorKind } from '../core/provider-failure.ts'
 import { readRetryAfter } from '../core/retry-after.ts'
@@ -153,5 +155,5 @@ const MEANT: Partial<Record<ProviderErrorKind, string>> = {
 function reasonOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error)
   if (isTimeout(error)) return `no answer within ${timeoutMs} ms`
-  return 'code' in error && typeof error.code === 'string' ? `${error.code}` : error.name
+  return errorCodeOf(error) ?? error.name
 }

@@ -6,8 +6,10 @@
  *
  * Every key is in one table: understood, passed on to the server, ignored with a warning, or refused by its name.
  */
+
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 
 export interface PostgresHost {
@@ -244,7 +246,7 @@ function readPem(key: string, path: string, invalid: Invalid): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
+    const code = errorCodeOf(error) ?? 'an error'
     throw invalid(`${code} when reading ${key}=${path}`, 'the path of a readable file in PEM', error)
   }
 }

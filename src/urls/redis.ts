@@ -5,8 +5,10 @@
  *   rediss://user:password@host:6379/2?sslrootcert=/etc/ca.pem
  *   redis+cluster://first:6379,second:6379
  */
+
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
+import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 
 export interface RedisTarget {
@@ -91,7 +93,7 @@ function readTls({ ca, cert, key, proof }: Partial<Record<string, string>>, inva
     try {
       return { [name]: readFileSync(path, 'utf8') }
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? String(error.code) : 'an error'
+      const code = errorCodeOf(error) ?? 'an error'
       throw invalid(`${code} when reading ${path}`, 'the path of a readable file in PEM', error)
     }
   }
