@@ -94,7 +94,7 @@ export async function findUnmet(
   return selectUnmet(db, batch, sql`LIMIT ${limit ?? null}`)
 }
 
-/** Those of them that have one of these IDs. */
+/** The unmet messages of a batch that have one of these IDs. */
 export async function findUnmetByIds(db: Db, batch: string, messageIds: readonly string[]): Promise<ClaimedMessage[]> {
   return selectUnmet(db, batch, sql`AND m.message_id = ANY(${textArray(messageIds)})`)
 }

@@ -45,7 +45,7 @@ const reportSchema = z.object({
 const batchJobSchema = z.object({
   ...queryFields,
   messageIds: z.array(z.string()).min(1),
-  /** What an earlier attempt was answered. */
+  /** The answer that an earlier attempt was given. */
   answer: z.object({ reports: z.array(reportSchema), missing: z.array(z.string()) }).optional(),
 })
 export type BatchJob = z.infer<typeof batchJobSchema>
@@ -59,7 +59,7 @@ const sweepJobSchema = z.object({
     page: z.int().min(0),
     cursor: z.string().optional(),
   }),
-  /** What an earlier attempt was answered. */
+  /** The answer that an earlier attempt was given. */
   answer: z
     .object({
       reports: z.array(reportSchema),
