@@ -37,6 +37,8 @@ export interface Config {
   /** Where the operator is told of alerts, and the secrets that this is signed with; undefined for the log only. */
   alertReceiver: { url: string; secrets: string[] } | undefined
   logLevel: string
+  /** Whether spans are made, for an OpenTelemetry SDK that the operator loads. */
+  tracing: boolean
   /** How long a claimed batch may take before its messages come due again. */
   leaseMs: number
   /** How long changes are kept for readers of the feed. */
@@ -80,6 +82,7 @@ export function readConfig(environment: Environment = process.env, defaults: Env
     callbackAllowPrivate: readBoolean(env, 'CALLBACK_ALLOW_PRIVATE', false),
     alertReceiver: readAlertReceiver(env),
     logLevel: readChoice(env, 'LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info'),
+    tracing: readTracing(env),
     leaseMs: readDuration(env, 'LEASE', '60s'),
     changesRetentionMs: readDuration(env, 'CHANGES_RETENTION', '30d'),
     messagesRetentionMs: readDuration(env, 'MESSAGES_RETENTION', '90d'),
@@ -235,6 +238,13 @@ function readProxy(env: Environment): ProxySettings {
     https: read('HTTPS_PROXY'),
     except: env.no_proxy ?? env.NO_PROXY,
   }
+}
+
+/** By the variables that tell an OpenTelemetry SDK where traces go (https://opentelemetry.io/docs/specs/otel/configuration/). */
+function readTracing(env: Environment): boolean {
+  if (env.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || env.OTEL_TRACES_EXPORTER === 'none') return false
+  const destinations = ['OTEL_TRACES_EXPORTER', 'OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']
+  return destinations.some((name) => env[name] !== undefined)
 }
 
 function readBoolean(env: Environment, variable: string, byDefault: boolean): boolean {

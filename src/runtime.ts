@@ -31,6 +31,7 @@ import { createMetrics } from './metrics.ts'
 import type { Account } from './providers/provider.ts'
 import { secretFieldNames } from './providers/registry.ts'
 import { keepTrying } from './starting.ts'
+import { NO_TRACING } from './tracing.ts'
 import { recordOf } from './tracking.ts'
 import { readPostgresUrl } from './urls/postgres.ts'
 
@@ -110,9 +111,11 @@ export async function start(
     }
     const shared = { db, queues, accounts, learner, log, metrics }
 
+    const tracing = config.tracing ? (await import('./opentelemetry.ts')).createTracing(db, log) : NO_TRACING
     if (parts.workers) {
       const workers = await openWorkers({
         ...shared,
+        tracing,
         backend,
         installation: id,
         listener,
@@ -139,7 +142,7 @@ export async function start(
     }
     const { createServer } = await import('./http/server.ts')
     const { nextChange } = listener
-    const server = await createServer({ ...shared, ...watched, nextChange, keys, host, publicUrl })
+    const server = await createServer({ ...shared, ...watched, tracing, nextChange, keys, host, publicUrl })
     // Readers that wait for changes are answered first.
     opened.running.push(async () => {
       await listener.close()

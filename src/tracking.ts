@@ -26,8 +26,17 @@ export interface Tracked {
   refused?: Refused[]
 }
 
-/** Tracks an order, all or none unless it is partial; committed when it resolves. Throws NOT_FOUND or INPUT_INVALID. */
-export async function track(db: Db, accounts: Accounts, order: ReadOrder, plans: Plans = priorPlans): Promise<Tracked> {
+/**
+ * Tracks an order, all or none unless it is partial; committed when it resolves. `traceparent` is kept with the messages.
+ * Throws NOT_FOUND or INPUT_INVALID.
+ */
+export async function track(
+  db: Db,
+  accounts: Accounts,
+  order: ReadOrder,
+  plans: Plans = priorPlans,
+  traceparent?: string,
+): Promise<Tracked> {
   const account = accounts.get(order.account)
   if (!account) {
     const known = [...accounts.keys()].join(', ') || 'none'
@@ -43,7 +52,7 @@ export async function track(db: Db, accounts: Accounts, order: ReadOrder, plans:
     random: Math.random,
     mayCallBack,
   })
-  const tracked = await trackMessages(db, scheduled.messages, provider.keyedByRecipient)
+  const tracked = await trackMessages(db, scheduled.messages, provider.keyedByRecipient, traceparent)
   return resultOf(order, scheduled, tracked)
 }
 

@@ -4,6 +4,7 @@ import { FAILURE_STATUSES } from '../core/status.ts'
 import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces, textArray } from './client.ts'
 import { countedOutstanding } from './counts.ts'
 import { beginLives } from './lives.ts'
+import { keptTrace } from './message-traces.ts'
 import { enteredMetadata } from './metadata-entries.ts'
 import type { NewMessage } from './new-message.ts'
 import { findRecipients, withBoundRecipients } from './recipients.ts'
@@ -14,11 +15,16 @@ export type ReportRow = typeof statusReports.$inferSelect
 
 /**
  * Tracks messages, all or none, and returns how many were not tracked before, or are sent again. A message that reports
- * told of already keeps its status; a final one is not scheduled.
+ * told of already keeps its status; a final one is not scheduled. `traceparent` is kept with those that are new.
  */
-export async function trackMessages(db: Db, tracked: readonly NewMessage[], keyedByRecipient = false): Promise<number> {
-  if (!keyedByRecipient) return retryLostRaces(() => insertMessages(db, tracked))
-  return insertWithRecipients(db, tracked)
+export async function trackMessages(
+  db: Db,
+  tracked: readonly NewMessage[],
+  keyedByRecipient = false,
+  traceparent?: string,
+): Promise<number> {
+  if (!keyedByRecipient) return retryLostRaces(() => insertMessages(db, tracked, traceparent))
+  return insertWithRecipients(db, tracked, traceparent)
 }
 
 /** As `trackMessages`, within a transaction of the caller, which is left as it was when this rejects. */
@@ -31,19 +37,19 @@ export async function trackMessagesWithin(
   return transaction.transaction((savepoint) => insertMessages(savepoint, tracked))
 }
 
-function insertWithRecipients(db: Db, tracked: readonly NewMessage[]): Promise<number> {
+function insertWithRecipients(db: Db, tracked: readonly NewMessage[], traceparent?: string): Promise<number> {
   return withBoundRecipients(db, tracked, async (transaction) => {
     const recipients = await findRecipients(transaction, tracked)
     const resolved = tracked.map((message) => {
       const known = recipients.get(`${message.account} ${message.messageId}`)
       return message.recipientKey === '' && known !== undefined ? { ...message, recipientKey: known } : message
     })
-    const inserted = await insertMessages(transaction, resolved)
+    const inserted = await insertMessages(transaction, resolved, traceparent)
     return inserted < resolved.length ? inserted + (await beginLives(transaction, resolved)) : inserted
   })
 }
 
-async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<number> {
+async function insertMessages(db: Db, tracked: readonly NewMessage[], traceparent?: string): Promise<number> {
   const column = (type: string, pick: (message: NewMessage) => unknown) => arrayColumn(tracked, type, pick)
   const columns = sql.join(
     [
@@ -94,7 +100,7 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[]): Promise<n
       SELECT id, account, status, error_code, sent_at
       FROM tracked WHERE status = ANY(${textArray(FAILURE_STATUSES, 'lastword.status')})
       ON CONFLICT DO NOTHING
-    )${tracked.some(({ metadata }) => metadata) ? enteredMetadata(sql.raw('tracked')) : sql``}
+    )${tracked.some(({ metadata }) => metadata) ? enteredMetadata(sql.raw('tracked')) : sql``}${keptTrace(sql.raw('tracked'), traceparent)}
     SELECT count(*) FROM tracked`)
   // By position, because the client of a sending app may rename columns.
   return Number(Object.values(row ?? {})[0])

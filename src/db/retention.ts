@@ -7,6 +7,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { unenteredMetadata } from './metadata-entries.ts'
 import { callbacks, changes, failures, messages, statusReports } from './schema.ts'
+import { messageTraces } from './trace-tables.ts'
 
 /** A change is written up to this much later than its message. */
 const CHANGE_LAG = sql.raw(`interval '1 minute'`)
@@ -58,6 +59,8 @@ export function besides(deleted: SQL): SQL {
       DELETE FROM ${statusReports} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
     ), unfailed AS (
       DELETE FROM ${failures} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
+    ), untraced AS (
+      DELETE FROM ${messageTraces} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
     )${unenteredMetadata(deleted)}`
 }
 

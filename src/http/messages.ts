@@ -10,6 +10,7 @@ import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
 import { parseInput } from '../parse-input.ts'
 import { providerOf } from '../providers/registry.ts'
+import type { Tracing } from '../tracing.ts'
 import { type Accounts, track } from '../tracking.ts'
 import { readOrder, trackingOrderSchema } from '../tracking-order.ts'
 import { listQuerySchema, readListQuery, textSchema } from './list-query.ts'
@@ -21,6 +22,7 @@ export interface MessageRoutesOptions {
   accounts: Accounts
   learner: Learner
   metrics: Metrics
+  tracing: Tracing
 }
 
 /** 10,000 messages with some metadata each. */
@@ -88,12 +90,16 @@ const LOOK: RouteDoc = {
 
 export function registerMessageRoutes(
   server: FastifyInstance,
-  { db, accounts, learner, metrics }: MessageRoutesOptions,
+  { db, accounts, learner, metrics, tracing }: MessageRoutesOptions,
 ): void {
   server.post('/v1/messages', { bodyLimit: TRACKING_BODY_BYTES, config: { doc: TRACK } }, async (request, reply) => {
     const { partial } = parseInput(trackQuerySchema, request.query, 'query')
     const order = readOrder(request.body, 'body', partial === 'true')
-    const tracked = await track(db, accounts, order, learner)
+    const { account, messages } = order
+    const caller = request.headers.traceparent
+    const tracked = await tracing.track({ account, messages: messages.length, caller }, (traceparent) =>
+      track(db, accounts, order, learner, traceparent),
+    )
     metrics.messagesTracked.inc({ account: order.account }, tracked.tracked)
     return reply.code(202).send(tracked)
   })

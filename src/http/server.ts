@@ -2,6 +2,7 @@
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import type { Key } from '../config/keys.ts'
 import { createReportWriter } from '../db/report-writer.ts'
+import type { Tracing } from '../tracing.ts'
 import { registerAccountRoutes } from './accounts.ts'
 import { registerActRoutes } from './acts.ts'
 import { registerAlertRoutes } from './alerts.ts'
@@ -21,6 +22,7 @@ import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './w
 
 export interface ServerOptions extends GaugesOptions {
   nextChange: ChangeRoutesOptions['nextChange']
+  tracing: Tracing
   keys: readonly Key[]
   host: string
   publicUrl: string | undefined
@@ -41,7 +43,7 @@ const METRICS: RouteDoc = {
 }
 
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { db, queues, accounts, learner, nextChange, log, metrics, keys, host, publicUrl } = options
+  const { db, queues, accounts, learner, nextChange, log, metrics, tracing, keys, host, publicUrl } = options
   const prefix = prefixOf(publicUrl)
   const server = fastify({
     // A proxy may hand the path on as it came, or without the prefix.
@@ -78,6 +80,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       writer: createReportWriter(db, learner.now, (ms) => metrics.receiptCommitDuration.observe(ms / 1000)),
       learner,
       metrics,
+      tracing,
       host,
       publicUrl,
     })
@@ -91,7 +94,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerAlertRoutes(guarded, { db })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
-    registerMessageRoutes(guarded, { db, accounts, learner, metrics })
+    registerMessageRoutes(guarded, { db, accounts, learner, metrics, tracing })
     registerPollRoutes(guarded, { db, accounts, learner, queues })
     registerActRoutes(guarded, { db })
     registerErasureRoutes(guarded, { db, accounts, queues })

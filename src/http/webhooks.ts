@@ -16,6 +16,7 @@ import { MOST_BODY_BYTES } from '../providers/body-text.ts'
 import type { Account } from '../providers/provider.ts'
 import { readWebhook } from '../providers/receipt.ts'
 import { providerOf } from '../providers/registry.ts'
+import type { Tracing } from '../tracing.ts'
 import type { Accounts } from '../tracking.ts'
 import { isSameSecret } from './auth.ts'
 import { sendProblem } from './errors.ts'
@@ -28,6 +29,7 @@ export interface WebhookRoutesOptions {
   writer: ReportWriter
   learner: Learner
   metrics: Metrics
+  tracing: Tracing
   host: string
   publicUrl: string | undefined
 }
@@ -124,7 +126,7 @@ async function bodyOf(request: WebhookHttpRequest): Promise<Buffer> {
 }
 
 async function receive(options: WebhookRoutesOptions, request: WebhookHttpRequest, reply: FastifyReply) {
-  const { writer, learner, metrics, publicUrl } = options
+  const { writer, learner, metrics, tracing, publicUrl } = options
   const account = findAccount(options, request)
   const provider = providerOf(account)
   const { webhookAnswer } = provider
@@ -154,7 +156,8 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
     if (nonce && !(await withinPatience(rememberNonce(options.db, { account: account.name, ...nonce })))) {
       throw new LastwordError('UNAUTHORIZED', 'The nonce of the signature was used before, with another body.')
     }
-    const applied = await withinPatience(writer.write(reports))
+    const told = reports.map(({ messageId }) => messageId)
+    const applied = await withinPatience(tracing.receipt(account.name, told, () => writer.write(reports)))
     metrics.observeReports(applied, learner.now(), request.log)
     learner.observeReports(applied)
     if (skipped) {

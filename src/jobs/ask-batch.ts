@@ -12,6 +12,7 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { ProviderHttp } from '../providers/http.ts'
 import type { Account, StatusLookup } from '../providers/provider.ts'
+import type { Tracing } from '../tracing.ts'
 import { type BatchJob, NOTHING_FOUND, type StatusQueryResult, type SweepJob } from './status-query-jobs.ts'
 
 /** The account, its look-ups and the services that the jobs of its queue work with. */
@@ -25,6 +26,7 @@ export interface StatusQuerierOptions {
   learner: Learner
   log: Log
   metrics: Metrics
+  tracing: Tracing
   /** Aborted when the process must end: requests under way are given up, their messages given back. */
   shutdown: AbortSignal
 }
@@ -71,12 +73,12 @@ export async function askKeeping<A extends NonNullable<(BatchJob | SweepJob)['an
 }
 
 /** Asks, and measures how long that took and by what result. */
-async function measured<A>({ account, metrics }: StatusQuerierOptions, ask: () => Promise<A>): Promise<A> {
+async function measured<A>({ account, metrics, tracing }: StatusQuerierOptions, ask: () => Promise<A>): Promise<A> {
   const began = performance.now()
   const observe = (result: 'answered' | ProviderErrorKind) =>
     metrics.statusQueryDuration.observe({ account: account.name, result }, (performance.now() - began) / 1000)
   try {
-    const answer = await ask()
+    const answer = await tracing.request(account.name, ask)
     observe('answered')
     return answer
   } catch (error) {
@@ -94,7 +96,7 @@ interface AnswerOptions {
 
 /** Writes what an answer said, and when the messages it answers for are due next. */
 export async function applyAnswer(
-  { db, account, learner, log, metrics }: StatusQuerierOptions,
+  { db, account, learner, log, metrics, tracing }: StatusQuerierOptions,
   lookup: StatusLookup,
   batch: string,
   answered: readonly ClaimedMessage[],
@@ -109,6 +111,7 @@ export async function applyAnswer(
   })
   const request = asked === undefined ? undefined : { account: account.name, ids: asked }
   const options = { answered: { batch, messages, request, goesOn }, keepUntracked, now }
+  await tracing.found(messages.map(({ id }) => id))
   const applied = await applyReports(db, reports, options)
   metrics.observeReports(applied, learner.now(), log)
   learner.observeReports(applied)

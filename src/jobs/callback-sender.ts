@@ -23,6 +23,8 @@ interface Callback {
   /** `whsec_…`; each gives a signature. */
   secrets: readonly string[]
   body: string
+  /** The header of that name, for a receiver that goes on with the trace. */
+  traceparent?: string | undefined
 }
 
 export interface CallbackSender {
@@ -59,7 +61,7 @@ export function createCallbackSender({ allowPrivate, proxy = {} }: CallbackSende
     bodyTimeout: CALLBACK_TIMEOUT_MS,
   })
   return {
-    async send({ id, url, secrets, body }, signal) {
+    async send({ id, url, secrets, body, traceparent }, signal) {
       const forbidden = allowPrivate ? undefined : whyForbidden(url)
       if (forbidden) return { reason: forbidden, final: true }
       try {
@@ -67,6 +69,7 @@ export function createCallbackSender({ allowPrivate, proxy = {} }: CallbackSende
           'content-type': 'application/json',
           'user-agent': 'Lastword',
           ...signatureOf(id, secrets, body),
+          ...(traceparent === undefined ? {} : { traceparent }),
         }
         return await withDeadline(CALLBACK_TIMEOUT_MS, signal, async (deadline) => {
           if (!allowPrivate && usesProxy(proxy)) await refusePrivate(new URL(url).hostname)

@@ -14,6 +14,7 @@ import type { Db } from '../db/client.ts'
 import { forgetGoneUrls, noteGoneUrl, noteReceiver } from '../db/receivers.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
+import type { Tracing } from '../tracing.ts'
 import type { Accounts } from '../tracking.ts'
 import type { CallbackSender, Refusal } from './callback-sender.ts'
 import { callbackJobSchema, readJob } from './queues.ts'
@@ -26,6 +27,7 @@ export interface CallbackCallerOptions {
   installation: string
   log: Log
   metrics: Metrics
+  tracing: Tracing
   shutdown: AbortSignal
   /** Told when a callback has left, so that the next of its message can be claimed. */
   onLeft(): void
@@ -48,13 +50,13 @@ export function callbackPause(attempts: number): number {
 }
 
 export function createCallbackCaller(options: CallbackCallerOptions) {
-  const { db, accounts, sender, installation, metrics, shutdown, onLeft } = options
+  const { db, accounts, sender, installation, metrics, tracing, shutdown, onLeft } = options
   return async function callBack(job: Job): Promise<CallbackResult> {
     const { change, claim } = readJob(job, callbackJobSchema)
     const callback = await findCallback(db, change, claim)
     if (!callback) return { taken: false, reason: 'it has been taken already, or is held by a newer claim' }
     const began = performance.now()
-    const refusal = await send(callback)
+    const refusal = await tracing.callback(callback, (traceparent) => send(callback, traceparent))
     if (refusal === 'given back') return { taken: false, reason: 'given back at a stop; it is due at once' }
     const tookMs = performance.now() - began
     const labels = { account: callback.account, result: refusal ? 'refused' : 'taken' }
@@ -67,7 +69,7 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     onLeft()
     return { taken: true }
 
-    async function send(callback: HeldCallback): Promise<Refusal | 'given back' | undefined> {
+    async function send(callback: HeldCallback, traceparent?: string): Promise<Refusal | 'given back' | undefined> {
       const { account, url, body } = callback
       if (isDisabled(callback))
         return { reason: 'the receiver said before that this URL is gone (HTTP 410)', final: true }
@@ -75,7 +77,7 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
       if (secrets === undefined) return { reason: `account "${account}" has no callback secret any more`, final: false }
       const id = nameOfChange(installation, change, new Date(body.timestamp))
       try {
-        return await sender.send({ id, url, secrets, body: JSON.stringify(body) }, shutdown)
+        return await sender.send({ id, url, secrets, body: JSON.stringify(body), traceparent }, shutdown)
       } catch (error) {
         await releaseCallback(db, claim, change)
         if (shutdown.aborted) return 'given back'

@@ -49,7 +49,7 @@ const GOOD_NOTED_EVERY_MS = 1_000
 type Claimed = BatchJob | SweepJob
 
 export function createStatusQuerier(options: StatusQuerierOptions) {
-  const { db, account, lookups, metrics, shutdown } = options
+  const { db, account, lookups, metrics, tracing, shutdown } = options
   let goodNotedAt = 0
 
   /** Notes a good answer at once where somebody waits for one, else now and then. */
@@ -85,7 +85,7 @@ export function createStatusQuerier(options: StatusQuerierOptions) {
     const claimed = readStatusQuery(job)
     if (!claimed) return { ...NOTHING_FOUND, next: 'claimed by 0.1.0; its messages come due again when the lease ends' }
     try {
-      return await run(job, claimed)
+      return await tracing.batch(claimed, () => run(job, claimed))
     } catch (error) {
       if (error instanceof ProviderError || error instanceof UnrecoverableError) throw error
       if (shutdown.aborted) {

@@ -8,18 +8,28 @@ import { LastwordError } from '../core/errors.ts'
 import { type Db, isDatabaseUnavailable } from '../db/client.ts'
 import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
+import type { Tracing } from '../tracing.ts'
 import { type Accounts, type Tracked, track } from '../tracking.ts'
 import { readOrder } from '../tracking-order.ts'
 import { JOB_VERSION, readJob, waitForDatabase } from './queues.ts'
 
 const trackJobSchema = z.looseObject({ v: z.literal(JOB_VERSION) })
 
-export function createTracker(db: Db, accounts: Accounts, learner: Learner, metrics: Metrics) {
+export interface TrackerOptions {
+  db: Db
+  accounts: Accounts
+  learner: Learner
+  metrics: Metrics
+  tracing: Tracing
+}
+
+export function createTracker({ db, accounts, learner, metrics, tracing }: TrackerOptions) {
   return async function trackOrder(job: Job, token?: string): Promise<Tracked> {
     const { v: _version, ...order } = readJob(job, trackJobSchema)
     try {
       const read = readOrder(order, 'job')
-      const tracked = await track(db, accounts, read, learner)
+      const described = { account: read.account, messages: read.messages.length }
+      const tracked = await tracing.track(described, (traceparent) => track(db, accounts, read, learner, traceparent))
       metrics.messagesTracked.inc({ account: read.account }, tracked.tracked)
       return tracked
     } catch (error) {

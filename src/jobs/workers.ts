@@ -23,6 +23,7 @@ import { createProviderHttp, type ProviderHttp } from '../providers/http.ts'
 import type { Account } from '../providers/provider.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { ProxySettings } from '../proxy.ts'
+import type { Tracing } from '../tracing.ts'
 import type { Accounts } from '../tracking.ts'
 import { createCallbackSender } from './callback-sender.ts'
 import { createCallbackCaller } from './callbacks.ts'
@@ -50,6 +51,7 @@ export interface WorkersOptions {
   listener: ChangeListener
   log: Log
   metrics: Metrics
+  tracing: Tracing
 }
 
 export interface Workers {
@@ -96,7 +98,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   const jobs: Record<SingleQueue, [Processor, Partial<WorkerOptions>?]> = {
     dispatch: [createDispatcher({ db, queues, accounts, learner, leaseMs })],
     expire: [createExpirer({ ...options, untrackedForMs, queues: queues.all, readers: readersOf(accounts) })],
-    track: [createTracker(db, accounts, learner, options.metrics), trackWorkerOptions],
+    track: [createTracker(options), { ...trackWorkerOptions, ...options.tracing.trackWorker }],
     callbacks: [caller, { concurrency: MOST_CALLBACKS_AT_ONCE }],
   }
   for (const name of SINGLE_QUEUES) open(name, ...jobs[name])

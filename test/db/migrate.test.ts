@@ -8,6 +8,7 @@ import * as alertTables from '../../src/db/alert-tables.ts'
 import { openDatabase } from '../../src/db/connection.ts'
 import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
 import * as tables from '../../src/db/schema.ts'
+import * as traceTables from '../../src/db/trace-tables.ts'
 import { findMisplaced } from '../support/schedule.ts'
 import { createEmptyDatabase } from '../support/services.ts'
 
@@ -247,7 +248,7 @@ describe('migrating', () => {
   })
 })
 
-const schema = { ...tables, ...actTables, ...alertTables }
+const schema = { ...tables, ...actTables, ...alertTables, ...traceTables }
 
 describe('the schema and the migrations', () => {
   it('have no change between them that a new migration would have to make', async () => {

@@ -1,0 +1,5 @@
+CREATE TABLE "lastword"."message_traces" (
+	"message" bigint PRIMARY KEY NOT NULL,
+	"tracked" text NOT NULL,
+	"found" text
+);
