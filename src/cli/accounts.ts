@@ -14,8 +14,10 @@ export async function runAccounts(flags: { json: boolean; url?: string; apiKey?:
 const HEAD = ['account', 'provider', 'asks by', 'answers', 'last good answer', 'receipts']
 
 function describe(account: AccountHealth): string[] {
-  const { provider, lookup, status, trouble, troubleSince, pausedUntil, lastGoodAnswer, webhookRoute } = account
-  const paused = pausedUntil ? `, paused until ${pausedUntil}` : ''
+  const { provider, lookup, status, trouble, troubleSince, pausedUntil, lastGoodAnswer, pausedQueues, webhookRoute } =
+    account
+  const held = pausedQueues?.length ? `, queues paused: ${pausedQueues.join(', ')}` : ''
+  const paused = `${pausedUntil ? `, paused until ${pausedUntil}` : ''}${held}`
   const answers = status === 'ok' ? `ok${paused}` : `${status} since ${troubleSince}${paused}: ${trouble}`
   const { state, since, lost } = webhookRoute
   const receipts = state === 'silent' ? `silent since ${since}, ${lost} lost` : state

@@ -12,6 +12,8 @@ import type { Learned } from '../core/learning.ts'
 import { agesOf, planOf } from '../core/plan.ts'
 import { findHealths } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
+import { accountQueueName, SINGLE_QUEUES } from '../core/queue-table.ts'
+import type { Queues } from '../jobs/queues.ts'
 import type { Learner } from '../learner.ts'
 import { parseInput } from '../parse-input.ts'
 import { firstLookup } from '../plans.ts'
@@ -27,6 +29,7 @@ export interface AccountRoutesOptions {
   db: Db
   accounts: Accounts
   learner: Learner
+  queues: Queues
 }
 
 const accountPathSchema = z.object({ account: textSchema.describe('The name of the account.') })
@@ -36,7 +39,7 @@ const LIST: RouteDoc = {
   tag: 'Accounts',
   summary: 'The health of the accounts',
   description:
-    'Since when no worker runs, if none does. The look-up in use at each account, and whether the provider gives good answers: since when not, why, and until when nothing is asked. Also whether receipts come, and when messages are asked about, in short.',
+    'Since when no worker runs, if none does. The look-up in use at each account, and whether the provider gives good answers: since when not, why, and until when nothing is asked. Which queues are paused that its messages wait for. Also whether receipts come, and when messages are asked about, in short.',
   response: { 200: accountListSchema.describe('The accounts.') },
 }
 
@@ -52,9 +55,13 @@ const SCHEDULE: RouteDoc = {
 }
 
 export function registerAccountRoutes(server: FastifyInstance, options: AccountRoutesOptions): void {
-  const { db, accounts, learner } = options
+  const { db, accounts, learner, queues } = options
 
-  server.get('/v1/accounts', { config: { doc: LIST } }, async () => {
+  server.get('/v1/accounts', { config: { doc: LIST } }, async (request) => {
+    const paused = await queues.findPaused().catch((error: unknown) => {
+      request.log.warn({ err: error }, 'which queues are paused could not be asked')
+      return null
+    })
     const { healths, now } = await findHealths(db)
     const noWorker = await findNoWorkerSince(db)
     return {
@@ -74,6 +81,7 @@ export function registerAccountRoutes(server: FastifyInstance, options: AccountR
           lastGoodAnswer: timeOf(lastGoodAt),
           noGoodAnswerSince: timeOf(bad?.since),
           lastError: bad?.reason ?? null,
+          pausedQueues: paused?.filter((queue) => concerns(queue, account)) ?? null,
           webhookRoute: describeRoute(learner.learnedOf(account.name)),
           schedule: describeSchedule(account, learner),
         }
@@ -88,6 +96,12 @@ export function registerAccountRoutes(server: FastifyInstance, options: AccountR
       throw new LastwordError('NOT_FOUND', `No account named ${JSON.stringify(name.slice(0, 50))} is configured.`)
     return scheduleOf(account, learner)
   })
+}
+
+/** Whether messages of the account wait while this queue is paused. */
+function concerns(queue: string, { name, changesQueue }: Account): boolean {
+  const own: readonly string[] = [...SINGLE_QUEUES, accountQueueName('status-query', name)]
+  return queue === changesQueue || own.includes(queue)
 }
 
 function describeRoute({ evidence, route }: Learned) {

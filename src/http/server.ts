@@ -90,7 +90,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     guardByKeys(guarded, keys)
     // A form of another site can send text without asking first; bodies here are JSON.
     guarded.removeContentTypeParser('text/plain')
-    registerAccountRoutes(guarded, { db, accounts, learner })
+    registerAccountRoutes(guarded, { db, accounts, learner, queues })
     registerAlertRoutes(guarded, { db })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })

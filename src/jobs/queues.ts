@@ -90,6 +90,8 @@ export interface Queues extends Record<SingleQueue, Queue> {
   changes(name: string): Queue
   /** Throws NOT_FOUND for an account that is not configured. */
   statusQuery(account: string): Queue
+  /** The names of those that are paused. */
+  findPaused(): Promise<string[]>
   /** Removes erased messages from every job. */
   forget(erased: Erased): Promise<void>
 }
@@ -99,9 +101,10 @@ export function openQueues(backend: QueueBackend, accounts: readonly Account[]):
   const own = opened(queueNamesOf(accounts.map(({ name }) => name)))
   const changes = opened([...new Set(accounts.flatMap(({ changesQueue }) => changesQueue ?? []))])
   const single = Object.fromEntries(SINGLE_QUEUES.map((name) => [name, own.get(name)])) as Record<SingleQueue, Queue>
+  const all = [...own.values(), ...changes.values()]
   return {
     ...single,
-    all: [...own.values(), ...changes.values()],
+    all,
     changes(name) {
       const queue = changes.get(name)
       if (!queue) throw new LastwordError('NOT_FOUND', `No account names a queue "${name}" for its changes.`)
@@ -111,6 +114,10 @@ export function openQueues(backend: QueueBackend, accounts: readonly Account[]):
       const queue = own.get(accountQueueName('status-query', account))
       if (!queue) throw new LastwordError('NOT_FOUND', `No account named "${account}" is configured.`)
       return queue
+    },
+    async findPaused() {
+      const arePaused = await Promise.all(all.map((queue) => queue.isPaused()))
+      return all.filter((_queue, index) => arePaused[index]).map(({ name }) => name)
     },
     forget(erased) {
       const naming = [...own].filter(([name]) => findQueueRow(name)?.namesMessages).map(([, queue]) => queue)

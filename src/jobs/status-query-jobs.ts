@@ -118,15 +118,21 @@ export function batchJobs(query: Query, batches: readonly Batch[]) {
   return batches.map(({ id: batch, messages }) => {
     const messageIds = [...new Set(messages.map(({ messageId }) => messageId))]
     const data: BatchJob = { v: STATUS_QUERY_VERSION, ...query, batch, messageIds }
-    return { name: `${messageIds.length} messages`, data, opts: statusQueryJobOptions }
+    return { name: describeBatch(query, messageIds.length), data, opts: statusQueryJobOptions }
   })
+}
+
+/** As Bull Board lists it: how many messages, of which account, asked about by which look-up, and why. */
+function describeBatch({ account, lookup, probe, trial }: Query, count: number): string {
+  const why = probe ? ' (a probe)' : trial ? ' (a trial)' : ''
+  return `${count} ${count === 1 ? 'message' : 'messages'} of ${account} by ${lookup}${why}`
 }
 
 /** The job for one page of a sweep; adding it again after a crash adds nothing twice. */
 export function sweepJob(query: Query, batch: string, sweep: SweepJob['sweep']) {
   const data: SweepJob = { v: STATUS_QUERY_VERSION, ...query, batch, sweep }
   return {
-    name: `sweep, page ${sweep.page}`,
+    name: `sweep of ${query.account} by ${query.lookup}, page ${sweep.page}`,
     data,
     opts: { ...statusQueryJobOptions, jobId: `${batch}-page-${sweep.page}` },
   }

@@ -150,9 +150,17 @@ describe('acts in Bull Board', () => {
       ['PUT', '/pause', { kind: 'pause', count: 6 }],
       ['PUT', '/resume', { kind: 'resume', count: 6 }],
     ]
+    const pausedQueues = async () => {
+      const { body } = await ask('GET', '/v1/accounts', { key: 'look-key' })
+      return (body as { accounts: { pausedQueues: string[] }[] }).accounts[0]?.pausedQueues
+    }
     for (const [method, path, act] of cases) {
       expect((await ask(method, api + path)).status, path).toBeLessThan(300)
       expect(await lastAct(), path).toEqual({ by: 'ops', outcome: 'done', ...act })
+      // A pause shows at the accounts that it concerns.
+      if (path === '/status-query.seven/pause') expect(await pausedQueues()).toEqual(['status-query.seven'])
+      if (path === '/pause') expect(await pausedQueues()).toHaveLength(6)
+      if (path.endsWith('/resume')) expect(await pausedQueues()).toEqual([])
     }
     expect(await queue.getJobCountByTypes('waiting')).toBe(0)
   })

@@ -224,6 +224,11 @@ const accountHealthSchema = namedObject('AccountHealth', {
     AT,
     'When the provider last answered as it should, to the second or so.',
   ),
+  pausedQueues: field(
+    z.array(textSchema).nullable(),
+    [],
+    'The paused queues that its messages wait for; `null` where the queues do not answer.',
+  ),
   noGoodAnswerSince: noTimeSchema.describe('When the first answer after that came which was not good.'),
   lastError: noTextSchema.describe('Why the latest of these was not.'),
   webhookRoute: z
