@@ -23,6 +23,8 @@ export interface components {
             pausedUntil: string | null;
             /** @description When the provider last answered as it should, to the second or so. */
             lastGoodAnswer: string | null;
+            /** @description The paused queues that its messages wait for; `null` where the queues do not answer. */
+            pausedQueues: string[] | null;
             /** @description When the first answer after that came which was not good. */
             noGoodAnswerSince: string | null;
             /** @description Why the latest of these was not. */

@@ -12,7 +12,7 @@ export interface Count {
 }
 
 /** How long after it happened a final status was known: at most so long, and longer than the one before. */
-const DELAYS = ['10s', '1m', '10m', 'later'] as const
+export const DELAYS = ['10s', '1m', '10m', 'later'] as const
 export type Delay = (typeof DELAYS)[number]
 
 export interface Statistics {
@@ -60,6 +60,25 @@ function addEnded(found: Statistics, [status, source, delay, asked]: string[], n
 
 function add(sums: Record<string, number>, key: string | undefined, n: number): void {
   if (key !== undefined && key in sums) sums[key] = (sums[key] ?? 0) + n
+}
+
+/** The sums of both. */
+export function addStatistics(one: Statistics, other: Statistics): Statistics {
+  const { pollsSaved, requests, ids } = other
+  return {
+    ended: sumOf(one.ended, other.ended),
+    foundBy: sumOf(one.foundBy, other.foundBy),
+    known: sumOf(one.known, other.known),
+    pollsSaved: one.pollsSaved + pollsSaved,
+    requests: one.requests + requests,
+    ids: one.ids + ids,
+  }
+}
+
+function sumOf<K extends string>(one: Record<K, number>, other: Record<K, number>): Record<K, number> {
+  const sums = { ...one }
+  for (const key of Object.keys(other) as K[]) sums[key] += other[key]
+  return sums
 }
 
 /** The share of messages that was known within each delay, from 0 to 1; undefined where none was. */

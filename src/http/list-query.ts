@@ -18,7 +18,7 @@ const MOST_PAIRS = 5
 export const textSchema = z.string().refine((text) => !text.includes('\0'), 'expected no NUL characters')
 const shortText = textSchema.max(LONGEST_VALUE)
 export const recipientSchema = shortText.refine((text) => /\d/.test(text.normalize('NFKC')), 'expected a phone number')
-const timeSchema = z.iso.datetime({ offset: true, error: 'expected a time like 2026-01-31T10:00:00Z' })
+export const timeSchema = z.iso.datetime({ offset: true, error: 'expected a time like 2026-01-31T10:00:00Z' })
 
 const cursorSchema = z
   .string()

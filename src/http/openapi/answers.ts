@@ -12,15 +12,15 @@ import { named } from '../../schema-names.ts'
 const OUTCOMES = ['applied', 'stale', 'duplicate', 'contradicting'] as const satisfies readonly Outcome[]
 
 /** A part of an answer, with an example and its meaning. */
-function field<S extends z.ZodType>(schema: S, example: unknown, description: string): S {
+export function field<S extends z.ZodType>(schema: S, example: unknown, description: string): S {
   return schema.meta({ examples: [example], description })
 }
 
-function namedObject<S extends z.ZodRawShape>(name: string, shape: S): z.ZodObject<S> {
+export function namedObject<S extends z.ZodRawShape>(name: string, shape: S): z.ZodObject<S> {
   return named(name, z.object(shape))
 }
 
-const textSchema = z.string()
+export const textSchema = z.string()
 const accountSchema = field(textSchema, 'seven', 'The account the message was sent with.')
 const messageIdSchema = field(
   textSchema,
@@ -28,11 +28,11 @@ const messageIdSchema = field(
   'The provider’s ID of the message in its normal form; at CM.com, your `reference`.',
 )
 const recipientSchema = textSchema.nullable().meta({ examples: ['+491700000000'] })
-const AT = '2026-01-31T10:00:05.000Z'
-const timeSchema = z.iso.datetime().meta({ examples: [AT] })
-const noTimeSchema = timeSchema.nullable().meta({ examples: [null] })
-const noTextSchema = textSchema.nullable().meta({ examples: [null] })
-const countSchema = z
+export const AT = '2026-01-31T10:00:05.000Z'
+export const timeSchema = z.iso.datetime().meta({ examples: [AT] })
+export const noTimeSchema = timeSchema.nullable().meta({ examples: [null] })
+export const noTextSchema = textSchema.nullable().meta({ examples: [null] })
+export const countSchema = z
   .int()
   .nonnegative()
   .meta({ examples: [1] })
@@ -194,88 +194,6 @@ export const untakenCallbacksSchema = z.object({
 })
 
 export const replayedSchema = z.object({ replayed: countSchema.describe('How many are due again.') })
-
-const scheduleFields = {
-  policy: z.enum(['learned', 'exponential']).describe('How it is decided when to ask.'),
-  price: field(z.number().nullable(), 300, 'The seconds of waiting that a request must be worth; `null` by backoff.'),
-  webhookLoss: field(
-    z.number(),
-    0.03,
-    'The share of final statuses whose receipt never comes; 1 as long as none has come.',
-  ),
-  finalsSeen: field(countSchema, 48213, 'How many final statuses this was learned from.'),
-}
-
-const accountHealthSchema = namedObject('AccountHealth', {
-  account: field(textSchema, 'seven', 'The name of the account.'),
-  provider: field(textSchema, 'seven', 'The provider, like `seven` or `cm`.'),
-  query: field(textSchema, 'auto', 'How it is configured to ask; `off` means never.'),
-  lookup: field(textSchema.nullable(), 'status', 'The look-up in use; `null` when nothing is asked.'),
-  status: z
-    .enum(['ok', 'refused', 'unreachable', 'failing'])
-    .describe(
-      '`refused`: the provider refuses the credentials; `unreachable`: no connection; `failing`: no good answer.',
-    ),
-  trouble: noTextSchema.describe('Why, as the last answer has it.'),
-  troubleSince: noTimeSchema.describe('Since when.'),
-  pausedUntil: noTimeSchema.describe('Until when nothing is asked; a poll by hand ends it.'),
-  lastGoodAnswer: field(
-    timeSchema.nullable(),
-    AT,
-    'When the provider last answered as it should, to the second or so.',
-  ),
-  pausedQueues: field(
-    z.array(textSchema).nullable(),
-    [],
-    'The paused queues that its messages wait for; `null` where the queues do not answer.',
-  ),
-  noGoodAnswerSince: noTimeSchema.describe('When the first answer after that came which was not good.'),
-  lastError: noTextSchema.describe('Why the latest of these was not.'),
-  webhookRoute: z
-    .object({
-      state: z
-        .enum(['ok', 'silent', 'unproved'])
-        .describe('`silent`: receipts that should come stay away; `unproved`: none has come yet.'),
-      since: timeSchema.describe('Since when; `silent` since the last receipt.'),
-      lost: field(
-        countSchema,
-        0,
-        'How many final statuses were found by polling since then whose receipts did not come.',
-      ),
-      lagP95: field(z.number().nullable(), 3.4, 'The seconds that 95 % of the receipts that come do not exceed.'),
-    })
-    .describe('The way its receipts take.'),
-  schedule: z.object(scheduleFields).describe('When its messages are asked about, in short.'),
-})
-
-export const scheduleSchema = namedObject('Schedule', {
-  account: field(textSchema, 'seven', 'The name of the account.'),
-  ...scheduleFields,
-  webhookLagP95: field(
-    z.number(),
-    3.4,
-    'The seconds that 95 % of the receipts that come do not exceed, or are taken to.',
-  ),
-  alone: field(
-    z.array(z.number()),
-    [3600, 7200, 14400],
-    'The ages in seconds at which a message without a receipt is asked about where it is alone.',
-  ),
-  shared: field(z.array(z.number()), [35.2, 141, 520], 'The same where requests are full.'),
-  curve: field(
-    z.array(z.array(z.number()).length(2)),
-    [
-      [5, 0.37],
-      [60, 0.87],
-    ],
-    'Ages in seconds, each with the share of messages that are final by then.',
-  ),
-})
-
-export const accountListSchema = namedObject('AccountList', {
-  worker: textSchema.optional().describe('While no worker runs: since when.'),
-  accounts: z.array(accountHealthSchema).describe('Every configured account.'),
-})
 
 export const actPageSchema = namedObject('ActPage', {
   acts: z

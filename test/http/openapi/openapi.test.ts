@@ -280,7 +280,9 @@ describe('API keys', () => {
 
 describe('the routes', () => {
   it('are all in the document, and the document has no others', () => {
-    const ours = [...routes].filter((route) => !/^head |^\w+ \/(queues(\/|$)|docs\/)/.test(route))
+    const ours = [...routes].filter((route) =>
+      /^(?!head )\w+ \/(v1\/|webhooks\/|health\/|metrics$|openapi\.json$|docs$)/.test(route),
+    )
     expect(ours.length).toBeGreaterThan(10)
     expect(
       operationsOf(document)
@@ -395,6 +397,14 @@ describe('a real answer', () => {
     ['get /v1/acts', 200, 'all', () => api.get('/v1/acts')],
     ['get /v1/acts', 400, 'a bad kind', () => api.get('/v1/acts?kind=x')],
     ['get /v1/accounts', 200, 'all', () => api.get('/v1/accounts')],
+    ['get /v1/statistics', 200, 'a day', () => api.get('/v1/statistics')],
+    [
+      'get /v1/statistics',
+      200,
+      'an account and hours',
+      () => api.get('/v1/statistics?account=seven&from=2026-01-01T00:00:00Z&to=2026-01-31T00:00:00Z'),
+    ],
+    ['get /v1/statistics', 400, 'too long', () => api.get('/v1/statistics?from=2026-01-01T00:00:00Z')],
     ['post /webhooks/{account}', 200, 'a receipt', () => api.post('/webhooks/seven', receipt)],
     [
       'post /webhooks/{account}',
