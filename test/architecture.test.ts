@@ -48,7 +48,8 @@ const MAY_IMPORT: Readonly<Record<Layer, readonly Layer[]>> = {
   transaction: ['core', 'providers', 'db', 'between', 'client'],
   queues: ['core', 'providers', 'db', 'config', 'log', 'between', 'jobs'],
   jobs: ['core', 'deadline', 'proxy', 'urls', 'providers', 'db', 'config', 'log', 'between', 'jobs', 'queues'],
-  http: ['core', 'deadline', 'providers', 'db', 'config', 'log', 'between', 'http', 'queues'],
+  // The pages are a client of the API, and read its answers by the client's types.
+  http: ['core', 'client', 'deadline', 'providers', 'db', 'config', 'log', 'between', 'http', 'queues'],
   runtime: [...LAYERS, 'runtime'],
   index: ['client', 'transaction'],
   sandbox: ['core', 'sandbox'],
@@ -59,7 +60,7 @@ const MOST_LINES = 300
 const MADE_BY_A_GENERATOR = 'client/schemas.ts'
 
 function layerOf(path: string): Layer {
-  const name = path.split('/')[0]?.replace(/\.ts$/, '') ?? ''
+  const name = path.split('/')[0]?.replace(/\.tsx?$/, '') ?? ''
   if (path === 'jobs/queues.ts') return 'queues'
   // A folder that is not named here lies between the parts below and the jobs, like the files directly in `src`.
   return name in MAY_IMPORT && name !== 'queues' ? (name as Layer) : 'between'
@@ -194,7 +195,7 @@ const TEST = join(SRC, '..', 'test')
 function readSources(folder: string): Sources {
   const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map((path) => path.replaceAll('\\', '/'))
-    .filter((path) => path.endsWith('.ts') && !/(^|\/)(dist|node_modules)\//.test(path))
+    .filter((path) => /\.tsx?$/.test(path) && !/(^|\/)(dist|node_modules)\//.test(path))
   return new Map(paths.map((path) => [path, readFileSync(join(folder, path), 'utf8')]))
 }
 
@@ -223,7 +224,7 @@ const rules: [string, (sources: Sources) => string[], Record<string, string>[]][
       { 'sandbox/a.ts': "import { b } from '../providers/seven/seven.ts'" },
       { 'config.ts': "import { b } from './db/client.ts'" },
       { 'client/a.ts': "import type { B } from '../tracking.ts'" },
-      { 'http/a.ts': "import type { B } from '../client/b.ts'" },
+      { 'jobs/a.ts': "import type { B } from '../client/b.ts'" },
     ],
   ],
   [

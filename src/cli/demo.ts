@@ -52,7 +52,9 @@ export async function runDemo({ stay, stopped }: DemoOptions): Promise<boolean> 
     releasers.push(() => runtime.close())
     const url = runtime.url ?? ''
     sandbox.set({ webhookUrl: `${url}/webhooks/${ACCOUNT}` })
-    console.log(`  API         ${url}/v1/messages\n  Bull Board  ${url}/queues\n  metrics     ${url}/metrics\n`)
+    console.log(
+      `  overview    ${url}/\n  API         ${url}/v1/messages\n  Bull Board  ${url}/queues\n  metrics     ${url}/metrics\n`,
+    )
 
     const finished = await Promise.race([settleAll(url, sandbox), stopped.then(() => undefined)])
     if (!finished) return false

@@ -7,25 +7,34 @@ import { describeDatabaseError, isDatabaseUnavailable } from '../db/client.ts'
 const RETRY_AFTER_S = 5
 
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { status, title, detail, extra, isRetryable } = describeError(error, request)
+  if (isRetryable) reply.header('retry-after', RETRY_AFTER_S)
+  return sendProblem(reply, status, title, detail, extra)
+}
+
+export interface DescribedError {
+  status: number
+  title: string
+  detail: string
+  extra: Record<string, unknown>
+  isRetryable: boolean
+}
+
+/** An error as it is answered; the log has it when it is not the caller's. */
+export function describeError(error: unknown, request: FastifyRequest): DescribedError {
   const known = toLastwordError(error)
   if (known) {
-    if (known.retryable) {
-      request.log.warn({ err: error }, known.message)
-      reply.header('retry-after', RETRY_AFTER_S)
-    }
-    return sendProblem(reply, known.status, known.title, known.message, {
-      code: known.code,
-      ...(known.issues ? { errors: known.issues } : {}),
-      ...known.extra,
-    })
+    const { status, title, message: detail, code, issues, extra, retryable: isRetryable } = known
+    if (isRetryable) request.log.warn({ err: error }, detail)
+    return { status, title, detail, extra: { code, ...(issues ? { errors: issues } : {}), ...extra }, isRetryable }
   }
   if (isFastifyError(error) && error.statusCode !== undefined && error.statusCode < 500) {
-    return sendProblem(reply, error.statusCode, 'Invalid request', explain(error), { code: 'INPUT_INVALID' })
+    const extra = { code: 'INPUT_INVALID' }
+    return { status: error.statusCode, title: 'Invalid request', detail: explain(error), extra, isRetryable: false }
   }
   request.log.error({ err: error }, 'a request failed')
-  return sendProblem(reply, 500, 'Internal error', 'The request failed for a reason that stands in the log.', {
-    code: 'INTERNAL',
-  })
+  const detail = 'The request failed for a reason that stands in the log.'
+  return { status: 500, title: 'Internal error', detail, extra: { code: 'INTERNAL' }, isRetryable: false }
 }
 
 export function sendProblem(

@@ -17,7 +17,9 @@ import { type GaugesOptions, registerGauges } from './gauges.ts'
 import { registerHealthRoutes } from './health.ts'
 import { registerMessageRoutes } from './messages.ts'
 import { type RouteDoc, registerDocs, registerOpenApi } from './openapi/openapi.ts'
+import { registerPages } from './pages/pages.tsx'
 import { registerPollRoutes } from './polls.ts'
+import { registerStatisticsRoutes } from './statistics.ts'
 import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './webhooks.ts'
 
 export interface ServerOptions extends GaugesOptions {
@@ -92,6 +94,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     guarded.removeContentTypeParser('text/plain')
     registerAccountRoutes(guarded, { db, accounts, learner, queues })
     registerAlertRoutes(guarded, { db })
+    registerStatisticsRoutes(guarded, { db, accounts, now: learner.now })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, learner, metrics, tracing })
@@ -103,6 +106,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     )
     await registerDocs(guarded, docs)
     await registerBoard(guarded, { db, queues, keys, prefix, publicUrl })
+    await guarded.register((pages) => registerPages(pages, { prefix, nextChange, now: learner.now }))
   })
   return server
 }

@@ -81,7 +81,7 @@ export async function startApi(environment: Readonly<Record<string, string>> = {
 
 function withBody(body: unknown, init: RequestInit = {}): RequestInit {
   if (body === undefined) return { method: 'POST', ...init }
-  const text = typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body)
+  const text = typeof body === 'string' ? body : body instanceof Uint8Array ? Buffer.from(body) : JSON.stringify(body)
   return { method: 'POST', ...init, body: text, headers: { 'content-type': 'application/json', ...init.headers } }
 }
 
