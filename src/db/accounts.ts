@@ -5,7 +5,7 @@
 import { eq, sql } from 'drizzle-orm'
 import type { AccountHealth, Step } from '../core/account-health.ts'
 import type { PollingPolicy } from '../core/polling.ts'
-import { arrayColumn, type Db, executePrepared } from './client.ts'
+import { type Db, executePrepared, rowsAs } from './client.ts'
 import { accountStates } from './schema.ts'
 
 const nowInMs = sql<number>`(extract(epoch FROM clock_timestamp()) * 1000)::float8`
@@ -64,18 +64,18 @@ interface AccountRecord {
  * than before are tried at once, with nothing of the old ones' troubles.
  */
 export async function recordAccounts(db: Db, accounts: readonly AccountRecord[]): Promise<void> {
-  const column = (type: string, pick: (record: AccountRecord) => unknown) => arrayColumn(accounts, type, pick)
+  const rows = rowsAs('n', accounts, {
+    account: ['text', ({ account }) => account],
+    provider: ['text', ({ provider }) => provider],
+    polling: ['jsonb', ({ polling }) => JSON.stringify(polling)],
+    first_age: ['float8', ({ firstAge }) => firstAge],
+    is_polled: ['boolean', ({ isPolled }) => isPolled],
+    default_country: ['text', ({ defaultCountry }) => defaultCountry],
+    credentials: ['text', ({ credentials }) => credentials],
+  })
   await db.execute(sql`
     INSERT INTO ${accountStates} AS s (account, provider, polling, first_age, is_polled, default_country, credentials)
-    SELECT * FROM unnest(
-      ${column('text', ({ account }) => account)},
-      ${column('text', ({ provider }) => provider)},
-      ${column('jsonb', ({ polling }) => JSON.stringify(polling))},
-      ${column('float8', ({ firstAge }) => firstAge)},
-      ${column('boolean', ({ isPolled }) => isPolled)},
-      ${column('text', ({ defaultCountry }) => defaultCountry)},
-      ${column('text', ({ credentials }) => credentials)}
-    ) AS n (account, provider, polling, first_age, is_polled, default_country, credentials)
+    SELECT account, provider, polling, first_age, is_polled, default_country, credentials FROM ${rows}
     ORDER BY account
     ON CONFLICT (account) DO UPDATE SET
       provider = excluded.provider, polling = excluded.polling, first_age = excluded.first_age, is_polled = excluded.is_polled,
@@ -88,11 +88,12 @@ export async function recordAccounts(db: Db, accounts: readonly AccountRecord[])
 /** Records at which age messages are first asked about by what has been learned, where that is another by now. */
 export async function recordFirstAges(db: Db, ages: readonly { account: string; firstAge: number }[]): Promise<void> {
   if (ages.length === 0) return
-  const column = (type: string, pick: (age: (typeof ages)[number]) => unknown) => arrayColumn(ages, type, pick)
+  const rows = rowsAs('n', ages, {
+    account: ['text', ({ account }) => account],
+    first_age: ['float8', ({ firstAge }) => firstAge],
+  })
   await db.execute(sql`
     UPDATE ${accountStates} s SET first_age = n.first_age
-    FROM unnest(${column('text', ({ account }) => account)}, ${column('float8', ({ firstAge }) => firstAge)}) AS n (
-      account, first_age
-    )
+    FROM ${rows}
     WHERE s.account = n.account AND abs(s.first_age - n.first_age) > 0.05 * n.first_age`)
 }

@@ -5,7 +5,7 @@
 import { and, desc, eq, gt, lt, sql } from 'drizzle-orm'
 import type { Act, ActKind, ActOutcome } from '../core/act.ts'
 import { acts } from './act-tables.ts'
-import { type Db, textArray } from './client.ts'
+import { type Db, rowsAs } from './client.ts'
 import type { RetentionStep } from './retention.ts'
 import { messages } from './schema.ts'
 
@@ -68,9 +68,10 @@ export async function forgetInActs(db: Db, erased: readonly { account: string; m
   if (erased.length === 0) return
   await db.execute(sql`
     UPDATE ${acts} a SET message_id = NULL
-    FROM unnest(
-      ${textArray(erased.map(({ account }) => account))}, ${textArray(erased.map(({ messageId }) => messageId))}
-    ) AS gone (account, message_id)
+    FROM ${rowsAs('gone', erased, {
+      account: ['text', ({ account }) => account],
+      message_id: ['text', ({ messageId }) => messageId],
+    })}
     WHERE a.message_id = gone.message_id AND a.account = gone.account`)
 }
 

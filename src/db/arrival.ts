@@ -7,7 +7,7 @@
  */
 import { sql } from 'drizzle-orm'
 import type { StatusReport } from '../core/status.ts'
-import { arrayColumn, type Db } from './client.ts'
+import { type Db, rowsAs } from './client.ts'
 import { messages, statusReports } from './schema.ts'
 
 /** The reports with the times that count. Asks the database only when one is dated ahead. */
@@ -23,7 +23,10 @@ export async function dateByArrival(db: Db, reports: readonly StatusReport[], no
 }
 
 async function findFirstArrivals(db: Db, ahead: readonly StatusReport[]): Promise<Map<string, Date>> {
-  const column = (pick: (report: StatusReport) => unknown) => arrayColumn(ahead, 'text', pick)
+  const keys = rowsAs('i', ahead, {
+    account: ['text', ({ account }) => account],
+    message_id: ['text', ({ messageId }) => messageId],
+  })
   const rows = await db.execute<{
     account: string
     message_id: string
@@ -33,8 +36,7 @@ async function findFirstArrivals(db: Db, ahead: readonly StatusReport[]): Promis
   }>(sql`
     SELECT m.account, m.message_id, r.raw_status, r.details->>'datedAt' AS dated_at,
       min(extract(epoch FROM r.occurred_at) * 1000)::float8 AS ms
-    FROM (SELECT DISTINCT * FROM unnest(${column(({ account }) => account)}, ${column(({ messageId }) => messageId)})
-      AS i (account, message_id)) i
+    FROM (SELECT DISTINCT * FROM ${keys}) i
     JOIN ${messages} m USING (account, message_id)
     JOIN ${statusReports} r ON r.message = m.id AND r.details->>'datedAt' IS NOT NULL
     GROUP BY 1, 2, 3, 4`)

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { type Db, executePrepared, fromNow, textArray } from './client.ts'
+import { type Db, executePrepared, fromNow, rowsAs } from './client.ts'
 import { batches, due, messages } from './schema.ts'
 
 /** A message of a claimed batch. */
@@ -56,14 +56,13 @@ async function insertBatches(
   added: readonly Batch[],
 ): Promise<void> {
   if (added.length === 0) return
-  const ids = textArray(
-    added.map(({ id }) => id),
-    'uuid',
-  )
-  const lists = textArray(added.map(({ messages }) => `{${messages.map(({ id }) => id).join()}}`))
+  const rows = rowsAs('b', added, {
+    id: ['uuid', ({ id }) => id],
+    list: ['text', ({ messages }) => `{${messages.map(({ id }) => id).join()}}`],
+  })
   await db.execute(sql`
     INSERT INTO ${batches} (id, account, lease_ends_at, messages)
-    SELECT id, ${account}, ${fromNow(leaseMs)}, list::bigint[] FROM unnest(${ids}, ${lists}) AS b (id, list)`)
+    SELECT id, ${account}, ${fromNow(leaseMs)}, list::bigint[] FROM ${rows}`)
 }
 
 export interface CheckedBatch {

@@ -23,12 +23,21 @@ export async function executePrepared<Row extends object>(db: Db, statement: SQL
   return (await query.execute()) as Row[]
 }
 
+/** A column of parameters: its type in Postgres, and the value of a row. */
+type ParameterColumn<Row> = readonly [type: string, pick: (row: Row, index: number) => unknown]
+
 /**
- * One column of many rows as an array parameter, for `unnest`: a statement for any number of rows, prepared once. The
- * sub-select hides from the planner how many they are, so that one plan by the indexes serves every number.
+ * Rows of parameters as a table named `alias` with these columns, each an array parameter: a statement for any number of
+ * rows, prepared once. The sub-selects hide from the planner how many they are, so that one plan by the indexes serves
+ * every number.
  */
-export function arrayColumn<T>(rows: readonly T[], type: string, pick: (row: T, index: number) => unknown): SQL {
-  return sql`(SELECT ${textArray(rows.map(pick), type)})`
+export function rowsAs<Row>(
+  alias: string,
+  rows: readonly Row[],
+  columns: Readonly<Record<string, ParameterColumn<Row>>>,
+): SQL {
+  const arrays = Object.values(columns).map(([type, pick]) => sql`(SELECT ${textArray(rows.map(pick), type)})`)
+  return sql`unnest(${sql.join(arrays, sql`, `)}) AS ${sql.raw(`${alias} (${Object.keys(columns).join(', ')})`)}`
 }
 
 /** An array parameter, written as Postgres reads it: postgres.js does not know the element types of our enums. */

@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { nextLife } from '../core/lives.ts'
 import type { Source, Status, StatusReport } from '../core/status.ts'
-import { arrayColumn, type Db, instantOf, jsonText } from './client.ts'
+import { type Db, instantOf, jsonText, rowsAs } from './client.ts'
 import { countedOutstanding } from './counts.ts'
 import { enteredMetadata, unenteredMetadata } from './metadata-entries.ts'
 import type { NewMessage } from './new-message.ts'
@@ -53,17 +53,18 @@ export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promis
 }
 
 async function findEnded(db: Db, tracked: readonly NewMessage[]): Promise<Ended[]> {
-  const column = (type: string, pick: (message: NewMessage, ordinal: number) => unknown) =>
-    arrayColumn(tracked, type, pick)
+  const given = rowsAs('n', tracked, {
+    ordinal: ['int', (_message, ordinal) => ordinal],
+    account: ['text', ({ account }) => account],
+    message_id: ['text', ({ messageId }) => messageId],
+    recipient_key: ['text', ({ recipientKey }) => recipientKey],
+    sent_ms: ['float8', ({ sentAt }) => sentAt.getTime()],
+  })
   // One text, because the client of a sending app may rename columns and transform values.
   const rows = await db.execute(sql`
     WITH ended AS (
       SELECT n.ordinal, m.id, m.sent_at, m.life_since
-      FROM unnest(
-        ${column('int', (_message, ordinal) => ordinal)}, ${column('text', ({ account }) => account)},
-        ${column('text', ({ messageId }) => messageId)}, ${column('text', ({ recipientKey }) => recipientKey)},
-        ${column('float8', ({ sentAt }) => sentAt.getTime())}
-      ) AS n (ordinal, account, message_id, recipient_key, sent_ms)
+      FROM ${given}
       JOIN ${messages} m USING (account, message_id, recipient_key)
       WHERE m.final AND m.tracked_at IS NOT NULL AND m.sent_at < ${instantOf('n.sent_ms')}
       ORDER BY m.id
@@ -85,19 +86,20 @@ function msOf(column: string) {
 
 /** Back to the beginning, without a status: the reports that count are applied afterwards. No batch asks any more. */
 async function reset(db: Db, begun: readonly { id: number; message: NewMessage; life: { since: Date } }[]) {
-  const column = (type: string, pick: (message: NewMessage) => unknown) =>
-    arrayColumn(begun, type, ({ message }) => pick(message))
+  const rows = rowsAs('n', begun, {
+    id: ['bigint', ({ id }) => id],
+    since_ms: ['float8', ({ life }) => life.since.getTime()],
+    sent_ms: ['float8', ({ message }) => message.sentAt.getTime()],
+    window_ms: ['float8', ({ message }) => message.windowEndsAt.getTime()],
+    due_ms: ['float8', ({ message }) => message.dueAt.getTime()],
+    recipient: ['text', ({ message }) => message.recipient],
+    number: ['text', ({ message }) => message.number],
+    metadata: ['jsonb', ({ message }) => jsonText(message.metadata)],
+    callback_url: ['text', ({ message }) => message.callbackUrl],
+  })
   await db.execute(sql`
     WITH n AS (
-      SELECT * FROM unnest(
-        ${arrayColumn(begun, 'bigint', ({ id }) => id)},
-        ${arrayColumn(begun, 'float8', ({ life }) => life.since.getTime())},
-        ${column('float8', ({ sentAt }) => sentAt.getTime())},
-        ${column('float8', ({ windowEndsAt }) => windowEndsAt.getTime())},
-        ${column('float8', ({ dueAt }) => dueAt.getTime())},
-        ${column('text', ({ recipient }) => recipient)}, ${column('text', ({ number }) => number)},
-        ${column('jsonb', ({ metadata }) => jsonText(metadata))}, ${column('text', ({ callbackUrl }) => callbackUrl)}
-      ) AS n (id, since_ms, sent_ms, window_ms, due_ms, recipient, number, metadata, callback_url)
+      SELECT * FROM ${rows}
     ), ended AS (
       SELECT m.id, m.sent_at, m.metadata FROM ${messages} m JOIN n USING (id)
     )${unenteredMetadata(sql.raw('ended'))}, begun AS (

@@ -1,7 +1,7 @@
 /** The messages: tracking them and finding them. schedule.ts has the steps of polling. */
 import { and, eq, isNotNull, sql } from 'drizzle-orm'
 import { FAILURE_STATUSES } from '../core/status.ts'
-import { arrayColumn, type Db, instantOf, jsonText, retryLostRaces, textArray } from './client.ts'
+import { type Db, instantOf, jsonText, retryLostRaces, rowsAs, textArray } from './client.ts'
 import { countedOutstanding } from './counts.ts'
 import { beginLives } from './lives.ts'
 import { keptTrace } from './message-traces.ts'
@@ -50,22 +50,18 @@ function insertWithRecipients(db: Db, tracked: readonly NewMessage[], traceparen
 }
 
 async function insertMessages(db: Db, tracked: readonly NewMessage[], traceparent?: string): Promise<number> {
-  const column = (type: string, pick: (message: NewMessage) => unknown) => arrayColumn(tracked, type, pick)
-  const columns = sql.join(
-    [
-      column('text', ({ account }) => account),
-      column('text', ({ messageId }) => messageId),
-      column('text', ({ recipientKey }) => recipientKey),
-      column('text', ({ recipient }) => recipient),
-      column('text', ({ number }) => number),
-      column('float8', ({ sentAt }) => sentAt.getTime()),
-      column('float8', ({ windowEndsAt }) => windowEndsAt.getTime()),
-      column('float8', ({ dueAt }) => dueAt.getTime()),
-      column('jsonb', ({ metadata }) => jsonText(metadata)),
-      column('text', ({ callbackUrl }) => callbackUrl),
-    ],
-    sql`, `,
-  )
+  const rows = rowsAs('n', tracked, {
+    account: ['text', ({ account }) => account],
+    message_id: ['text', ({ messageId }) => messageId],
+    recipient_key: ['text', ({ recipientKey }) => recipientKey],
+    recipient: ['text', ({ recipient }) => recipient],
+    number: ['text', ({ number }) => number],
+    sent_at: ['float8', ({ sentAt }) => sentAt.getTime()],
+    window_ends_at: ['float8', ({ windowEndsAt }) => windowEndsAt.getTime()],
+    due_at: ['float8', ({ dueAt }) => dueAt.getTime()],
+    metadata: ['jsonb', ({ metadata }) => jsonText(metadata)],
+    callback_url: ['text', ({ callbackUrl }) => callbackUrl],
+  })
   // The order of the key keeps two bodies with the same IDs from locking each other out.
   const [row] = await db.execute(sql`
     WITH tracked AS (
@@ -75,9 +71,7 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[], traceparen
       )
       SELECT account, message_id, recipient_key, recipient, number, ${instantOf('sent_at')},
         ${instantOf('window_ends_at')}, ${instantOf('due_at')}, metadata, callback_url, now()
-      FROM unnest(${columns}) AS n (
-        account, message_id, recipient_key, recipient, number, sent_at, window_ends_at, due_at, metadata, callback_url
-      )
+      FROM ${rows}
       ORDER BY account, message_id, recipient_key
       ON CONFLICT (account, message_id, recipient_key) DO UPDATE SET
         recipient = excluded.recipient,

@@ -1,6 +1,6 @@
 /** Moving outstanding messages within the schedule, where somebody wants them sooner or more is known (schedule.ts). */
 import { sql } from 'drizzle-orm'
-import { type Db, instantOf, millisecondsOf, textArray } from './client.ts'
+import { type Db, instantOf, millisecondsOf, rowsAs, textArray } from './client.ts'
 import { inOrder } from './schedule.ts'
 import { due, messages } from './schema.ts'
 
@@ -11,20 +11,13 @@ export async function reschedule(
   moves: readonly { id: number; dueAt: number }[],
 ): Promise<void> {
   if (moves.length === 0) return
-  const ids = textArray(
-    moves.map(({ id }) => id),
-    'bigint',
-  )
-  const times = textArray(
-    moves.map(({ dueAt }) => dueAt),
-    'float8',
-  )
+  const rows = rowsAs('n', moves, { id: ['bigint', ({ id }) => id], due_ms: ['float8', ({ dueAt }) => dueAt] })
   await db.execute(sql`
     WITH moves AS (
-      SELECT id, ${instantOf('due_ms')} AS due_at FROM unnest(${ids}, ${times}) AS n (id, due_ms)
+      SELECT id, ${instantOf('due_ms')} AS due_at FROM ${rows}
     ), taken AS (
       DELETE FROM ${due} d USING ${messages} m
-      WHERE m.id = ANY(${ids}) AND NOT m.final AND d.account = ${account} AND d.due_at = m.due_at AND d.message = m.id
+      WHERE m.id = ANY(ARRAY(SELECT id FROM moves)) AND NOT m.final AND d.account = ${account} AND d.due_at = m.due_at AND d.message = m.id
       RETURNING d.message
     ), moved AS (
       UPDATE ${messages} m SET due_at = n.due_at FROM moves n

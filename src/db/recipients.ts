@@ -6,7 +6,7 @@
  * such a message holds an advisory lock on the bucket of its reference, and reads after the other has committed.
  */
 import { sql } from 'drizzle-orm'
-import { arrayColumn, type Db, retryLostRaces } from './client.ts'
+import { type Db, retryLostRaces, rowsAs } from './client.ts'
 import { messages } from './schema.ts'
 
 export interface MessageKey {
@@ -23,20 +23,23 @@ const BUCKETS = 256
 export function withBoundRecipients<T>(db: Db, keys: readonly MessageKey[], write: (db: Db) => Promise<T>): Promise<T> {
   return retryLostRaces(() =>
     db.transaction(async (transaction) => {
-      const account = arrayColumn(keys, 'text', (key) => key.account)
-      const messageId = arrayColumn(keys, 'text', (key) => key.messageId)
-      const recipientKey = arrayColumn(keys, 'text', (key) => key.recipientKey)
+      const rows = rowsAs('k', keys, {
+        account: ['text', ({ account }) => account],
+        message_id: ['text', ({ messageId }) => messageId],
+        recipient_key: ['text', ({ recipientKey }) => recipientKey],
+        ordinal: ['int', (_key, ordinal) => ordinal],
+      })
       await transaction.execute(sql`
         SELECT pg_advisory_xact_lock(${BUCKETS}, bucket) FROM (
           SELECT DISTINCT abs(hashtext(account || ' ' || message_id)) % ${BUCKETS} AS bucket
-          FROM unnest(${account}, ${messageId}) AS k (account, message_id)
+          FROM ${rows}
           ORDER BY bucket
         ) buckets`)
       await transaction.execute(sql`
         UPDATE ${messages} m SET recipient_key = k.recipient_key, number = coalesce(m.number, k.recipient_key)
         FROM (
           SELECT DISTINCT ON (account, message_id) account, message_id, recipient_key
-          FROM unnest(${account}, ${messageId}, ${recipientKey}) WITH ORDINALITY AS k (account, message_id, recipient_key, ordinal)
+          FROM ${rows}
           WHERE recipient_key <> ''
           ORDER BY account, message_id, ordinal
         ) k
@@ -50,16 +53,17 @@ export function withBoundRecipients<T>(db: Db, keys: readonly MessageKey[], writ
   )
 }
 
-/** For keys without a recipient: that of a message held already, one that nobody tracks before others. */
+/** For keys without a recipient, returns the recipient of an existing row, preferring untracked rows. */
 export async function findRecipients(db: Db, keys: readonly MessageKey[]): Promise<Map<string, string>> {
   const open = keys.filter(({ recipientKey }) => recipientKey === '')
   const rows = await db.execute(sql`
     SELECT DISTINCT ON (account, message_id) account, message_id, recipient_key
     FROM ${messages}
     JOIN (
-      SELECT * FROM unnest(
-        ${arrayColumn(open, 'text', ({ account }) => account)}, ${arrayColumn(open, 'text', ({ messageId }) => messageId)}
-      ) AS k (account, message_id)
+      SELECT * FROM ${rowsAs('k', open, {
+        account: ['text', ({ account }) => account],
+        message_id: ['text', ({ messageId }) => messageId],
+      })}
     ) k USING (account, message_id)
     ORDER BY account, message_id, tracked_at NULLS FIRST, id`)
   // By position, because the client of a sending app may rename columns.

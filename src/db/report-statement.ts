@@ -12,7 +12,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
 import { FAILURE_STATUSES, isFinal, type Source, type Status, type StatusReport } from '../core/status.ts'
 import { CHANGES_CHANNEL, CHANGES_LOCK } from './changes.ts'
-import { arrayColumn, instantOf, jsonText, millisecondsOf } from './client.ts'
+import { instantOf, jsonText, millisecondsOf, rowsAs } from './client.ts'
 import { type AnsweredRequest, countedReports } from './counts.ts'
 import { erasedKey } from './erasure.ts'
 import type { MessageKey } from './recipients.ts'
@@ -64,30 +64,24 @@ export function statementFor(
   incoming: readonly Incoming[],
   { answered, keepUntracked = true, areRecorded = false }: StatementOptions,
 ): SQL {
-  const column = (type: string, pick: (row: Incoming, ordinal: number) => unknown) => arrayColumn(incoming, type, pick)
-  const columns = sql.join(
-    [
-      column('int', (_row, ordinal) => ordinal),
-      column('text', ({ account }) => account),
-      column('text', ({ messageId }) => messageId),
-      column('text', ({ recipientKey }) => recipientKey),
-      column('lastword.status', ({ report }) => report.status),
-      column('boolean', ({ report }) => isFinal(report.status)),
-      column('bigint', ({ report }) => rankOf(report)),
-      column('text', ({ report }) => report.rawStatus),
-      column('lastword.source', ({ report }) => report.source),
-      column('float8', ({ report }) => rankedTime(report)),
-      column('jsonb', ({ report }) => jsonText(report.error)),
-      column('jsonb', ({ report }) => jsonText(report.details)),
-    ],
-    sql`, `,
-  )
+  const rows = rowsAs('i', incoming, {
+    ordinal: ['int', (_row, ordinal) => ordinal],
+    account: ['text', ({ account }) => account],
+    message_id: ['text', ({ messageId }) => messageId],
+    recipient_key: ['text', ({ recipientKey }) => recipientKey],
+    status: ['lastword.status', ({ report }) => report.status],
+    final: ['boolean', ({ report }) => isFinal(report.status)],
+    rank: ['bigint', ({ report }) => rankOf(report)],
+    raw_status: ['text', ({ report }) => report.rawStatus],
+    source: ['lastword.source', ({ report }) => report.source],
+    occurred_ms: ['float8', ({ report }) => rankedTime(report)],
+    error: ['jsonb', ({ report }) => jsonText(report.error)],
+    details: ['jsonb', ({ report }) => jsonText(report.details)],
+  })
   return sql`
     WITH incoming AS (
       SELECT i.*, ${instantOf('occurred_ms')} AS occurred_at, NULL::timestamptz AS due_at
-      FROM unnest(${columns}) AS i (
-        ordinal, account, message_id, recipient_key, status, final, rank, raw_status, source, occurred_ms, error, details
-      )
+      FROM ${rows}
     ), ${targetsOf(answered)}, matched AS (
       SELECT m.id, i.ordinal, i.status, i.final, i.rank, i.raw_status, i.source, i.occurred_at, i.error, i.details,
         m.account, m.sent_at, m.tracked_at, i.due_at IS NOT NULL AS answered, i.due_at,
@@ -227,14 +221,16 @@ function targetsOf(answered: Answered | undefined): SQL {
   if (!answered) return sql`held AS (SELECT WHERE false)`
   const { batch, goesOn } = answered
   const isBatch = sql`FROM ${batches} WHERE id = ${batch}`
-  const ids = arrayColumn(answered.messages, 'bigint', ({ id }) => id)
-  const times = arrayColumn(answered.messages, 'float8', ({ dueAt }) => dueAt.getTime())
+  const rows = rowsAs('a', answered.messages, {
+    id: ['bigint', ({ id }) => id],
+    due_ms: ['float8', ({ dueAt }) => dueAt.getTime()],
+  })
   return sql`
     held AS (${goesOn ? sql`SELECT id ${isBatch} FOR UPDATE` : sql`DELETE ${isBatch} RETURNING id`}), targets AS (
       SELECT id, r.ordinal, r.status, r.final, r.rank, r.raw_status, r.source, r.occurred_at, r.error, r.details,
         ${instantOf('a.due_ms')} AS due_at
       FROM (SELECT m.id, i.* FROM incoming i JOIN ${messages} m USING (${KEY})) r
-      FULL JOIN unnest(${ids}, ${times}) AS a (id, due_ms) USING (id)
+      FULL JOIN ${rows} USING (id)
     )`
 }
 

@@ -16,7 +16,7 @@
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
 import { type Batch, type ClaimedMessage, type ClaimedRow, claimedColumns, toClaimed } from './batches.ts'
-import { type Db, executePrepared, fromNow, millisecondsOf, textArray } from './client.ts'
+import { type Db, executePrepared, fromNow, millisecondsOf, rowsAs, textArray } from './client.ts'
 import type { MessageKey } from './recipients.ts'
 import { batches, due, messages } from './schema.ts'
 
@@ -159,12 +159,14 @@ async function take(
   )
   const given = [...chosen, ...stale.map(({ place, message }) => ({ place, id: message, batch: undefined }))]
   if (given.length === 0) return []
-  const column = (type: string, pick: (row: (typeof given)[number]) => unknown) => textArray(given.map(pick), type)
+  const taken = rowsAs('g', given, {
+    place: ['tid', ({ place }) => place],
+    message: ['bigint', ({ id }) => id],
+    batch: ['uuid', ({ batch }) => batch],
+  })
   const rows = await db.execute<{ id: string }>(sql`
     WITH given AS (
-      SELECT * FROM unnest(
-        ${column('tid', ({ place }) => place)}, ${column('bigint', ({ id }) => id)}, ${column('uuid', ({ batch }) => batch)}
-      ) AS g (place, message, batch)
+      SELECT * FROM ${taken}
     ), locked AS MATERIALIZED (
       SELECT ctid AS place, message FROM ${due} WHERE ctid = ANY(ARRAY(SELECT place FROM given))
       FOR UPDATE SKIP LOCKED
