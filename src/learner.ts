@@ -22,7 +22,7 @@ import { type Found, findLearned, moveLearned } from './db/learning.ts'
 import type { AppliedReport } from './db/reports.ts'
 import { createComplaint, type Log } from './log.ts'
 import { firstLookup, type Plans, planFrom } from './plans.ts'
-import type { Account } from './providers/provider.ts'
+import type { Account } from './providers/account.ts'
 
 export interface Learner extends Plans {
   /** All that has been learned about an account, as of a few seconds ago. */

@@ -2,7 +2,8 @@
 import { economyOf, type Learned, nothingLearned } from './core/learning.ts'
 import { type Plan, planOf } from './core/plan.ts'
 import type { Costs } from './core/worth.ts'
-import type { Account, StatusLookup } from './providers/provider.ts'
+import type { Account } from './providers/account.ts'
+import type { StatusLookup } from './providers/provider.ts'
 import { providerOf } from './providers/registry.ts'
 
 export interface Plans {

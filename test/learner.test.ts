@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { AppliedReport } from '../src/db/reports.ts'
 import { accountLearning } from '../src/db/schema.ts'
 import { type Learner, openLearner } from '../src/learner.ts'
-import type { Account } from '../src/providers/provider.ts'
+import type { Account } from '../src/providers/account.ts'
 import { findProvider } from '../src/providers/registry.ts'
 import { openTables, type Tables } from './support/api.ts'
 

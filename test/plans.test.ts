@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { nothingLearned } from '../src/core/learning.ts'
 import { planFrom, priorPlans } from '../src/plans.ts'
-import type { Account } from '../src/providers/provider.ts'
+import type { Account } from '../src/providers/account.ts'
 import { findProvider } from '../src/providers/registry.ts'
 import { pollsAndForgets, pollsAndForgetsFixture } from './support/polls-and-forgets.ts'
 

@@ -9,8 +9,9 @@
  */
 import type { Config } from '../config.ts'
 import { LastwordError, ProviderError } from '../core/errors.ts'
+import type { Account } from '../providers/account.ts'
 import { createProviderHttp, type ProviderHttp } from '../providers/http.ts'
-import type { Account, HookApi, HookSubscription } from '../providers/provider.ts'
+import type { HookApi, HookSubscription } from '../providers/provider.ts'
 import { providerOf } from '../providers/registry.ts'
 import { formatTable } from './table.ts'
 

@@ -1,8 +1,8 @@
 /** The accounts of the configuration, as JSON: each checked by its provider, and every mistake told by where it stands. */
 import type { z } from 'zod'
 import type { LastwordError } from '../core/errors.ts'
+import type { Account } from '../providers/account.ts'
 import { type AccountFields, accountFieldsOf } from '../providers/account-fields.ts'
-import type { Account } from '../providers/provider.ts'
 import { findProvider, providerNames } from '../providers/registry.ts'
 import { type Environment, invalid, readTextOf } from './environment.ts'
 

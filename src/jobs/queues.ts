@@ -9,7 +9,7 @@ import { LastwordError } from '../core/errors.ts'
 import { accountQueueName, findQueueRow, queueNamesOf, SINGLE_QUEUES, type SingleQueue } from '../core/queue-table.ts'
 import type { ClaimedCallback } from '../db/callback-claim.ts'
 import { type Change, describeChange, nameOfChange } from '../db/changes.ts'
-import type { Account } from '../providers/provider.ts'
+import type { Account } from '../providers/account.ts'
 import { type Erased, forgetInJobs } from './forget.ts'
 import type { QueueBackend } from './queue-backend.ts'
 

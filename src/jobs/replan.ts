@@ -9,7 +9,7 @@ import { thresholdOf, worthOf } from '../core/worth.ts'
 import type { Db } from '../db/client.ts'
 import { findAhead, reschedule, type SchedulePlace } from '../db/moves.ts'
 import type { Learner } from '../learner.ts'
-import type { Account } from '../providers/provider.ts'
+import type { Account } from '../providers/account.ts'
 import type { Accounts } from '../tracking.ts'
 
 const MESSAGES_A_TICK = 4_000

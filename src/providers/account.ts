@@ -5,6 +5,17 @@ import type { PollingPolicy } from '../core/polling.ts'
 import { isInternal } from '../core/queue-table.ts'
 import { PRINTABLE, SECRET } from './account-fields.ts'
 import { isCountry } from './phone-number.ts'
+import type { ProviderAccount } from './provider.ts'
+
+/** One configured set of credentials at a provider, with the ways in for its receipts and out to the app. */
+export interface Account extends ProviderAccount {
+  /** The tokens of which webhook URLs of this account must end with one; the first stands in the URL that is shown. */
+  webhookToken?: readonly string[] | undefined
+  /** Where changes are sent (a message may name another URL), and what their signatures are made with, one for each secret. */
+  callback?: { url?: string | undefined; secret: readonly string[]; events: 'all' | 'final' } | undefined
+  /** The BullMQ queue that receives one job for each change. */
+  changesQueue?: string | undefined
+}
 
 /** A duration such as `30s`, read as milliseconds, above zero. */
 export const durationSchema = z

@@ -13,8 +13,8 @@ import type { StatusReport } from '../core/status.ts'
 import type { ProviderHttp } from './http.ts'
 import type { Country } from './phone-number.ts'
 
-/** One configured set of credentials at a provider, with its defaults filled in. */
-export interface Account {
+/** The part of a configured account that its provider reads, with its defaults filled in. */
+export interface ProviderAccount {
   name: string
   provider: string
   baseUrl: string
@@ -25,16 +25,10 @@ export interface Account {
   /** How long one request may take. */
   timeoutMs: number
   polling: PollingPolicy
-  /** The tokens of which webhook URLs of this account must end with one; the first stands in the URL that is shown. */
-  webhookToken?: readonly string[] | undefined
   /** The keys of which webhooks are signed with one. */
   signingKey?: readonly string[] | undefined
   /** The country of numbers that are written without a country code. */
   defaultCountry?: Country | undefined
-  /** Where changes are sent (a message may name another URL), and what their signatures are made with, one for each secret. */
-  callback?: { url?: string | undefined; secret: readonly string[]; events: 'all' | 'final' } | undefined
-  /** The BullMQ queue that receives one job for each change. */
-  changesQueue?: string | undefined
 }
 
 /** The findings of a status query about the messages it asked for. Messages in neither list have no status yet. */
@@ -168,7 +162,7 @@ export interface WebhookReading {
   nonce?: Nonce
 }
 
-export interface Provider<A extends Account = Account> {
+export interface Provider<A extends ProviderAccount = ProviderAccount> {
   /** The value of `provider` in an account. */
   name: string
   /** Validates an account and fills in its defaults. */

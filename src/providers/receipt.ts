@@ -10,7 +10,7 @@
 import { type Issue, LastwordError } from '../core/errors.ts'
 import type { StatusReport } from '../core/status.ts'
 import { decodeText, inflateBody } from './body-text.ts'
-import type { Account, Provider, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
+import type { Provider, ProviderAccount, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
 import { isObject, type ReceiptContent, readContent, readQuery } from './receipt-content.ts'
 
 const MOST_ISSUES = 20
@@ -23,7 +23,7 @@ const MOST_REPORTS_OF_A_MESSAGE = 20
  */
 export async function readWebhook(
   provider: Provider,
-  account: Account,
+  account: ProviderAccount,
   request: WebhookRequest,
 ): Promise<WebhookReading> {
   // Nobody signs the body of a GET, so where receipts are signed it says nothing.

@@ -1,7 +1,7 @@
 /** Every provider Lastword speaks to. A new one is added here and nowhere else. */
 import { accountFieldsOf } from './account-fields.ts'
 import { cm } from './cm/cm.ts'
-import type { Account, Provider, StatusLookup } from './provider.ts'
+import type { Provider, ProviderAccount, StatusLookup } from './provider.ts'
 import { seven } from './seven/seven.ts'
 
 export const providers: readonly Provider<never>[] = [seven as Provider<never>, cm as Provider<never>]
@@ -22,14 +22,14 @@ export function secretFieldNames(): string[] {
 }
 
 /** The provider of an account that the configuration has accepted. */
-export function providerOf(account: Account): Provider {
+export function providerOf(account: ProviderAccount): Provider {
   const provider = findProvider(account.provider)
   if (!provider) throw new TypeError(`No provider named ${account.provider}`)
   return provider
 }
 
 /** The look-up in use: the one the account has moved to, else its first. Undefined when it is never polled. */
-export function lookupInUse(account: Account, movedTo: string | null | undefined): StatusLookup | undefined {
+export function lookupInUse(account: ProviderAccount, movedTo: string | null | undefined): StatusLookup | undefined {
   const lookups = providerOf(account).lookups(account)
   return lookups.find(({ name }) => name === movedTo) ?? lookups[0]
 }

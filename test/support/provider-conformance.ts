@@ -11,7 +11,7 @@ import { LastwordError, ProviderError } from '../../src/core/errors.ts'
 import { INTERMEDIATE_STATUSES, isFinal, STATUSES, type Status, type StatusReport } from '../../src/core/status.ts'
 import { accountFieldsOf } from '../../src/providers/account-fields.ts'
 import type { ProviderHttp } from '../../src/providers/http.ts'
-import type { Account, Provider, StatusLookup, WebhookRequest } from '../../src/providers/provider.ts'
+import type { Provider, ProviderAccount, StatusLookup, WebhookRequest } from '../../src/providers/provider.ts'
 import { readWebhook } from '../../src/providers/receipt.ts'
 import { wrappingsOf } from './wrappings.ts'
 
@@ -44,7 +44,7 @@ export interface ProviderFixture {
   webhook: {
     statuses: Readonly<Record<string, Status>>
     /** Signs `body` where the provider does, so that what is fuzzed is the reading and not only the refusal. */
-    request(account: Account, body: Buffer, receivedAt: Date, path?: string): WebhookRequest
+    request(account: ProviderAccount, body: Buffer, receivedAt: Date, path?: string): WebhookRequest
     body(sample: Sample): string
     /** Recorded payloads as values, to be read in every wrapping; without them, one sample. */
     payloads?: readonly Readonly<Record<string, unknown>>[]

@@ -1,7 +1,6 @@
 /** The common ground of CM.com's module: the account, the key of a message, the time zone. */
 import { z } from 'zod'
-import { commonAccountFields, countrySchema, credentialSchema, durationSchema } from '../account.ts'
-import type { Account } from '../provider.ts'
+import { type Account, commonAccountFields, countrySchema, credentialSchema, durationSchema } from '../account.ts'
 
 export interface CmAccount extends Account {
   provider: 'cm'

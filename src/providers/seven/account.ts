@@ -1,7 +1,6 @@
 /** An account at seven.io: what the configuration says about it, and the defaults. */
 import { z } from 'zod'
-import { commonAccountFields, credentialSchema, durationSchema, signingKeySchema } from '../account.ts'
-import type { Account } from '../provider.ts'
+import { type Account, commonAccountFields, credentialSchema, durationSchema, signingKeySchema } from '../account.ts'
 
 export interface SevenAccount extends Account {
   provider: 'seven'
