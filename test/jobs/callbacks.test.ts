@@ -228,7 +228,7 @@ const allTried = (service: Service, attempts: (state: CallbackState) => boolean 
 
 const nothingLeft = (service: Service) => until(async () => expect(await callbackStates(service)).toEqual([]), 30_000)
 
-interface FailedCallback {
+interface UntakenCallback {
   change: number
   account: string
   receiver: string
@@ -237,7 +237,7 @@ interface FailedCallback {
   lastError: string
 }
 
-async function failedCallbacks({ url }: Service): Promise<FailedCallback[]> {
+async function untakenCallbacks({ url }: Service): Promise<UntakenCallback[]> {
   const response = await fetch(`${url}/v1/callbacks`)
   const text = await response.text()
   expect(response.status).toBe(200)
@@ -318,7 +318,7 @@ it('tells a receiver that failed in every way everything, in order and signed', 
   expect(new Set(receiver.attempts.map(({ path }) => path))).toEqual(new Set(['/sms?token=t0p']))
   expectSigned(receiver)
   await expectDiscreetJobs(service)
-  expect(await failedCallbacks(service)).toEqual([])
+  expect(await untakenCallbacks(service)).toEqual([])
   expect(await service.queue('callbacks').getFailedCount()).toBe(0)
   expect(await notes()).toEqual([{ receiver: receiver.url, isSlow: null }])
 })
@@ -373,7 +373,7 @@ it.each(BACKENDS)(
     const reasons = (await queue.getFailed()).map(({ failedReason }) => failedReason).sort()
     const givenUp = (reason: string) => `Given up at attempt 1: ${reason}.`
     expect(reasons).toEqual([givenUp('the receiver answered HTTP 410'), givenUp(before), givenUp(before)])
-    const failed = await failedCallbacks(service)
+    const failed = await untakenCallbacks(service)
     const change = (messageId: string) => failed.at(-1 - messageIds.indexOf(messageId))?.change ?? 0
     expect(failed).toEqual(
       [before, before, 'the receiver answered HTTP 410'].map((lastError) => ({
@@ -402,7 +402,7 @@ it.each(BACKENDS)(
     expect(await replay(service, { changes: [change(replayed)] })).toEqual({ status: 202, body: { replayed: 1 } })
     await until(() => expect(takenBy(receiver)).toHaveLength(3))
     expect(takenBy(receiver)[2]).toMatchObject({ messageId: replayed, status: 'delivered' })
-    expect((await failedCallbacks(service)).map((one) => one.change)).toEqual([change(untouched)])
+    expect((await untakenCallbacks(service)).map((one) => one.change)).toEqual([change(untouched)])
 
     expect(await replay(service)).toEqual({ status: 202, body: { replayed: 1 } })
     await nothingLeft(service)
@@ -468,16 +468,16 @@ it('gives up after three days, and begins anew when replayed', async () => {
   const attempts = over?.attempts ?? 0
   expect(attempts).toBe(receiver.attempts.length)
   expect(job?.failedReason).toBe(`Given up at attempt ${attempts}: the receiver answered HTTP 503.`)
-  expect(await failedCallbacks(service)).toMatchObject([{ attempts, lastError: 'the receiver answered HTTP 503' }])
+  expect(await untakenCallbacks(service)).toMatchObject([{ attempts, lastError: 'the receiver answered HTTP 503' }])
 
   // A retry that fails is one more attempt, and again visible as failed.
   await job?.retry()
-  await until(async () => expect(await failedCallbacks(service)).toMatchObject([{ attempts: attempts + 1 }]))
+  await until(async () => expect(await untakenCallbacks(service)).toMatchObject([{ attempts: attempts + 1 }]))
   await until(async () => expect(await queue.getFailedCount()).toBe(1))
 
   await replay(service)
   await allTried(service, (state) => state.attempts === 1 && !state.isOver)
-  expect(await failedCallbacks(service)).toEqual([])
+  expect(await untakenCallbacks(service)).toMatchObject([{ state: 'waiting', attempts: 1 }])
   receiver.behaviour = () => 200
   await passTime(HOUR)
   await nothingLeft(service)
@@ -658,7 +658,13 @@ describe('the sender', () => {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
     const secrets = [SECRET, `whsec_${Buffer.from('another secret of thirty-two bytes').toString('base64')}`]
     const refusal = await sender.send({ id: 'change-1', url, secrets, body: '{}' }, new AbortController().signal)
-    const expected = { reason: 'the receiver answered HTTP 503', final: false, retryAfterMs: 1_800_000, isBusy: true }
+    const expected = {
+      reason: 'the receiver answered HTTP 503',
+      final: false,
+      retryAfterMs: 1_800_000,
+      isBusy: true,
+      isGone: false,
+    }
     expect(refusal).toEqual(expected)
     const [headers = {}] = asked
     for (const secret of secrets) {

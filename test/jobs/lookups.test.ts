@@ -81,6 +81,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
       lastGoodAnswer: null,
       noGoodAnswerSince: expect.any(String),
       lastError: expect.stringContaining('the API key is wrong'),
+      pausedQueues: [],
       webhookRoute: { state: 'unproved', since: expect.any(String), lost: 0, lagP95: null },
       schedule: { policy: 'learned', price: 300, webhookLoss: 1, finalsSeen: 0 },
     })
