@@ -429,7 +429,7 @@ describe('GET /v1/messages/{account}/{messageId}', () => {
   })
 
   it('answers 404 with a problem document where there is nothing', async () => {
-    for (const path of ['/', '/v1', '/v1/message', '/v1/messages/seven/1/2']) {
+    for (const path of ['/nothing', '/v1', '/v1/message', '/v1/messages/seven/1/2']) {
       expectProblem(await api.get(path), {
         status: 404,
         title: 'Not found',
