@@ -230,7 +230,7 @@ describe('a receiver', () => {
   })
 })
 
-it('costs the same however many callbacks and URLs one receiver has', async () => {
+it('costs the same however many callbacks and URLs one receiver has', { timeout: 60_000 }, async () => {
   /** The least time of some claims, each of the same rows. */
   async function timeOf(rows: number): Promise<number> {
     await tables.db.execute(sql`TRUNCATE lastword.callbacks`)
