@@ -1,5 +1,5 @@
 /**
- * The bench as CI runs it, on this run's services: compiled, run with small numbers, and all of its rows there. The
+ * The bench as CI runs it by `npm run test:bench`: compiled, run with small numbers, and all of its rows there. The
  * figures of such a run mean nothing; that what it settles agrees with the sandbox's truth does.
  */
 import { execFile } from 'node:child_process'

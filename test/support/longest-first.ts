@@ -11,7 +11,6 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
  * costs time, nothing else.
  */
 const LONGEST = [
-  'bench/quick',
   'jobs/lookups',
   'jobs/callbacks',
   'jobs/recovery',

@@ -28,7 +28,7 @@ const BODY = 1000
 const LOOK_EVERY_MS = 50
 /** All are added by the time they come due: ours adds at least this many in a millisecond, the slowest other this many. */
 const ADDED_PER_MS = { ours: 6, others: 1.5 }
-const ADDED_WITHIN_MS = 300
+const ADDED_WITHIN_MS = 1_000
 
 export interface Settled {
   perSecond: number
