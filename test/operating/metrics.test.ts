@@ -54,9 +54,10 @@ beforeAll(async () => {
   expect(await sendReceipt(service.url, '77000000001', 'NOTDELIVERED')).toBe(200)
   settled = await until(async () => {
     const text = await scrape()
-    expect(sampleOf(text, 'lastword_callback_duration_seconds_count{account="seven",result="refused"}')).toBe(
-      POLLED + 1,
-    )
+    expect(
+      sampleOf(text, 'lastword_callback_duration_seconds_count{account="seven",result="refused"}'),
+    ).toBeGreaterThan(POLLED)
+    expect(sampleOf(text, 'lastword_time_to_final_seconds_count{account="seven",ending="failed"}')).toBe(1)
     return text
   })
 }, 60_000)

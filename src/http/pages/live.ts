@@ -20,7 +20,8 @@ export function registerLive(server: FastifyInstance, { nextChange }: LiveOption
   let open = 0
   server.addHook('preClose', async () => closing.abort())
 
-  server.get('/live', async (_request, reply) => {
+  // A stream answers a HEAD request never.
+  server.get('/live', { exposeHeadRoute: false }, async (_request, reply) => {
     if (open >= MOST_PAGES) {
       throw new LastwordError('UNAVAILABLE', `${MOST_PAGES} pages are open; this one is not kept up to date.`)
     }
