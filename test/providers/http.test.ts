@@ -190,7 +190,7 @@ describe('an answer that is no success', () => {
         response.write('{', () => response.destroy())
       },
     ],
-    ['is beyond the size cap', 401, 'account', (_, response) => response.writeHead(401).end('x'.repeat(17 * MEBIBYTE))],
+    ['is beyond the size cap', 401, 'account', (_, response) => response.writeHead(401).end('x'.repeat(MEBIBYTE))],
     ['never ends', 404, 'gone', (_, response) => response.writeHead(404).write('{')],
   ])('keeps its meaning when its body %s', async (_, status, kind, listener) => {
     const error = await errorOf(ask(connect(await listen(listener), 500)))
