@@ -22,6 +22,12 @@ export async function succeeds(program: string, args: string[]): Promise<boolean
   )
 }
 
+/** Runs apt-get when no other test file does: two at once would lock each other out. */
+export function aptGet(args: readonly string[], options: { cwd?: string } = {}) {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  return execute('flock', [join(tmpdir(), 'lastword-test-apt.lock'), 'apt-get', ...args], { env, ...options })
+}
+
 /** The first of these programs that is there, or that apt-get can install with `debianPackage`. */
 export async function findProgram(programs: readonly string[], debianPackage: string): Promise<string | undefined> {
   const find = async () => {
@@ -31,10 +37,9 @@ export async function findProgram(programs: readonly string[], debianPackage: st
   const found = await find()
   if (found || process.getuid?.() !== 0 || !(await succeeds('apt-get', ['--version']))) return found
   console.log(`Installing ${debianPackage} with apt-get, because the tests need it`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   try {
-    await execute('apt-get', ['update'], { env })
-    await execute('apt-get', ['install', '-y', '--no-install-recommends', debianPackage], { env })
+    await aptGet(['update'])
+    await aptGet(['install', '-y', '--no-install-recommends', debianPackage])
   } catch (error) {
     console.warn(`apt-get could not install ${debianPackage}: ${error instanceof Error ? error.message : error}`)
   }

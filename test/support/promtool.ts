@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { execute, makeFolder, succeeds } from './programs.ts'
+import { aptGet, execute, makeFolder, succeeds } from './programs.ts'
 import { closeLater } from './service.ts'
 
 const PACKAGE = 'prometheus'
@@ -17,9 +17,9 @@ export async function findPromtool(): Promise<string> {
   const folder = await makeFolder()
   closeLater(() => rm(folder, { recursive: true, force: true }))
   try {
-    const download = () => execute('apt-get', ['download', PACKAGE], { cwd: folder })
+    const download = () => aptGet(['download', PACKAGE], { cwd: folder })
     // A fresh machine has no list of packages yet.
-    await download().catch(() => execute('apt-get', ['update']).then(download))
+    await download().catch(() => aptGet(['update']).then(download))
     await execute('sh', ['-c', `dpkg-deb -x ${PACKAGE}_*.deb .`], { cwd: folder })
   } catch (error) {
     const found = error instanceof Error ? error.message : String(error)
