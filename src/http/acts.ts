@@ -10,6 +10,7 @@ import { LastwordError } from '../core/errors.ts'
 import { type ActRow, beginAct, endAct, listActs } from '../db/acts.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
+import { rowCursorSchema } from './list-query.ts'
 import { actPageSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
@@ -62,8 +63,6 @@ function nameOf(key: Key | null): string {
   return key ? (key.name ?? 'unnamed key') : 'no key'
 }
 
-const CURSOR_RULE = 'expected the "nextCursor" of an earlier answer'
-
 const actsQuerySchema = z.strictObject({
   by: z.string().max(40).optional().describe('Only acts of this key: its name, `unnamed key` or `no key`.'),
   kind: z.enum(ACT_KINDS).optional().describe('Only acts of this kind.'),
@@ -72,12 +71,7 @@ const actsQuerySchema = z.strictObject({
     .optional()
     .describe('Only acts later than this.'),
   limit: z.coerce.number().int().min(1).max(1000).default(100).describe('The most acts of an answer.'),
-  cursor: z
-    .string(CURSOR_RULE)
-    .regex(/^[0-9]{1,15}$/, CURSOR_RULE)
-    .transform(Number)
-    .optional()
-    .describe('The `nextCursor` of the page before.'),
+  cursor: rowCursorSchema,
 })
 
 const LIST: RouteDoc = {

@@ -5,19 +5,13 @@ import { type CallbackRow, listUntaken, replayAllCallbacks, replayCallbacks, sta
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
 import { record } from './acts.ts'
+import { rowCursorSchema } from './list-query.ts'
 import { replayedSchema, untakenCallbacksSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
-const CURSOR_RULE = 'expected the "nextCursor" of an earlier answer'
-
 const callbacksQuerySchema = z.strictObject({
   limit: z.coerce.number().int().min(1).max(1000).default(100).describe('The most callbacks of an answer.'),
-  cursor: z
-    .string(CURSOR_RULE)
-    .regex(/^[0-9]{1,15}$/, CURSOR_RULE)
-    .transform(Number)
-    .optional()
-    .describe('The `nextCursor` of the page before.'),
+  cursor: rowCursorSchema,
 })
 
 const replaySchema = z

@@ -25,6 +25,15 @@ const cursorSchema = z
   .regex(/^m-?[0-9]{1,15}\.[0-9]{1,15}\.[0-9a-f]{8}$/, 'expected the nextCursor of an earlier answer')
   .describe('The `nextCursor` of an earlier answer to the same query.')
 
+const ROW_CURSOR_RULE = 'expected the "nextCursor" of an earlier answer'
+/** The cursor of a list whose rows are in the order of their numbers: that of the last row. */
+export const rowCursorSchema = z
+  .string(ROW_CURSOR_RULE)
+  .regex(/^[0-9]{1,15}$/, ROW_CURSOR_RULE)
+  .transform(Number)
+  .optional()
+  .describe('The `nextCursor` of the page before.')
+
 const criteria = {
   account: shortText.optional().describe('Only messages of this account.'),
   messageId: shortText.optional().describe('Only messages with this ID, of whatever account.'),
