@@ -3,9 +3,10 @@
  * sentence that names the variable, what was found and what is expected; secrets are never part of it.
  */
 import { isIP } from 'node:net'
+import ipaddr from 'ipaddr.js'
 import { readAccounts } from './config/accounts.ts'
 import { type Environment, invalid, withFiles } from './config/environment.ts'
-import { KEY_VARIABLES, type Key, readKeys } from './config/keys.ts'
+import { checkLengths, KEY_VARIABLES, type Key, readKeys } from './config/keys.ts'
 import { parseDuration } from './core/duration.ts'
 import type { Account } from './providers/account.ts'
 import { hasCredentials, WEBHOOK_SECRET, WEBHOOK_SECRET_RULE } from './providers/account.ts'
@@ -33,6 +34,8 @@ export interface Config {
   /** The keys of API_KEYS, READ_KEYS and METRICS_KEYS; without any, everybody on this machine may do everything. */
   keys: Key[]
   publicUrl: string | undefined
+  /** Addresses and networks of proxies before the API, which tell by whom they were asked. */
+  trustedProxies: string[]
   callbackAllowPrivate: boolean
   /** Where the operator is told of alerts, and the secrets that this is signed with; undefined for the log only. */
   alertReceiver: { url: string; secrets: string[] } | undefined
@@ -79,6 +82,7 @@ export function readConfig(environment: Environment = process.env, defaults: Env
     accounts: readAccounts(env),
     keys: readKeys(env),
     publicUrl: readUrl(env, 'PUBLIC_URL', ['http:', 'https:'])?.replace(/\/$/, ''),
+    trustedProxies: readTrustedProxies(env),
     callbackAllowPrivate: readBoolean(env, 'CALLBACK_ALLOW_PRIVATE', false),
     alertReceiver: readAlertReceiver(env),
     logLevel: readChoice(env, 'LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info'),
@@ -152,6 +156,7 @@ function checkTogether(config: Config): void {
   if (!keys.some(({ grants }) => grants === 'change') && !isLoopback(host)) {
     throw invalid('API_KEYS', 'nothing', `at least one key, because HOST is ${host}; or set HOST to 127.0.0.1`)
   }
+  if (!isLoopback(host)) checkLengths(keys, accounts, host)
   if (config.messagesRetentionMs < config.changesRetentionMs) {
     const found = `a duration shorter than CHANGES_RETENTION`
     throw invalid('MESSAGES_RETENTION', found, 'one at least as long, because a change is told with its message')
@@ -178,6 +183,21 @@ function readPort(env: Environment, variable: string, byDefault: string): number
   if (!/^\d+$/.test(text) || port > 65_535) throw invalid(variable, `"${text}"`, 'a port number from 0 to 65535')
   return port
 }
+
+/** By their addresses, not their number: a client that comes past them could tell any address it likes. */
+function readTrustedProxies(env: Environment): string[] {
+  const entries = (env.TRUSTED_PROXIES?.split(',') ?? []).map((entry) => entry.trim())
+  const wrong = entries.find((entry) => !NETWORKS.has(entry) && !ipaddr.isValid(entry) && !ipaddr.isValidCIDR(entry))
+  if (wrong === undefined) return entries
+  const names = [...NETWORKS].join(', ')
+  throw invalid(
+    'TRUSTED_PROXIES',
+    `"${wrong}"`,
+    `addresses, networks like 10.0.0.0/8, or ${names}, with commas between them`,
+  )
+}
+
+const NETWORKS: ReadonlySet<string> = new Set(['loopback', 'linklocal', 'uniquelocal'])
 
 /** The URL as given; the error names its scheme at most, because a URL may hold a password. */
 function readUrl(env: Environment, variable: string, protocols: string[]): string | undefined {

@@ -16,6 +16,7 @@ export interface Metrics {
   /** One commit of all the receipts that were in hand together. */
   receiptCommitDuration: Histogram
   callbacks: Counter<'account' | 'result'>
+  refusedSecrets: Counter<'secret' | 'answer'>
   callbackDuration: Histogram<'account' | 'result'>
   /**
    * Counts reports by what they did, measures how late they are at `now`, in milliseconds since 1970, and logs a status
@@ -89,6 +90,11 @@ export function createMetrics({ ofProcess }: { ofProcess: boolean }): Metrics {
       COMMITS,
     ),
     callbacks: counter('callbacks', 'Callbacks sent', ['account', 'result']),
+    refusedSecrets: counter(
+      'refused_secrets',
+      'Requests with a wrong key, webhook token or signature, by how they were answered',
+      ['secret', 'answer'],
+    ),
     callbackDuration: histogram('callback_duration', 'How long one attempt took', ['account', 'result'], REQUESTS),
     observeReports(applied, now, log) {
       for (const one of applied) {

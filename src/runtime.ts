@@ -127,7 +127,7 @@ export async function start(
       })
       opened.running.push(() => workers.close())
     }
-    const { keys, host, port, publicUrl, metricsPort } = config
+    const { keys, host, port, publicUrl, trustedProxies, metricsPort } = config
     if (!parts.api) {
       if (metricsPort === undefined) return { url: undefined, log, close }
       const { openWatch } = await import('./http/watch.ts')
@@ -142,7 +142,8 @@ export async function start(
     }
     const { createServer } = await import('./http/server.ts')
     const { nextChange } = listener
-    const server = await createServer({ ...shared, ...watched, tracing, nextChange, keys, host, publicUrl })
+    const own = { tracing, nextChange, keys, host, publicUrl, trustedProxies }
+    const server = await createServer({ ...shared, ...watched, ...own })
     // Readers that wait for changes are answered first.
     opened.running.push(async () => {
       await listener.close()

@@ -30,6 +30,7 @@ const byDefault: Config = {
   accounts: [],
   keys: [],
   publicUrl: undefined,
+  trustedProxies: [],
   callbackAllowPrivate: false,
   alertReceiver: undefined,
   logLevel: 'info',
@@ -102,8 +103,12 @@ describe('a correct configuration', () => {
   it.each<[Record<string, string>, Partial<Config>]>([
     [{ HOST: '::1' }, { host: '::1' }],
     [
-      { HOST: '0.0.0.0', API_KEYS: 'sEcReT-one' },
-      { host: '0.0.0.0', keys: keysOf('change', ['sEcReT-one']) },
+      { HOST: '0.0.0.0', API_KEYS: 'sEcReT-one-of-16' },
+      { host: '0.0.0.0', keys: keysOf('change', ['sEcReT-one-of-16']) },
+    ],
+    [
+      { TRUSTED_PROXIES: '10.0.0.1, fd00::/8,loopback,uniquelocal' },
+      { trustedProxies: ['10.0.0.1', 'fd00::/8', 'loopback', 'uniquelocal'] },
     ],
     [{ PORT: '0' }, { port: 0 }],
     [{ PORT: '65535' }, { port: 65_535 }],
@@ -367,6 +372,26 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [
       { HOST: 'sms.example.com', API_KEYS: '' },
       'API_KEYS: found nothing, expected at least one key, because HOST is sms.example.com; or set HOST to 127.0.0.1.',
+    ],
+    ...[
+      ['API_KEYS', { API_KEYS: 'long-enough-to-be-good,sEcReT-one' }],
+      ['READ_KEYS', { API_KEYS: 'long-enough-to-be-good', READ_KEYS: 'wall=sEcReT-one' }],
+      ['METRICS_KEYS', { API_KEYS: 'long-enough-to-be-good', METRICS_KEYS: 'sEcReT-one' }],
+    ].map(([variable, keys]): [Record<string, string>, string] => [
+      { HOST: '0.0.0.0', ...(keys as Record<string, string>) },
+      `${variable}: found a key of fewer than 16 characters, expected at least so many, because HOST is 0.0.0.0; \`openssl rand -hex 24\` makes good ones.`,
+    ]),
+    [
+      {
+        HOST: '0.0.0.0',
+        API_KEYS: 'long-enough-to-be-good',
+        ACCOUNTS: accounts({ webhookToken: ['a-long-random-word', 'sEcReT-one'] }),
+      },
+      'webhookToken of account "main": found fewer than 16 characters, expected at least so many, because HOST is 0.0.0.0; `openssl rand -hex 24` makes good ones.',
+    ],
+    [
+      { TRUSTED_PROXIES: '10.0.0.1,proxy.example' },
+      'TRUSTED_PROXIES: found "proxy.example", expected addresses, networks like 10.0.0.0/8, or loopback, linklocal, uniquelocal, with commas between them.',
     ],
     [
       { API_KEYS: 'sEcReT-one,,' },

@@ -5,6 +5,7 @@
  * An entry is a key, or `name=key`. Keys of base64 end with `=`, so an entry has a name only where something else than
  * `=` follows the first one. No mistake is told with any part of an entry: it may be a key.
  */
+import type { Account } from '../providers/account.ts'
 import { type Environment, invalid } from './environment.ts'
 
 /** From the least to the most; each includes those before it. */
@@ -23,7 +24,7 @@ const VARIABLES = { API_KEYS: 'change', READ_KEYS: 'look', METRICS_KEYS: 'metric
   string,
   Grant
 >
-export const KEY_VARIABLES = Object.keys(VARIABLES)
+export const KEY_VARIABLES = Object.keys(VARIABLES) as (keyof typeof VARIABLES)[]
 
 export function grantIncludes(grant: Grant, needed: Grant): boolean {
   return GRANTS.indexOf(grant) >= GRANTS.indexOf(needed)
@@ -42,6 +43,21 @@ export function readKeys(env: Environment): Key[] {
       return key
     }),
   )
+}
+
+const FEWEST_CHARACTERS = 16
+
+/** Throws CONFIG_INVALID for a key or webhook token that somebody who can reach `host` could guess. */
+export function checkLengths(keys: readonly Key[], accounts: readonly Account[], host: string): void {
+  const found = `fewer than ${FEWEST_CHARACTERS} characters`
+  const expected = `at least so many, because HOST is ${host}; \`openssl rand -hex 24\` makes good ones`
+  const isShort = (secret: string) => secret.length < FEWEST_CHARACTERS
+  const variable = KEY_VARIABLES.find((name) =>
+    keys.some(({ grants, value }) => VARIABLES[name] === grants && isShort(value)),
+  )
+  if (variable !== undefined) throw invalid(variable, `a key of ${found}`, expected)
+  const account = accounts.find(({ webhookToken = [] }) => webhookToken.some(isShort))
+  if (account) throw invalid(`webhookToken of account "${account.name}"`, found, expected)
 }
 
 function readEntry(variable: string, entry: string): Pick<Key, 'name' | 'value'> {

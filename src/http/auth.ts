@@ -11,6 +11,7 @@ import type { FastifyInstance } from 'fastify'
 import { type Grant, grantIncludes, type Key } from '../config/keys.ts'
 import { LastwordError } from '../core/errors.ts'
 import { sendError } from './errors.ts'
+import type { Refuse } from './refusals.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -32,7 +33,7 @@ export function grantFor(method: string, needs: Grant | undefined): Grant {
 }
 
 /** Asks for a key at every route of this scope, and keeps it as `request.key`. */
-export function guardByKeys(server: FastifyInstance, keys: readonly Key[]): void {
+export function guardByKeys(server: FastifyInstance, keys: readonly Key[], refuse: Refuse): void {
   const find = createKeyFinder(keys)
   server.decorateRequest('key', null)
   server.addHook('onRequest', async (request, reply) => {
@@ -41,15 +42,21 @@ export function guardByKeys(server: FastifyInstance, keys: readonly Key[]): void
     const key = find(authorization)
     const needed = grantFor(request.method, request.routeOptions.config.needs)
     // Sent, not thrown: Bull Board answers what is thrown in its scope with a 500 of its own.
-    if (key && !grantIncludes(key.grants, needed)) return sendError(refusalOf(key.grants, needed), request, reply)
+    if (key && !grantIncludes(key.grants, needed)) {
+      const route = `${request.method} ${request.routeOptions.url ?? 'no route'}`
+      request.log.info({ address: request.ip, route, key: key.name, grants: key.grants }, 'a key may not do this')
+      return sendError(refusalOf(key.grants, needed), request, reply)
+    }
     if (key) {
       request.key = key
       return
     }
     reply.header('www-authenticate', ['Basic realm="Lastword", charset="UTF-8"', 'Bearer realm="Lastword"'])
-    const found = presentedKey(authorization) === undefined ? 'none' : 'one that is not configured'
+    const isPresented = presentedKey(authorization) !== undefined
+    const found = isPresented ? 'one that is not configured' : 'none'
     const error = new LastwordError('UNAUTHORIZED', `Expected an API key (Authorization: Bearer …), found ${found}.`)
-    return sendError(error, request, reply)
+    // A browser asks without a key first, to learn that it needs one.
+    return isPresented ? refuse('key', error, request, reply) : sendError(error, request, reply)
   })
 }
 

@@ -19,6 +19,7 @@ import { registerMessageRoutes } from './messages.ts'
 import { type RouteDoc, registerDocs, registerOpenApi } from './openapi/openapi.ts'
 import { registerPages } from './pages/pages.tsx'
 import { registerPollRoutes } from './polls.ts'
+import { createRefuse } from './refusals.ts'
 import { registerStatisticsRoutes } from './statistics.ts'
 import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './webhooks.ts'
 
@@ -28,6 +29,8 @@ export interface ServerOptions extends GaugesOptions {
   keys: readonly Key[]
   host: string
   publicUrl: string | undefined
+  /** The addresses of proxies that tell by whom they were asked. */
+  trustedProxies: string[]
 }
 
 /** The path under which people reach the service; empty where it is a host's own. */
@@ -45,11 +48,13 @@ const METRICS: RouteDoc = {
 }
 
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { db, queues, accounts, learner, nextChange, log, metrics, tracing, keys, host, publicUrl } = options
+  const { db, queues, accounts, learner, nextChange, log, metrics, tracing, keys, host, publicUrl, trustedProxies } =
+    options
   const prefix = prefixOf(publicUrl)
   const server = fastify({
     // A proxy may hand the path on as it came, or without the prefix.
     rewriteUrl: ({ url = '/' }) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : url),
+    trustProxy: trustedProxies,
     loggerInstance: log as FastifyBaseLogger,
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
     logController: new LogController({ disableRequestLogging: true }),
@@ -72,6 +77,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   const docs = { hasKeys: keys.length > 0, prefix }
   await registerOpenApi(server, docs)
   registerGauges(options)
+  const refuse = await createRefuse(server, metrics)
   await server.register(async (open) => {
     registerHealthRoutes(open, { ...options, hasApi: true })
   })
@@ -85,11 +91,12 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       tracing,
       host,
       publicUrl,
+      refuse,
     })
   })
   await server.register(async (guarded) => {
     guarded.addHook('onRequest', createDoors({ hasKeys: docs.hasKeys, host, publicUrl }))
-    guardByKeys(guarded, keys)
+    guardByKeys(guarded, keys, refuse)
     // A form of another site can send text without asking first; bodies here are JSON.
     guarded.removeContentTypeParser('text/plain')
     registerAccountRoutes(guarded, { db, accounts, learner, queues })

@@ -39,7 +39,8 @@ const server = createServer((request, response) => {
   waiting.set(id, response)
   response.on('close', () => waiting.delete(id))
   const { method, url, headers } = request
-  main.postMessage({ kind: 'request', id, request: { method, url, headers } })
+  const remoteAddress = request.socket.remoteAddress
+  main.postMessage({ kind: 'request', id, request: { method, url, headers, remoteAddress } })
 })
 
 main.on('message', (/** @type {import('./watch.ts').ThreadAnswer} */ { id, status, headers, body }) => {

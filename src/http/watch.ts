@@ -7,12 +7,13 @@
  */
 import type { OutgoingHttpHeaders } from 'node:http'
 import { Worker } from 'node:worker_threads'
-import { type FastifyInstance, fastify, type InjectOptions } from 'fastify'
+import { type FastifyBaseLogger, type FastifyInstance, fastify, type InjectOptions, LogController } from 'fastify'
 import type { Key } from '../config/keys.ts'
 import { guardByKeys } from './auth.ts'
 import { createDoors } from './doors.ts'
 import { type GaugesOptions, registerGauges } from './gauges.ts'
 import { registerHealthRoutes } from './health.ts'
+import { createRefuse } from './refusals.ts'
 
 export interface WatchOptions extends GaugesOptions {
   keys: readonly Key[]
@@ -89,14 +90,21 @@ async function answer(server: FastifyInstance, { id, request }: { id: number; re
 }
 
 async function createWatchServer(options: WatchOptions): Promise<FastifyInstance> {
-  const { registry } = options.metrics
-  const server = fastify()
+  const {
+    log,
+    metrics: { registry },
+  } = options
+  const server = fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+  })
+  const refuse = await createRefuse(server, options.metrics)
   registerHealthRoutes(server, { ...options, hasApi: false })
   registerGauges(options)
   await server.register(async (guarded) => {
     const { keys, host } = options
     guarded.addHook('onRequest', createDoors({ hasKeys: keys.length > 0, host, publicUrl: undefined }))
-    guardByKeys(guarded, keys)
+    guardByKeys(guarded, keys, refuse)
     guarded.get('/metrics', { config: { needs: 'metrics' } }, async (_request, reply) =>
       reply.type(registry.contentType).send(await registry.metrics()),
     )

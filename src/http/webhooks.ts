@@ -19,9 +19,10 @@ import { providerOf } from '../providers/registry.ts'
 import type { Tracing } from '../tracing.ts'
 import type { Accounts } from '../tracking.ts'
 import { isSameSecret } from './auth.ts'
-import { sendProblem } from './errors.ts'
+import { sendError, sendProblem } from './errors.ts'
 import { webhookAnswerSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
+import type { Refuse } from './refusals.ts'
 
 export interface WebhookRoutesOptions {
   db: Db
@@ -32,6 +33,7 @@ export interface WebhookRoutesOptions {
   tracing: Tracing
   host: string
   publicUrl: string | undefined
+  refuse: Refuse
 }
 
 /** Providers wait five seconds at least; an answer after that is as good as none. */
@@ -59,6 +61,13 @@ export function registerWebhookRoutes(server: FastifyInstance, options: WebhookR
   server.addHook('onRequest', async (request) => {
     request.setDecorator('contentType', request.raw.headers['content-type'] ?? '')
     delete request.raw.headers['content-type']
+  })
+  server.setErrorHandler(async (error, request, reply) => {
+    if (!(error instanceof LastwordError) || error.code !== 'UNAUTHORIZED') return sendError(error, request, reply)
+    const asked = request as WebhookHttpRequest
+    const account = findAccount(options, asked)
+    const secret = hasItsToken(account, asked.params.token) ? 'signature' : 'token'
+    return options.refuse(secret, error, request, reply, { account: account.name })
   })
   for (const url of URLS) {
     for (const method of ['GET', 'POST'] as const) {
@@ -94,7 +103,14 @@ function describeWebhook(method: 'GET' | 'POST', hasToken: boolean): RouteDoc {
     params: hasToken ? tokenPathSchema : pathSchema,
     ...(isPost ? { body: z.unknown().describe('In the provider’s own words.'), consumes: '*/*' } : {}),
     response: { 200: webhookAnswerSchema.describe('Stored.') },
-    problems: ['unreadableReceipt', 'wrongToken', 'noToken', 'noAccount', ...(isPost ? (['tooLarge'] as const) : [])],
+    problems: [
+      'unreadableReceipt',
+      'wrongToken',
+      'tooManyWrong',
+      'noToken',
+      'noAccount',
+      ...(isPost ? (['tooLarge'] as const) : []),
+    ],
   }
 }
 
@@ -174,10 +190,16 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
   }
 }
 
+/** True where the account asks for no token, too. */
+function hasItsToken({ webhookToken }: Account, token: string | undefined): boolean {
+  if (webhookToken === undefined) return true
+  return token !== undefined && webhookToken.some((known) => isSameSecret(token, known))
+}
+
 /** With a token the URL must end with it; an account with neither token nor signing key is open to this machine only. */
 function authorize(account: Account, token: string | undefined, host: string): void {
   if (account.webhookToken !== undefined) {
-    if (token !== undefined && account.webhookToken.some((known) => isSameSecret(token, known))) return
+    if (hasItsToken(account, token)) return
     throw new LastwordError('UNAUTHORIZED', 'Expected the webhook token of this account at the end of the URL.')
   }
   if (account.signingKey !== undefined || isLoopback(host)) return

@@ -6,11 +6,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { messages } from '../../src/db/schema.ts'
 import { type Api, anyTime, expectProblem, startApi } from '../support/api.ts'
 
-const TOKEN = 'a-webhook-token'
+const TOKEN = 'a-long-webhook-token'
 const NO_FIELD = 'the request has no field of a delivery receipt'
 const accounts = JSON.stringify([
   { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
-  { name: 'guarded', provider: 'seven', apiKey: 'guarded-api-key', webhookToken: ['the-next-token', TOKEN] },
+  { name: 'guarded', provider: 'seven', apiKey: 'guarded-api-key', webhookToken: ['the-next-webhook-token', TOKEN] },
   { name: 'cm', provider: 'cm', productToken: 'cm-product-token' },
 ])
 
@@ -18,7 +18,7 @@ let api: Api
 let open: Api
 beforeAll(async () => {
   api = await startApi({ ACCOUNTS: accounts })
-  open = await startApi({ ACCOUNTS: accounts, HOST: '0.0.0.0', API_KEYS: 'a-key' })
+  open = await startApi({ ACCOUNTS: accounts, HOST: '0.0.0.0', API_KEYS: 'a-key-of-sixteen-or-more' })
 })
 afterAll(() => Promise.all([api.close(), open.close()]))
 beforeEach(async () => {
@@ -318,7 +318,7 @@ describe('who may call a webhook', () => {
   it('whoever knows the token of the account', async () => {
     expect((await api.post(`/webhooks/guarded/${TOKEN}`, receipt())).body).toEqual({ reports: 1 })
     expect((await open.post(`/webhooks/guarded/${TOKEN}`, receipt())).body).toEqual({ reports: 1 })
-    expect((await open.post('/webhooks/guarded/the-next-token', receipt())).body).toEqual({ reports: 1 })
+    expect((await open.post('/webhooks/guarded/the-next-webhook-token', receipt())).body).toEqual({ reports: 1 })
   })
 
   it.each([
@@ -334,7 +334,7 @@ describe('who may call a webhook', () => {
   })
 
   it('an API key is no webhook token', async () => {
-    const headers = { authorization: 'Bearer a-key' }
+    const headers = { authorization: 'Bearer a-key-of-sixteen-or-more' }
     expectProblem(await open.post('/webhooks/guarded', receipt(), { headers }), unauthorized)
   })
 

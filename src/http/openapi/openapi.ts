@@ -146,7 +146,7 @@ function toSchema(doc: RouteDoc, needed: Grant | undefined, schemas: Schemas): F
   const { tag, isPublic, params, querystring, body, consumes, response, problems = [], ...words } = doc
   const kinds = [
     ...problems,
-    ...(needed && !isPublic ? (['noKey', ...REFUSALS[needed]] as const) : []),
+    ...(needed && !isPublic ? (['noKey', 'tooManyWrong', ...REFUSALS[needed]] as const) : []),
     ...(tag === 'Operation' ? [] : (['unavailable'] as const)),
   ]
   const answers = Object.entries(response).map(([status, answer]) => [status, describeAnswer(answer, schemas)])
@@ -214,6 +214,9 @@ function problemContent(examples: object, schemas: Schemas): object {
 
 const HEADERS: { [kind in keyof typeof PROBLEMS]?: object } = {
   unavailable: { 'Retry-After': { type: 'integer', description: 'Seconds after which to try again.' } },
+  tooManyWrong: {
+    'Retry-After': { type: 'integer', description: 'Seconds after which the address is no longer refused so.' },
+  },
   noKey: { 'WWW-Authenticate': { type: 'string', description: 'How to present an API key.' } },
 }
 

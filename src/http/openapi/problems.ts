@@ -73,6 +73,12 @@ export const PROBLEMS = {
     'The account has neither token nor signing key, and `HOST` is not a loopback address.',
     'Account "seven" has neither a signingKey nor a webhookToken, so it takes webhooks on a loopback HOST only.',
   ),
+  tooManyWrong: problem(
+    'UNAUTHORIZED',
+    'Wrong again, by an address that was so more than 20 times within a minute. A right one is let in at once.',
+    'This address has brought a wrong key, token or signature more than 20 times within a minute, and another one now; correct it. A right one is let in at once.',
+    { title: 'Too many requests', status: 429 },
+  ),
   unknownAccount: problem('NOT_FOUND', 'No such account is configured.', 'No account named "other" is configured.'),
   noAccount: problem('NOT_FOUND', 'No such account is configured here; correct the webhook URL.'),
   unknownMessage: problem('NOT_FOUND', 'No such message is tracked; check the account and the message ID.'),
