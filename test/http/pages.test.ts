@@ -1,12 +1,12 @@
 /** The pages for people: what they show, what their forms do, and how they look in a real browser, with and without script. */
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
 import { addCallbacks } from '../../src/db/callbacks.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { callbacks } from '../../src/db/schema.ts'
 import { type Api, startApi } from '../support/api.ts'
-import { execute, findProgram } from '../support/programs.ts'
+import { launchBrowser } from '../support/browser.ts'
 
 const ACCOUNTS = JSON.stringify([
   { name: 'seven', provider: 'seven', apiKey: 'key' },
@@ -207,11 +207,7 @@ const PAGES = [
 describe('in a browser', () => {
   let browser: Browser
   beforeAll(async () => {
-    const program = await findProgram(['chromium', 'chromium-browser', 'google-chrome'], 'chromium')
-    if (!program) throw new Error('This needs a browser on this machine: install chromium.')
-    const executablePath = (await execute('which', [program])).stdout.trim()
-    const args = process.getuid?.() === 0 ? ['--no-sandbox'] : []
-    browser = await chromium.launch({ executablePath, args })
+    browser = await launchBrowser()
   }, 240_000)
   afterAll(() => browser?.close())
 
