@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * The command line. Errors for the operator are one sentence; exit codes: 0 done, 1 failed, 2 wrong configuration or
- * usage, 3 no such message or account, 4 outstanding (`status`).
+ * usage, 3 no such message or account, 4 outstanding (`status`), 5 due, but nobody is asked (`poll`).
  *
  * A command loads what it runs when it runs: a worker has no use for the server, and who asks for one status none for either.
  */

@@ -15,6 +15,7 @@ import { runSchedule } from './schedule.ts'
 import { runTrack, type TrackFlags } from './track.ts'
 
 const OUTSTANDING = 4
+const BLOCKED = 5
 
 const TRACK_HELP = `
 Without IDs the messages are read from --file or from standard input:
@@ -51,7 +52,7 @@ Exit codes: 0 done, 1 failed, or the cursor is older than what is kept, 2 wrong 
 
 const POLL_HELP = `
 Exit codes: 0 it is being asked, 1 failed, or nothing is asked about it any more, 2 wrong usage or configuration,
-3 not tracked.`
+3 not tracked, 5 due now, but something keeps the provider from being asked: the answer says what.`
 
 /** Adds the commands; `stopped` resolves with the first signal that asks the process to end. */
 export function addClientCommands(program: Command, stopped: () => Promise<unknown>): void {
@@ -111,7 +112,9 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .argument('<id>', 'the message ID')
     .option('--recipient <number>', 'which one, where the ID covers several')
     .addHelpText('after', POLL_HELP)
-    .action(runPoll)
+    .action(async (account: string, messageId: string, flags: MessageFlags) => {
+      if (!(await runPoll(account, messageId, flags))) process.exitCode = BLOCKED
+    })
 
   withService(program.command('accounts'))
     .description('show how the accounts are doing at their providers')

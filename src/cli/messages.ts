@@ -19,19 +19,22 @@ export async function runStatus(account: string, messageId: string, flags: Messa
   return message.final
 }
 
-/** Has the provider asked about a message now. */
-export async function runPoll(account: string, messageId: string, flags: MessageFlags): Promise<void> {
+/** Has the provider asked about a message now; resolves with whether nothing keeps it from being asked. */
+export async function runPoll(account: string, messageId: string, flags: MessageFlags): Promise<boolean> {
   const client = createClient(readServiceLocation(flags))
   const message = await client.poll(account, messageId, { recipient: flags.recipient })
   console.log(flags.json ? JSON.stringify(message) : `${describe(message)}\n${describePoll(message)}`)
+  return message.blockedBy.length === 0
 }
 
-function describePoll({ paused, account }: PolledMessage): string {
-  if (!paused) return 'The provider is being asked.'
+function describePoll({ paused, account, blockedBy }: PolledMessage): string {
+  const but = blockedBy.map(({ message }) => printable(message)).join('; and ')
+  const asked = but ? `Due now, but ${but}.` : 'The provider is being asked.'
+  if (!paused) return asked
   const { since, until, trouble } = paused
   const why = printable(trouble ?? 'no good answer')
   return `The account "${account}" was paused${until ? ` until ${until}` : ''}: ${why}${since ? `, since ${since}` : ''}.
-The provider is being asked all the same, about this message first.`
+That is over, and this message is asked about first. ${asked}`
 }
 
 function describe(message: Message): string {

@@ -253,6 +253,21 @@ export interface components {
             /** @description Every report about the message, in the order of arrival. */
             reports: components["schemas"]["MessageReport"][];
         };
+        Block: {
+            /**
+             * @description The kind of cause.
+             * @enum {string}
+             */
+            cause: "not-configured" | "query-off" | "refused" | "unreachable" | "failing" | "waiting" | "queue-paused" | "queue-away" | "no-worker";
+            /** @description The account that is kept back; `null` where nobody is asked. */
+            account: string | null;
+            /** @description Since when, where that is known. */
+            since: string | null;
+            /** @description Until when, where it ends by itself. */
+            until: string | null;
+            /** @description For people, to follow a “but”. */
+            message: string;
+        };
         /** @description Which messages. */
         MessageFilter: {
             /** @description Only messages of this account. */
@@ -322,6 +337,8 @@ export interface components {
                 /** @description Why, as the last answer has it. */
                 trouble: string | null;
             };
+            /** @description What keeps the provider from being asked now; empty when it is. */
+            blockedBy: components["schemas"]["Block"][];
         };
     };
     responses: never;

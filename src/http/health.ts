@@ -4,6 +4,7 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import { WORKER_SEEN_WITHIN_MS } from '../core/blocks.ts'
 import { LastwordError } from '../core/errors.ts'
 import { codeOf, type Db } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
@@ -21,8 +22,6 @@ export interface HealthOptions {
 }
 
 const CHECK_WITHIN_MS = 3_000
-/** A worker says every five seconds that it runs. */
-const WORKER_SEEN_WITHIN_MS = 30_000
 
 const livenessSchema = named('Liveness', z.object({ status: z.literal('ok').describe('The process answers.') }))
 
@@ -114,7 +113,8 @@ export function inTime<T>(probe: () => Promise<T>): Promise<T> {
   return withDeadline(CHECK_WITHIN_MS, undefined, (signal) => orAborted(probe(), signal))
 }
 
-function summaryOf(error: unknown): string {
+/** The trouble in a few words, without an address. */
+export function summaryOf(error: unknown): string {
   if (error instanceof LastwordError) return String(error.extra?.summary ?? error.title)
   if (isTimeout(error)) return `no answer within ${CHECK_WITHIN_MS} ms`
   const code = codeOf(error)

@@ -9,10 +9,10 @@ import type { MessageRow } from '../db/messages.ts'
 import { pollNow } from '../db/moves.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Learner } from '../learner.ts'
-import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
 import { describePause } from './accounts.ts'
 import { record } from './acts.ts'
+import { type FindBlocks, toBlock, whyNeverAsked } from './blocks.ts'
 import { filterSchema, readFilter } from './list-query.ts'
 import { findOne, messagePathSchema, recipientQuerySchema, toMessage } from './messages.ts'
 import { polledMessageSchema, polledSchema } from './openapi/answers.ts'
@@ -23,6 +23,7 @@ export interface PollRoutesOptions {
   accounts: Accounts
   learner: Learner
   queues: Queues
+  findBlocks: FindBlocks
 }
 
 /** One request makes about so many messages due; the next goes on where it ended. */
@@ -54,17 +55,17 @@ const POLL_ONE: RouteDoc = {
 
 export function registerPollRoutes(
   server: FastifyInstance,
-  { db, accounts, learner, queues }: PollRoutesOptions,
+  { db, accounts, learner, queues, findBlocks }: PollRoutesOptions,
 ): void {
   server.post('/v1/messages/poll', { config: { doc: POLL_ALL, act: 'poll' } }, async (request, reply) => {
     const { filter, after: begin, cursorOf } = readFilter(accounts, request.body)
+    const asked = new Set<string>()
     let after = begin
     const polled = await record(db, request, { account: accounts.get(filter.account ?? '')?.name }, async () => {
-      const asked = new Set<string>()
       let sum = 0
       do {
         const page = await listMessages(db, { ...filter, outstanding: true, limit: MESSAGES_A_STEP, after })
-        const askable = page.messages.filter(({ account }) => whyNotPolled(accounts, account) === undefined)
+        const askable = page.messages.filter(({ account }) => whyNeverAsked(accounts, account) === undefined)
         for (const { account } of askable) asked.add(account)
         sum += await pollNow(
           db,
@@ -76,7 +77,8 @@ export function registerPollRoutes(
       return sum
     })
     if (polled > 0) await wakeDispatcher(request.log)
-    return reply.code(202).send({ polled, nextCursor: after ? cursorOf(after) : null })
+    const blockedBy = await findAllBlocks(asked)
+    return reply.code(202).send({ polled, nextCursor: after ? cursorOf(after) : null, blockedBy })
   })
 
   server.post(
@@ -88,9 +90,17 @@ export function registerPollRoutes(
       const { account, messageId } = row
       await record(db, request, { account, messageId }, () => pollOne(row, paused !== undefined))
       await wakeDispatcher(request.log)
-      return reply.code(202).send({ ...toMessage(await findOne(db, accounts, request)), ...(paused ? { paused } : {}) })
+      const message = toMessage(await findOne(db, accounts, request))
+      const blockedBy = await findAllBlocks([account])
+      return reply.code(202).send({ ...message, ...(paused ? { paused } : {}), blockedBy })
     },
   )
+
+  /** Each cause once, also where it keeps back several accounts. */
+  async function findAllBlocks(names: Iterable<string>) {
+    const found = (await Promise.all([...names].map(findBlocks))).flat()
+    return [...new Map(found.map((block) => [block.message, toBlock(block)])).values()]
+  }
 
   /** Returns 1; throws CONFLICT. */
   async function pollOne(row: MessageRow, isPaused: boolean): Promise<number> {
@@ -130,9 +140,8 @@ export function registerPollRoutes(
   }
 }
 
-/** Why nobody asks about an account's messages; undefined where somebody does. */
+/** Why nobody asks about an account's messages, in words; undefined where somebody does. */
 function whyNotPolled(accounts: Accounts, name: string): string | undefined {
-  const account = accounts.get(name)
-  if (account && providerOf(account).lookups(account).length > 0) return undefined
-  return account ? `"${name}" is set to query "off"` : `"${name}" is not configured any more`
+  const why = whyNeverAsked(accounts, name)
+  return why && (why === 'query-off' ? `"${name}" is set to query "off"` : `"${name}" is not configured any more`)
 }

@@ -7,6 +7,7 @@ import { registerAccountRoutes } from './accounts.ts'
 import { registerActRoutes } from './acts.ts'
 import { registerAlertRoutes } from './alerts.ts'
 import { guardByKeys } from './auth.ts'
+import { createBlockFinder } from './blocks.ts'
 import { registerBoard } from './board.ts'
 import { registerCallbackRoutes } from './callbacks.ts'
 import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
@@ -99,13 +100,14 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     guardByKeys(guarded, keys, refuse)
     // A form of another site can send text without asking first; bodies here are JSON.
     guarded.removeContentTypeParser('text/plain')
+    const findBlocks = createBlockFinder(options)
     registerAccountRoutes(guarded, { db, accounts, learner, queues })
     registerAlertRoutes(guarded, { db })
     registerStatisticsRoutes(guarded, { db, accounts, now: learner.now })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, learner, metrics, tracing })
-    registerPollRoutes(guarded, { db, accounts, learner, queues })
+    registerPollRoutes(guarded, { db, accounts, learner, queues, findBlocks })
     registerActRoutes(guarded, { db })
     registerErasureRoutes(guarded, { db, accounts, queues })
     guarded.get('/metrics', { config: { doc: METRICS, needs: 'metrics' } }, async (_request, reply) =>

@@ -90,8 +90,8 @@ export interface Queues extends Record<SingleQueue, Queue> {
   changes(name: string): Queue
   /** Throws NOT_FOUND for an account that is not configured. */
   statusQuery(account: string): Queue
-  /** The names of those that are paused. */
-  findPaused(): Promise<string[]>
+  /** The names of those that are paused, of all or of these. */
+  findPaused(names?: readonly string[]): Promise<string[]>
   /** Removes erased messages from every job. */
   forget(erased: Erased): Promise<void>
 }
@@ -115,9 +115,10 @@ export function openQueues(backend: QueueBackend, accounts: readonly Account[]):
       if (!queue) throw new LastwordError('NOT_FOUND', `No account named "${account}" is configured.`)
       return queue
     },
-    async findPaused() {
-      const arePaused = await Promise.all(all.map((queue) => queue.isPaused()))
-      return all.filter((_queue, index) => arePaused[index]).map(({ name }) => name)
+    async findPaused(names) {
+      const looked = names ? all.filter(({ name }) => names.includes(name)) : all
+      const arePaused = await Promise.all(looked.map((queue) => queue.isPaused()))
+      return looked.filter((_queue, index) => arePaused[index]).map(({ name }) => name)
     },
     forget(erased) {
       const naming = [...own].filter(([name]) => findQueueRow(name)?.namesMessages).map(([, queue]) => queue)

@@ -11,8 +11,9 @@ import { fileURLToPath } from 'node:url'
 import { parse } from 'csv-parse/sync'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { readServiceLocation } from '../../src/config.ts'
+import { seeWorker } from '../../src/db/installation.ts'
 import { applyReports } from '../../src/db/reports.ts'
-import { messages } from '../../src/db/schema.ts'
+import { accountStates, messages } from '../../src/db/schema.ts'
 import { type Api, startApi } from '../support/api.ts'
 import { type Ended, runCommand } from '../support/command.ts'
 import { closeAll, closeLater, until } from '../support/service.ts'
@@ -94,7 +95,7 @@ const track = (...ids: string[]) => run(['track', '--account', 'seven', ...ids])
 it.each<[string, number, string?]>([
   ['track --account seven', 1, '{"messageId":"2"}\n{"messageId":"x y"}'],
   ['status seven 1', 4],
-  ['poll seven 1', 0],
+  ['poll seven 1', 5],
   ['list', 0],
   ['list --csv', 0],
   ['changes', 0],
@@ -276,14 +277,31 @@ describe('lastword status', () => {
   })
 })
 
-it('lastword poll has the provider asked, and says when nothing is asked any more', async () => {
+it('lastword poll has the provider asked, and says what is in the way, or that nothing is asked any more', async () => {
   await track('1')
+  await seeWorker(api.db)
   expect(await run(['poll', 'seven', '1'])).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(/The provider is being asked\.\n$/),
   })
   const json = await run(['poll', 'seven', '1', '--json'])
   expect(JSON.parse(json.stdout)).toMatchObject({ messageId: '1', final: false })
+  const authorization = `Bearer ${KEY}`
+  const setPaused = (verb: 'pause' | 'resume') =>
+    fetch(`${api.url}/queues/api/queues/dispatch/${verb}`, { method: 'PUT', headers: { authorization } })
+  await setPaused('pause')
+  const until = Date.now() + 600_000
+  const bad = { since: until, count: 1, refusals: 0, reason: 'HTTP 401' }
+  await api.db.update(accountStates).set({ health: { trouble: 'refused', bad, pausedUntil: until } })
+  expect(await run(['poll', 'seven', '1'])).toMatchObject({
+    code: 5,
+    stdout: expect.stringContaining(`
+The account "seven" was paused until ${new Date(until).toISOString()}: HTTP 401, since ${new Date(until).toISOString()}.
+That is over, and this message is asked about first. Due now, but account "seven" is refused, and only one message at a time is asked about: HTTP 401; and queue "dispatch" is paused.
+`),
+  })
+  await setPaused('resume')
+  await api.db.update(accountStates).set({ health: {} })
   await settle('1')
   expect(await run(['poll', 'seven', '1'])).toMatchObject({
     code: 1,

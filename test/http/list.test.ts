@@ -152,10 +152,17 @@ describe('POST /v1/messages/poll', () => {
     await report('2')
     expect(await dueIds()).toEqual([])
     const answer = await api.post('/v1/messages/poll', { metadata: { campaign: 'c' } })
-    expect([answer.status, answer.body]).toEqual([202, { polled: 2, nextCursor: null }])
+    expect([answer.status, answer.body]).toMatchObject([
+      202,
+      { polled: 2, nextCursor: null, blockedBy: [{ cause: 'no-worker' }] },
+    ])
     expect(await dueIds()).toEqual(['1', '3'])
-    expect((await api.post('/v1/messages/poll', { account: 'nobody' })).body).toEqual({ polled: 0, nextCursor: null })
-    expect((await api.post('/v1/messages/poll')).body).toEqual({ polled: 3, nextCursor: null })
+    expect((await api.post('/v1/messages/poll', { account: 'nobody' })).body).toEqual({
+      polled: 0,
+      nextCursor: null,
+      blockedBy: [],
+    })
+    expect((await api.post('/v1/messages/poll')).body).toMatchObject({ polled: 3, nextCursor: null })
     expect(await dueIds()).toEqual(['1', '3', '4'])
   })
 

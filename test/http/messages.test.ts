@@ -517,6 +517,7 @@ describe('GET /v1/messages', () => {
 })
 
 describe('POST /v1/messages/{account}/{messageId}/poll', () => {
+  const NO_WORKER = { cause: 'no-worker', account: null, since: null, until: null, message: 'no worker has run yet' }
   const conflict = (detail: string) => ({ status: 409, title: 'Conflict', detail, code: 'CONFLICT' })
 
   it('makes a message due now', async () => {
@@ -537,6 +538,7 @@ describe('POST /v1/messages/{account}/{messageId}/poll', () => {
       nextPollAt: anyTime,
       windowEndsAt: anyTime,
       metadata: null,
+      blockedBy: [NO_WORKER],
     })
     const { nextPollAt } = answer.body as { nextPollAt: string }
     expect(Math.abs(Date.parse(nextPollAt) - before)).toBeLessThan(5_000)

@@ -47,12 +47,17 @@ async function startApart(queueUrl: string) {
   const environment = { METRICS_PORT: String(port) }
   const { url } = await startService({ installation, accounts, parts: { api: true, workers: false } })
   await startService({ installation, accounts, parts: { api: false, workers: true }, environment })
-  const settleOne = async () => {
+  const trackOne = async () => {
     const sentAt = minutesAgo(5)
-    await trackOver(url, sandbox.send(1, { sentAt }), { sentAt })
+    const ids = sandbox.send(1, { sentAt })
+    await trackOver(url, ids, { sentAt })
+    return ids[0]
+  }
+  const settleOne = async () => {
+    await trackOne()
     await allSettled(installation)
   }
-  return { url, workerUrl: `http://127.0.0.1:${port}`, settleOne }
+  return { url, workerUrl: `http://127.0.0.1:${port}`, trackOne, settleOne }
 }
 
 const DEGRADED = { status: 200, body: { status: 'degraded', database: 'ok', detail: expect.stringMatching(/go on/) } }
@@ -77,7 +82,7 @@ describe('a Redis that takes no writes', () => {
 
   it('is told of while it is full, and forgotten when it has room (F2)', { timeout: 60_000 }, async () => {
     const redis = await openRedis()
-    const { url, workerUrl, settleOne } = await startApart(redis.url)
+    const { url, workerUrl, trackOne, settleOne } = await startApart(redis.url)
     await redis.command('config', 'set', 'maxmemory', '1mb')
     await until(async () =>
       expect(await readiness(workerUrl)).toMatchObject({ status: 503, body: { queue: 'is full' } }),
@@ -85,6 +90,8 @@ describe('a Redis that takes no writes', () => {
     expect(await readiness(url)).toMatchObject(DEGRADED)
     const metrics = async () => (await fetch(`${workerUrl}/metrics`)).text()
     expect(await metrics()).toMatch(/^lastword_queue_writable 0$/m)
+    const polled = await fetch(`${url}/v1/messages/seven/${await trackOne()}/poll`, { method: 'POST' })
+    expect(await polled.json()).toMatchObject({ blockedBy: [{ cause: 'queue-away', message: /is full/ }] })
     await redis.command('config', 'set', 'maxmemory', '0')
     await settleOne()
     expect(await readiness(workerUrl)).toMatchObject({ status: 200, body: { status: 'ok' } })

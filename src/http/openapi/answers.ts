@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { ACT_KINDS, ACT_OUTCOMES } from '../../core/act.ts'
+import { BLOCK_CAUSES } from '../../core/blocks.ts'
 import type { Outcome } from '../../core/settle.ts'
 import { SOURCES, STATUSES } from '../../core/status.ts'
 import { CALLBACK_STATES } from '../../db/callbacks.ts'
@@ -93,6 +94,16 @@ const messageSchema = namedObject('Message', {
     .describe('Why the provider refused to answer about this message. It is then asked about alone, once a day.'),
 })
 
+const blockedBySchema = z.array(
+  namedObject('Block', {
+    cause: z.enum(BLOCK_CAUSES).meta({ examples: ['queue-paused'], description: 'The kind of cause.' }),
+    account: noTextSchema.describe('The account that is kept back; `null` where nobody is asked.'),
+    since: noTimeSchema.describe('Since when, where that is known.'),
+    until: noTimeSchema.describe('Until when, where it ends by itself.'),
+    message: field(textSchema, 'queue "dispatch" is paused', 'For people, to follow a “but”.'),
+  }),
+)
+
 export const polledMessageSchema = namedObject('PolledMessage', {
   ...messageSchema.shape,
   paused: z
@@ -103,6 +114,7 @@ export const polledMessageSchema = namedObject('PolledMessage', {
     })
     .optional()
     .describe('Only where the account was paused: this request has ended that, and the message is asked about first.'),
+  blockedBy: blockedBySchema.describe('What keeps the provider from being asked now; empty when it is.'),
 })
 
 export const erasedSchema = z.object({ erased: countSchema.describe('How many messages that were.') })
@@ -110,6 +122,7 @@ export const erasedSchema = z.object({ erased: countSchema.describe('How many me
 export const polledSchema = z.object({
   polled: countSchema.describe('How many messages are due now, or are being asked about already.'),
   nextCursor: noTextSchema.describe('The `cursor` of the request that goes on; `null` when all that match are due.'),
+  blockedBy: blockedBySchema.describe('What keeps their providers from being asked now.'),
 })
 
 const reportSchema = namedObject('MessageReport', {
