@@ -2,6 +2,6 @@ import { defineConfig } from 'drizzle-kit'
 
 export default defineConfig({
   dialect: 'postgresql',
-  schema: ['./src/db/schema.ts', './src/db/act-tables.ts', './src/db/alert-tables.ts', './src/db/trace-tables.ts'],
+  schema: ['schema', 'act-tables', 'alert-tables', 'attempt-tables', 'trace-tables'].map((name) => `./src/db/${name}.ts`),
   out: './drizzle',
 })

@@ -86,9 +86,10 @@ export function createTracing(db: Db, log: Log): Tracing {
       const links = [readTraceparent(known.found)]
       const parent = within(readTraceparent(known.tracked))
       return inSpan('callback', { kind: SpanKind.CLIENT, attributes, parent, links }, async (span) => {
-        const refusal = await send(traceparentOf(span))
-        if (typeof refusal === 'object') span.setStatus({ code: SpanStatusCode.ERROR, message: refusal.reason })
-        return refusal
+        const sent = await send(traceparentOf(span))
+        const refusal = typeof sent === 'object' ? sent.refusal : undefined
+        if (refusal) span.setStatus({ code: SpanStatusCode.ERROR, message: refusal.reason })
+        return sent
       })
     },
   }

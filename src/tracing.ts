@@ -24,7 +24,7 @@ export interface Tracing {
   /** In the trace of the first message that a receipt tells of, with links to those of the others. */
   receipt<T>(account: string, messageIds: readonly string[], work: () => Promise<T>): Promise<T>
   /** In the trace of the message, with a link to the span that found the change; `send` passes its own on. */
-  callback<R extends { reason: string } | string | undefined>(
+  callback<R extends { refusal?: { reason: string } | undefined } | string>(
     callback: { account: string; message: number },
     send: (traceparent: string | undefined) => Promise<R>,
   ): Promise<R>

@@ -60,7 +60,7 @@ describe('a proxy', () => {
     const sender = createCallbackSender({ allowPrivate: true, proxy: settings })
     closers.push(() => sender.close())
     const callback = { id: 'c-1', url: `http://app.example:${port}/sms`, secrets: [], body: '{}' }
-    expect(await sender.send(callback, NEVER)).toBeUndefined()
+    expect((await sender.send(callback, NEVER)).refusal).toBeUndefined()
     const credentials = `Basic ${Buffer.from('user:secret').toString('base64')}`
     expect(proxy.asked).toEqual([
       `GET http://gateway.example:${port}/api/status?msg_id=1 ${credentials}`,
@@ -112,7 +112,7 @@ describe('a proxy', () => {
     closers.push(() => sender.close())
     for (const host of ['localhost', '10.0.0.1', '[::1]']) {
       const callback = { id: 'c-1', url: `https://${host}/sms`, secrets: [], body: '{}' }
-      const refusal = await sender.send(callback, NEVER)
+      const { refusal } = await sender.send(callback, NEVER)
       expect(refusal?.reason).toMatch(/not a public one/)
     }
     expect(proxy.asked).toEqual([])

@@ -12,6 +12,9 @@ export type Message = Schemas['Message']
 export type PolledMessage = Schemas['PolledMessage']
 export type MessageWithReports = Schemas['MessageWithReports']
 export type MessageReport = Schemas['MessageReport']
+/** A change that is announced to a URL. */
+export type MessageCallback = Schemas['MessageCallback']
+export type CallbackAttempt = Schemas['CallbackAttempt']
 export type MessagePage = Schemas['MessagePage']
 
 /** One change of a message's status. */

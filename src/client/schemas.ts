@@ -113,6 +113,18 @@ export interface components {
          * @enum {string}
          */
         Status: "accepted" | "transmitted" | "buffered" | "unknown" | "rejected" | "failed" | "undelivered" | "expired" | "delivered" | "read";
+        CallbackAttempt: {
+            /** @description When it began. */
+            at: string;
+            /** @description How long it took. */
+            seconds: number;
+            /** @description The status of the answer; `null` where none came. */
+            httpStatus: number | null;
+            /** @description `null` where it was taken, else why not. */
+            error: string | null;
+            /** @description How the answer began; phone numbers, and whatever may be one, are cut to their last two digits. */
+            answer: string | null;
+        };
         Tracked: {
             /** @description How many messages are tracked from now on. */
             tracked: number;
@@ -221,6 +233,23 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        MessageCallback: {
+            /** @description The change it tells of. */
+            change: number;
+            /** @description The status it tells. */
+            status: components["schemas"]["Status"] | null;
+            /** @description Whom it is for: the origin of the URL. */
+            receiver: string;
+            /**
+             * @description Waits, is called, has failed for good, or was taken.
+             * @enum {string}
+             */
+            state: "waiting" | "calling" | "failed" | "taken";
+            /** @description When it is tried again, while it waits for that. */
+            nextAttemptAt: string | null;
+            /** @description The latest attempts of the last seven days, the earliest first. */
+            lastAttempts: components["schemas"]["CallbackAttempt"][];
+        };
         MessageWithReports: {
             /** @description The account the message was sent with. */
             account: string;
@@ -252,6 +281,8 @@ export interface components {
             queryError?: string;
             /** @description Every report about the message, in the order of arrival. */
             reports: components["schemas"]["MessageReport"][];
+            /** @description Its callbacks that were not taken yet, and those of the last seven days that were, in order. */
+            callbacks: components["schemas"]["MessageCallback"][];
         };
         Block: {
             /**

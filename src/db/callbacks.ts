@@ -10,7 +10,8 @@
  * Of a message only the earliest is sent: a claim that meets a later one puts it back, and whatever ends the earlier one
  * makes it due (callback-claim.ts).
  */
-import { and, desc, eq, getTableColumns, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
+import { type CallbackAttempt, recordedAttempt } from './callback-attempts.ts'
 import { type Db, fromNow, textArray } from './client.ts'
 import { accountStates, type CallbackBody, callbacks, receivers } from './schema.ts'
 
@@ -54,27 +55,34 @@ export async function findCallback(db: Db, change: number, claim: string): Promi
 }
 
 /** The callback has been taken: the next of its message is due. */
-export async function deleteCallback(db: Db, change: number): Promise<void> {
+export async function deleteCallback(db: Db, change: number, attempt: CallbackAttempt): Promise<void> {
   await db.execute(sql`
-    WITH ended AS (DELETE FROM ${callbacks} WHERE change = ${change} RETURNING change, message)
+    WITH ended AS (
+      DELETE FROM ${callbacks} WHERE change = ${change} RETURNING change, message, receiver, body
+    ), ${recordedAttempt(sql.raw('ended'), attempt, null)}
     ${makeNextDue}`)
+}
+
+interface FailedAttempt {
+  change: number
+  claim: string
+  error: string
+  delayMs: number | undefined
+  attempt: CallbackAttempt
 }
 
 /**
  * The callback was not taken: it is due again after `delayMs`, or never when that is undefined, and then the next of its
  * message is due. A process that no longer holds it changes nothing.
  */
-export async function retryCallback(
-  db: Db,
-  { change, claim, error, delayMs }: { change: number; claim: string; error: string; delayMs: number | undefined },
-): Promise<void> {
+export async function retryCallback(db: Db, { change, claim, error, delayMs, attempt }: FailedAttempt): Promise<void> {
   await db.execute(sql`
     WITH retried AS (
       UPDATE ${callbacks} SET attempts = attempts + 1, last_error = ${error}, claim = NULL,
         next_attempt_at = ${delayMs === undefined ? null : fromNow(delayMs)}
       WHERE change = ${change} AND (claim = ${claim} OR next_attempt_at IS NULL)
-      RETURNING change, message, next_attempt_at
-    ), ended AS (SELECT change, message FROM retried WHERE next_attempt_at IS NULL)
+      RETURNING change, message, receiver, body, next_attempt_at
+    ), ${recordedAttempt(sql.raw('retried'), attempt, error)}, ended AS (SELECT change, message FROM retried WHERE next_attempt_at IS NULL)
     ${makeNextDue}`)
 }
 
@@ -112,6 +120,11 @@ export type CallbackState = (typeof CALLBACK_STATES)[number]
 export function stateOf({ nextAttemptAt, claim }: Pick<CallbackRow, 'nextAttemptAt' | 'claim'>): CallbackState {
   if (nextAttemptAt === null) return 'failed'
   return claim === null ? 'waiting' : 'calling'
+}
+
+/** The callbacks of a message that were not taken yet, in their order. */
+export function findCallbacks(db: Db, message: number): Promise<CallbackRow[]> {
+  return db.select().from(callbacks).where(eq(callbacks.message, message)).orderBy(asc(callbacks.change))
 }
 
 /** Callbacks that were not taken, the latest change first, `before` another one if that is given. */

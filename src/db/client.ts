@@ -75,7 +75,7 @@ export function fromNow(ms: number): SQL<Date> {
 }
 
 /** Postgres stores neither NUL nor half a surrogate pair, and what others send must not fail for ever because of one. */
-function storable(text: string): string {
+export function storable(text: string): string {
   return text.replace(/\0|\p{Surrogate}/gu, '\ufffd')
 }
 

@@ -4,6 +4,7 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { forgetInActs } from './acts.ts'
+import { callbackAttempts } from './attempt-tables.ts'
 import { type Db, retryLostRaces, textArray } from './client.ts'
 import { countedOutstanding } from './counts.ts'
 import { besides } from './retention.ts'
@@ -48,6 +49,9 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
         ON CONFLICT (key) DO UPDATE SET until = greatest(e.until, excluded.until)
       )
       SELECT account, message_id FROM gone`)
+      // By a statement of its own: attempts that ended while this one waited for their callbacks are seen only now.
+      await transaction.execute(sql`
+        DELETE FROM ${callbackAttempts} WHERE message = ANY(${textArray(ids, 'bigint')})`)
       const gone = rows.map((row) => ({ account: row.account, messageId: row.message_id }))
       await forgetInActs(transaction, gone)
       return gone

@@ -18,7 +18,7 @@
  * account_states  what asking has shown of accounts (core/account-health.ts), and what tracking must know of them.
  * account_learning  when the messages of an account become final and how its receipts come (core/learning.ts).
  * installation    one row: who this installation is, and when a worker was last seen.
- * acts, alerts    who did what, and what the operator is told of (act-tables.ts, alert-tables.ts).
+ * acts, alerts, callback_attempts  who did what, what the operator is told of, and when callbacks were tried (*-tables.ts).
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
@@ -250,7 +250,7 @@ export const callbacks = lastword.table(
       .on(table.receiver, table.firstDueAt)
       .where(sql`${table.lastError} IS NOT NULL AND ${table.nextAttemptAt} IS NOT NULL`),
     index('callbacks_claimed').on(table.nextAttemptAt).where(sql`${table.claim} IS NOT NULL`),
-    index('callbacks_message').on(table.message, table.change).where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('callbacks_message').on(table.message, table.change),
     index('callbacks_untaken').on(table.account, table.firstDueAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),
   ],
 )

@@ -1,7 +1,10 @@
 /** The callbacks that were not taken, and trying them now. */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import type { Status } from '../core/status.ts'
+import { type CallbackAttemptRow, findAttempts } from '../db/callback-attempts.ts'
 import { type CallbackRow, listUntaken, replayAllCallbacks, replayCallbacks, stateOf } from '../db/callbacks.ts'
+import type { describeChange } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
 import { record } from './acts.ts'
@@ -52,7 +55,14 @@ export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db
     const { limit, cursor } = parseInput(callbacksQuerySchema, request.query, 'query')
     const untaken = await listUntaken(db, { limit, before: cursor })
     const last = untaken.length === limit ? untaken.at(-1) : undefined
-    return { callbacks: untaken.map(toUntaken), nextCursor: last ? String(last.change) : null }
+    const attempts = attemptsByChange(
+      await findAttempts(
+        db,
+        untaken.map(({ message }) => message),
+      ),
+    )
+    const described = untaken.map((row) => ({ ...toUntaken(row), ...triedAs(attempts.get(row.change)) }))
+    return { callbacks: described, nextCursor: last ? String(last.change) : null }
   })
 
   server.post('/v1/callbacks/replay', { config: { doc: REPLAY, act: 'replay' } }, async (request, reply) => {
@@ -63,17 +73,49 @@ export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db
 }
 
 function toUntaken(row: CallbackRow) {
-  const { change, account, url, attempts, firstDueAt, lastError, nextAttemptAt } = row
+  const { change, account, attempts, firstDueAt, lastError, body } = row
+  const { messageId, status } = body.data as Pick<ReturnType<typeof describeChange>, 'messageId' | 'status'>
+  return { change, account, messageId, status, attempts, firstDueAt, lastError, ...standingOf(row) }
+}
+
+function standingOf(row: CallbackRow) {
   const state = stateOf(row)
-  return {
-    change,
-    account,
-    // The path and query of a callback URL may hold the receiver's own secrets.
-    receiver: new URL(url).origin,
-    state,
-    attempts,
-    firstDueAt,
-    nextAttemptAt: state === 'waiting' ? nextAttemptAt : null,
-    lastError,
-  }
+  // The path and query of a callback URL may hold the receiver's own secrets.
+  return { receiver: row.receiver, state, nextAttemptAt: state === 'waiting' ? row.nextAttemptAt : null }
+}
+
+/** The callbacks of a message: those that wait or have failed, and those that were tried of late. */
+export function describeCallbacks(untaken: readonly CallbackRow[], tried: readonly CallbackAttemptRow[]) {
+  const attempts = attemptsByChange(tried)
+  const rows = new Map(untaken.map((row) => [row.change, row]))
+  const changes = [...new Set([...attempts.keys(), ...rows.keys()])].sort((a, b) => a - b)
+  return changes.map((change) => {
+    const row = rows.get(change)
+    const made = attempts.get(change) ?? []
+    const last = made.at(-1)
+    const ended = {
+      receiver: last?.receiver ?? '',
+      state: last?.error === null ? 'taken' : 'failed',
+      nextAttemptAt: null,
+    }
+    const status = row ? (row.body.data as { status: Status }).status : (last?.status ?? null)
+    return { change, status, ...(row ? standingOf(row) : ended), ...triedAs(made) }
+  })
+}
+
+function attemptsByChange(rows: readonly CallbackAttemptRow[]): Map<number, CallbackAttemptRow[]> {
+  const changes = new Map<number, CallbackAttemptRow[]>()
+  for (const row of rows) changes.set(row.change, [...(changes.get(row.change) ?? []), row])
+  return changes
+}
+
+function triedAs(rows: readonly CallbackAttemptRow[] = []) {
+  const lastAttempts = rows.map(({ at, tookMs, httpStatus, error, answer }) => ({
+    at,
+    seconds: tookMs / 1000,
+    httpStatus,
+    error,
+    answer,
+  }))
+  return { lastAttempts }
 }

@@ -3,6 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import { outcomesOfLives } from '../core/lives.ts'
+import { findAttempts } from '../db/callback-attempts.ts'
+import { findCallbacks } from '../db/callbacks.ts'
 import type { Db } from '../db/client.ts'
 import { listMessages } from '../db/list.ts'
 import { findMessages, findReports, type MessageRow, type ReportRow } from '../db/messages.ts'
@@ -13,6 +15,7 @@ import { providerOf } from '../providers/registry.ts'
 import type { Tracing } from '../tracing.ts'
 import { type Accounts, track } from '../tracking.ts'
 import { readOrder, trackingOrderSchema } from '../tracking-order.ts'
+import { describeCallbacks } from './callbacks.ts'
 import { listQuerySchema, readListQuery, textSchema } from './list-query.ts'
 import { messageDetailsSchema, messagePageSchema, trackedSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
@@ -81,7 +84,7 @@ const LOOK: RouteDoc = {
   operationId: 'getMessage',
   tag: 'Messages',
   summary: 'Look at one message',
-  description: 'One message with every report about it, and what each of them did.',
+  description: 'One message with every report about it, what each of them did, and what became of its callbacks.',
   params: messagePathSchema,
   querystring: recipientQuerySchema,
   response: { 200: messageDetailsSchema.describe('The message.') },
@@ -112,7 +115,9 @@ export function registerMessageRoutes(
 
   server.get('/v1/messages/:account/:messageId', { config: { doc: LOOK } }, async (request) => {
     const row = await findOne(db, accounts, request)
-    return { ...toMessage(row), reports: toReports(await findReports(db, row.id), row.lifeSince) }
+    const reports = toReports(await findReports(db, row.id), row.lifeSince)
+    const callbacks = describeCallbacks(await findCallbacks(db, row.id), await findAttempts(db, [row.id]))
+    return { ...toMessage(row), reports, callbacks }
   })
 }
 

@@ -10,8 +10,9 @@ import { lookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { Webhook } from 'standardwebhooks'
-import { request } from 'undici'
+import { type Dispatcher, request } from 'undici'
 import { errorCodeOf } from '../core/error-code.ts'
+import { maskedStart } from '../core/masked-text.ts'
 import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
 import { createAgent, type ProxySettings, usesProxy } from '../proxy.ts'
@@ -28,9 +29,17 @@ interface Callback {
 }
 
 export interface CallbackSender {
-  /** Resolves with undefined when the receiver has taken it, else with why not. */
-  send(callback: Callback, signal: AbortSignal): Promise<Refusal | undefined>
+  send(callback: Callback, signal: AbortSignal): Promise<Sent>
   close(): Promise<void>
+}
+
+export interface Sent {
+  /** Why the receiver has not taken it; undefined when it has. */
+  refusal?: Refusal | undefined
+  /** The receiver's answer, where one came. */
+  httpStatus?: number | undefined
+  /** How its body began, with phone numbers masked. */
+  answer?: string | undefined
 }
 
 export interface Refusal {
@@ -46,8 +55,11 @@ export interface Refusal {
 }
 
 export const CALLBACK_TIMEOUT_MS = 15_000
-/** Answers are not read for what they say. */
+/** A longer answer is cut off. */
 const MOST_ANSWER_BYTES = 64 * 1024
+/** So much of an answer is kept, and looked at. */
+const ANSWER_CHARACTERS = 200
+const ANSWER_START_BYTES = 1024
 
 export interface CallbackSenderOptions {
   allowPrivate: boolean
@@ -63,7 +75,7 @@ export function createCallbackSender({ allowPrivate, proxy = {} }: CallbackSende
   return {
     async send({ id, url, secrets, body, traceparent }, signal) {
       const forbidden = allowPrivate ? undefined : whyForbidden(url)
-      if (forbidden) return { reason: forbidden, final: true }
+      if (forbidden) return { refusal: { reason: forbidden, final: true } }
       try {
         const headers = {
           'content-type': 'application/json',
@@ -74,24 +86,44 @@ export function createCallbackSender({ allowPrivate, proxy = {} }: CallbackSende
         return await withDeadline(CALLBACK_TIMEOUT_MS, signal, async (deadline) => {
           if (!allowPrivate && usesProxy(proxy)) await refusePrivate(new URL(url).hostname)
           const response = await request(url, { method: 'POST', dispatcher: agent, signal: deadline, headers, body })
-          await response.body.dump({ limit: MOST_ANSWER_BYTES }).catch(() => {})
-          const { statusCode } = response
-          if (statusCode >= 200 && statusCode < 300) return undefined
-          const retryAfterMs = readRetryAfter(response.headers, Date.now())
-          return {
-            reason: `the receiver answered HTTP ${statusCode}`,
-            final: statusCode === 410,
-            isGone: statusCode === 410,
-            ...(retryAfterMs === undefined ? {} : { retryAfterMs, isBusy: statusCode === 429 || statusCode === 503 }),
-          }
+          const answer = await readStart(response.body)
+          return { refusal: refusalOf(response), httpStatus: response.statusCode, answer }
         })
       } catch (error) {
         if (signal.aborted) throw error
-        return { reason: reasonOf(error), final: false }
+        return { refusal: { reason: reasonOf(error), final: false } }
       }
     },
     close: () => agent.close(),
   }
+}
+
+/** Why an answer is none that takes the callback. */
+function refusalOf({ statusCode, headers }: Dispatcher.ResponseData): Refusal | undefined {
+  if (statusCode >= 200 && statusCode < 300) return undefined
+  const retryAfterMs = readRetryAfter(headers, Date.now())
+  return {
+    reason: `the receiver answered HTTP ${statusCode}`,
+    final: statusCode === 410,
+    isGone: statusCode === 410,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs, isBusy: statusCode === 429 || statusCode === 503 }),
+  }
+}
+
+/** How a body begins. It is read to its end, so that the connection serves again; one that fails on the way has said enough. */
+async function readStart(body: AsyncIterable<Buffer>): Promise<string> {
+  const start: Buffer[] = []
+  let size = 0
+  try {
+    for await (const chunk of body) {
+      if (size < ANSWER_START_BYTES) start.push(chunk.subarray(0, ANSWER_START_BYTES - size))
+      size += chunk.length
+      if (size > MOST_ANSWER_BYTES) break
+    }
+  } catch {
+    // Its status counts all the same.
+  }
+  return maskedStart(Buffer.concat(start).toString(), ANSWER_CHARACTERS, size > ANSWER_START_BYTES)
 }
 
 function signatureOf(id: string, secrets: readonly string[], body: string): Record<string, string> {

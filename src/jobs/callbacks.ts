@@ -8,6 +8,7 @@
  */
 import { type Job, UnrecoverableError } from 'bullmq'
 import { jittered } from '../core/backoff.ts'
+import type { CallbackAttempt } from '../db/callback-attempts.ts'
 import { deleteCallback, findCallback, type HeldCallback, releaseCallback, retryCallback } from '../db/callbacks.ts'
 import { nameOfChange } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
@@ -16,7 +17,7 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Tracing } from '../tracing.ts'
 import type { Accounts } from '../tracking.ts'
-import type { CallbackSender, Refusal } from './callback-sender.ts'
+import type { CallbackSender, Refusal, Sent } from './callback-sender.ts'
 import { callbackJobSchema, readJob } from './queues.ts'
 
 export interface CallbackCallerOptions {
@@ -56,25 +57,28 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
     const callback = await findCallback(db, change, claim)
     if (!callback) return { taken: false, reason: 'it has been taken already, or is held by a newer claim' }
     const began = performance.now()
-    const refusal = await tracing.callback(callback, (traceparent) => send(callback, traceparent))
-    if (refusal === 'given back') return { taken: false, reason: 'given back at a stop; it is due at once' }
+    const sent = await tracing.callback(callback, (traceparent) => send(callback, traceparent))
+    if (sent === 'given back') return { taken: false, reason: 'given back at a stop; it is due at once' }
+    const { refusal, ...answered } = sent
     const tookMs = performance.now() - began
+    const attempt = { ...answered, tookMs }
     const labels = { account: callback.account, result: refusal ? 'refused' : 'taken' }
     metrics.callbacks.inc(labels)
     metrics.callbackDuration.observe(labels, tookMs / 1000)
     if (!isDisabled(callback)) await note(options, callback, tookMs, refusal)
-    if (refusal) return putOff(options, claim, callback, refusal).finally(onLeft)
-    await deleteCallback(db, change)
+    if (refusal) return putOff(options, { claim, callback, refusal, attempt }).finally(onLeft)
+    await deleteCallback(db, change, attempt)
     if (callback.isGone) await forgetGoneUrls(db, [callback.url])
     onLeft()
     return { taken: true }
 
-    async function send(callback: HeldCallback, traceparent?: string): Promise<Refusal | 'given back' | undefined> {
+    async function send(callback: HeldCallback, traceparent?: string): Promise<Sent | 'given back'> {
       const { account, url, body } = callback
       if (isDisabled(callback))
-        return { reason: 'the receiver said before that this URL is gone (HTTP 410)', final: true }
+        return { refusal: { reason: 'the receiver said before that this URL is gone (HTTP 410)', final: true } }
       const secrets = accounts.get(account)?.callback?.secret
-      if (secrets === undefined) return { reason: `account "${account}" has no callback secret any more`, final: false }
+      if (secrets === undefined)
+        return { refusal: { reason: `account "${account}" has no callback secret any more`, final: false } }
       const id = nameOfChange(installation, change, new Date(body.timestamp))
       try {
         return await sender.send({ id, url, secrets, body: JSON.stringify(body), traceparent }, shutdown)
@@ -106,16 +110,21 @@ async function note(
   if (refusal?.isGone && url === accounts.get(account)?.callback?.url) await noteGoneUrl(db, account, url)
 }
 
+interface NotTaken {
+  claim: string
+  callback: HeldCallback
+  refusal: Refusal
+  attempt: CallbackAttempt
+}
+
 async function putOff(
   { db, log }: CallbackCallerOptions,
-  claim: string,
-  callback: HeldCallback,
-  { reason, final, retryAfterMs = 0 }: Refusal,
+  { claim, callback, refusal: { reason, final, retryAfterMs = 0 }, attempt }: NotTaken,
 ): Promise<CallbackResult> {
   const { change, account, attempts, firstDueAt } = callback
   const pauseMs = Math.max(callbackPause(attempts), retryAfterMs)
   const isOver = final || Date.now() + pauseMs > firstDueAt.getTime() + RETRY_FOR_MS
-  await retryCallback(db, { change, claim, error: reason, delayMs: isOver ? undefined : pauseMs })
+  await retryCallback(db, { change, claim, error: reason, delayMs: isOver ? undefined : pauseMs, attempt })
   if (!isOver) return { taken: false, reason }
   if (!isDisabled(callback)) {
     log.warn({ account, change, attempts: attempts + 1, reason }, 'a callback failed for good')

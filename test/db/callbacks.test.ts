@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { findAttempts } from '../../src/db/callback-attempts.ts'
 import { claimCallbacks } from '../../src/db/callback-claim.ts'
 import {
   addCallbacks,
@@ -42,6 +43,8 @@ async function add(...given: (Partial<NewCallback> & { url: string })[]): Promis
 /** `count` callbacks of one receiver, each of a message and with a URL of its own. */
 const urlsOf = (receiver: string, count: number) =>
   Array.from({ length: count }, (_, i) => ({ url: `${receiver}/${i}` }))
+
+const attempt = { tookMs: 12, httpStatus: 500, answer: 'oops' }
 
 async function claimOnce({ claim = randomUUID() as string, places = 500, perUrl = 10 } = {}) {
   const { claimed, putBack } = await claimCallbacks(tables.db, { claim, leaseMs: 60_000, places, perUrl })
@@ -90,11 +93,40 @@ describe('a claim', () => {
     await claimOnce({ claim })
     await releaseClaim(tables.db, claim)
     const { claim: newer } = await claimOnce()
-    await retryCallback(tables.db, { change, claim, error: 'too late', delayMs: undefined })
+    await retryCallback(tables.db, { change, claim, error: 'too late', delayMs: undefined, attempt })
     expect(await findCallback(tables.db, change, newer)).toMatchObject({ claim: newer, attempts: 0, lastError: null })
-    await retryCallback(tables.db, { change, claim: newer, error: 'not taken', delayMs: undefined })
+    await retryCallback(tables.db, { change, claim: newer, error: 'not taken', delayMs: undefined, attempt })
     const failed = { attempts: 1, lastError: 'not taken', nextAttemptAt: null }
     expect(await findCallback(tables.db, change, newer)).toMatchObject(failed)
+  })
+})
+
+describe('the attempts', () => {
+  it('of a callback are kept, the latest ten, whether it is taken or not', async () => {
+    const [change = 0] = await add({ message: 5, url: `${GOOD}/secret` })
+    for (let times = 1; times <= 12; times++) {
+      const { claim } = await claimOnce()
+      const answered = { tookMs: times, httpStatus: 500, answer: 'NUL \0' }
+      await retryCallback(tables.db, { change, claim, error: `no ${times}`, delayMs: 0, attempt: answered })
+    }
+    await claimOnce()
+    await deleteCallback(tables.db, change, { tookMs: 3.4, httpStatus: 204 })
+    const kept = await findAttempts(tables.db, [5])
+    expect(kept.map(({ error }) => error)).toEqual([
+      ...Array.from({ length: 9 }, (_, index) => `no ${index + 4}`),
+      null,
+    ])
+    expect(kept.at(-2)).toMatchObject({ change, receiver: GOOD, tookMs: 12, httpStatus: 500, answer: 'NUL \ufffd' })
+    expect(kept.at(-1)).toMatchObject({ change, tookMs: 3, httpStatus: 204, answer: null })
+  })
+
+  it('of a claim that is held by another by now are not', async () => {
+    const [change = 0] = await add({ message: 6, url: GOOD })
+    const { claim } = await claimOnce()
+    await releaseClaim(tables.db, claim)
+    await claimOnce()
+    await retryCallback(tables.db, { change, claim, error: 'too late', delayMs: 0, attempt })
+    expect(await findAttempts(tables.db, [6])).toEqual([])
   })
 })
 
@@ -106,11 +138,11 @@ describe('of a message', () => {
     const { claim, ...one } = await claimOnce()
     expect(one).toEqual({ claimed: [first], putBack: 2 })
     expect(await claimOnce()).toMatchObject({ claimed: [], putBack: 0 })
-    await deleteCallback(tables.db, first)
+    await deleteCallback(tables.db, first, attempt)
     expect(await findCallback(tables.db, first, claim)).toBeUndefined()
     const { claim: next, claimed } = await claimOnce()
     expect(claimed).toEqual([second])
-    await retryCallback(tables.db, { change: second, claim: next, error: 'gone', delayMs: undefined })
+    await retryCallback(tables.db, { change: second, claim: next, error: 'gone', delayMs: undefined, attempt })
     expect((await claimOnce()).claimed).toEqual([third])
   })
 
@@ -119,7 +151,7 @@ describe('of a message', () => {
     const [first = 0, second = 0] = await add({ message, url: GOOD }, { message, url: GOOD })
     const { claim } = await claimOnce()
     expect(await secondsUntilDue(second)).toBeLessThan(3)
-    await retryCallback(tables.db, { change: first, claim, error: 'later', delayMs: 1_000_000 })
+    await retryCallback(tables.db, { change: first, claim, error: 'later', delayMs: 1_000_000, attempt })
     await passTime(5_000)
     expect(await claimOnce()).toMatchObject({ claimed: [], putBack: 1 })
     expect(await secondsUntilDue(second)).toBeCloseTo(await secondsUntilDue(first), 1)
@@ -127,7 +159,7 @@ describe('of a message', () => {
     await passTime(1_000_000)
     const { claim: again, claimed } = await claimOnce()
     expect(claimed).toEqual([first])
-    await retryCallback(tables.db, { change: first, claim: again, error: 'over', delayMs: undefined })
+    await retryCallback(tables.db, { change: first, claim: again, error: 'over', delayMs: undefined, attempt })
     await replayAllCallbacks(tables.db)
     expect(await claimOnce()).toMatchObject({ claimed: [first], putBack: 1 })
   })
@@ -315,10 +347,10 @@ describe('whatever happens', () => {
       if (typeof state !== 'object') return
       const held = { change, claim: state.claim, error: 'not taken' }
       if (how === 'take') {
-        await deleteCallback(tables.db, change)
+        await deleteCallback(tables.db, change, attempt)
         all = all.filter((told) => told !== one)
       } else if (how === 'give back') await releaseCallback(tables.db, held.claim, change)
-      else await retryCallback(tables.db, { ...held, delayMs: how === 'fail' ? undefined : 30_000 })
+      else await retryCallback(tables.db, { ...held, delayMs: how === 'fail' ? undefined : 30_000, attempt })
       one.state = how === 'fail' ? 'failed' : 'waiting'
     }
 

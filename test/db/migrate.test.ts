@@ -5,6 +5,7 @@ import postgres from 'postgres'
 import { afterEach, describe, expect, it } from 'vitest'
 import * as actTables from '../../src/db/act-tables.ts'
 import * as alertTables from '../../src/db/alert-tables.ts'
+import * as attemptTables from '../../src/db/attempt-tables.ts'
 import { openDatabase } from '../../src/db/connection.ts'
 import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
 import * as tables from '../../src/db/schema.ts'
@@ -248,7 +249,7 @@ describe('migrating', () => {
   })
 })
 
-const schema = { ...tables, ...actTables, ...alertTables, ...traceTables }
+const schema = { ...tables, ...actTables, ...alertTables, ...attemptTables, ...traceTables }
 
 describe('the schema and the migrations', () => {
   it('have no change between them that a new migration would have to make', async () => {

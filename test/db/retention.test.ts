@@ -3,6 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Status } from '../../src/core/status.ts'
 import { acts } from '../../src/db/act-tables.ts'
 import { beginAct, deleteActs, endAct, listActs } from '../../src/db/acts.ts'
+import { callbackAttempts } from '../../src/db/attempt-tables.ts'
+import { deleteAttempts, findAttempts } from '../../src/db/callback-attempts.ts'
 import { addCallbacks, listUntaken } from '../../src/db/callbacks.ts'
 import { addReader, deleteChanges, findChanges } from '../../src/db/changes.ts'
 import { trackMessages } from '../../src/db/messages.ts'
@@ -174,6 +176,18 @@ describe('deleteFailedCallbacks', () => {
     expect(await deleteFailedCallbacks(database.db, { olderThan: fromNow(-90 * DAY), limit: 10 })).toBe(1)
     expect((await listUntaken(database.db, { limit: 10 })).map(({ change }) => change)).toEqual([2])
     expect(await database.db.select().from(callbacks)).toHaveLength(2)
+  })
+})
+
+describe('deleteAttempts', () => {
+  it('deletes those that began so long ago, the oldest first', async () => {
+    const attempt = { message: 1, change: 1, receiver: 'https://example.com', tookMs: 1 }
+    const days = [9, 1, 8, 10]
+    await database.db.insert(callbackAttempts).values(days.map((ago) => ({ ...attempt, at: fromNow(-ago * DAY) })))
+    const step = { olderThan: fromNow(-7 * DAY), limit: 2 }
+    expect(await deleteAttempts(database.db, step)).toBe(2)
+    expect((await findAttempts(database.db, [1])).map(({ at }) => Math.round((Date.now() - +at) / DAY))).toEqual([1, 8])
+    expect(await deleteAttempts(database.db, step)).toBe(1)
   })
 })
 

@@ -10,7 +10,11 @@ beforeAll(async () => {
 afterAll(() => api.close())
 
 it('lists the callbacks that were not taken page by page, each once and the latest first', async () => {
-  const body = { type: 'message.status', timestamp: '2026-01-31T10:00:00.000Z', data: {} }
+  const body = {
+    type: 'message.status',
+    timestamp: '2026-01-31T10:00:00.000Z',
+    data: { messageId: '1', status: 'read' },
+  }
   const url = 'https://example.com/hook?secret=word'
   await addCallbacks(
     api.db,
@@ -33,7 +37,7 @@ it('lists the callbacks that were not taken page by page, each once and the late
   const whole = (await api.get('/v1/callbacks')).body as { callbacks: object[] }
   const waiting = { receiver: 'https://example.com', lastError: 'the receiver answered HTTP 500' }
   expect(whole.callbacks).toMatchObject([
-    { change: 5, state: 'failed', attempts: 1, nextAttemptAt: null },
+    { change: 5, messageId: '1', status: 'read', state: 'failed', attempts: 1, nextAttemptAt: null, lastAttempts: [] },
     { change: 4, state: 'failed' },
     { change: 2, state: 'waiting', nextAttemptAt: '2026-01-31T10:01:00.000Z', ...waiting },
     { change: 1, state: 'calling', nextAttemptAt: null, ...waiting },

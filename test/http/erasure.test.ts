@@ -67,7 +67,7 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
     await until(async () => expect(await messageStates(service)).toHaveLength(3))
     for (const messageId of ['1', '2', '3']) expect(await sendReceipt(url, messageId, 'NOTDELIVERED')).toBe(200)
     await until(async () => expect(await service.queue('status-changes').getWaitingCount()).toBe(3))
-    await until(async () => expect(await service.sql`SELECT FROM lastword.callbacks`).toHaveLength(3))
+    await until(async () => expect(await service.sql`SELECT FROM lastword.callback_attempts`).toHaveLength(3))
     const queues = ['track', 'status-changes', 'callbacks']
     expect(await everythingQueued(service, queues)).toContain('5550101')
 
@@ -83,6 +83,7 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
       expect(await service.sql.unsafe(`SELECT FROM lastword.${table}`), table).toHaveLength(1)
     }
     expect(await service.sql`SELECT FROM lastword.message_metadata`).toHaveLength(0)
+    expect(await service.sql`SELECT DISTINCT message FROM lastword.callback_attempts`).toHaveLength(1)
     await expect(client.eraseRecipient(NUMBER)).rejects.toMatchObject({ code: 'NOT_FOUND' })
 
     // A receipt that comes later does not bring it back, and tracking it anew begins anew.

@@ -1,8 +1,9 @@
 /** The pages for people: what they show, what their forms do, and how they look in a real browser, with and without script. */
+import { randomUUID } from 'node:crypto'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
-import { addCallbacks } from '../../src/db/callbacks.ts'
+import { addCallbacks, retryCallback } from '../../src/db/callbacks.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { callbacks } from '../../src/db/schema.ts'
 import { type Api, startApi } from '../support/api.ts'
@@ -167,15 +168,24 @@ describe('the other pages', () => {
 
   it('show callbacks that failed, and try them again', async () => {
     const url = 'https://receiver.example/secret-path'
+    const data = { messageId: '1', status: 'failed' }
+    const timestamp = new Date().toISOString()
     await addCallbacks(api.db, [
-      { change: 4711, message: 1, account: 'seven', url, body: { type: 'x', timestamp: '', data: {} } },
+      { change: 4711, message: 1, account: 'seven', url, body: { type: 'message.status', timestamp, data } },
     ])
-    await api.db
-      .update(callbacks)
-      .set({ nextAttemptAt: null, lastError: 'the receiver answered HTTP 500', attempts: 9 })
+    const attempt = { tookMs: 42, httpStatus: 500, answer: `no ${NASTY}` }
+    const error = 'the receiver answered HTTP 500'
+    await api.db.update(callbacks).set({ nextAttemptAt: null })
+    await retryCallback(api.db, { change: 4711, claim: randomUUID(), error, delayMs: undefined, attempt })
+    const tried = /the receiver answered HTTP 500 after 0 s no &lt;script>/
     const { text, html } = await read('/callbacks')
-    expect(text).toContain('the receiver answered HTTP 500')
-    expect(html).not.toContain('secret-path')
+    expect(text).toMatch(tried)
+    expect(text).toContain('1 attempt ')
+    expect(html).not.toMatch(/secret-path|<script>alert/)
+    expect(html).toContain('href="/messages/seven/1"')
+    const message = await read('/messages/seven/1')
+    expect(message.text).toMatch(/failed not announced: given up to https:\/\/receiver.example/)
+    expect(message.text).toMatch(tried)
     const done = await submit('/callbacks/replay', { change: '4711' })
     expect(done.to).toBe('/callbacks?notice=replayed&count=1')
     expect((await submit('/callbacks/replay', { change: 'x' })).status).toBe(400)

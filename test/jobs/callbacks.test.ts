@@ -84,7 +84,7 @@ async function openReceiver(): Promise<Receiver> {
       else
         response
           .writeHead(behaviour, { location: '/elsewhere', 'retry-after': behaviour === 429 ? '1800' : '' })
-          .end('{"password":"of the receiver"}')
+          .end(`{"password":"of the receiver","to":"+${PHONE}"}`)
     })
   })
   server.listen(0, '127.0.0.1')
@@ -321,6 +321,19 @@ it('tells a receiver that failed in every way everything, in order and signed', 
   expect(await untakenCallbacks(service)).toEqual([])
   expect(await service.queue('callbacks').getFailedCount()).toBe(0)
   expect(await notes()).toEqual([{ receiver: receiver.url, isSlow: null }])
+
+  const looked = await (await fetch(`${service.url}/v1/messages/seven/${messageIds[0]}`)).json()
+  const answer = '{"password":"of the receiver","to":"…67"}'
+  expect(looked.callbacks).toMatchObject(
+    ['transmitted', 'buffered', 'delivered', 'read'].map((status) => ({ status, state: 'taken', nextAttemptAt: null })),
+  )
+  const [first] = looked.callbacks
+  expect(first.receiver).toBe(receiver.url)
+  expect(first.lastAttempts.length).toBeGreaterThan(4)
+  expect(first.lastAttempts.slice(-2)).toMatchObject([
+    { httpStatus: 500, error: 'the receiver answered HTTP 500', answer },
+    { httpStatus: 200, error: null, answer },
+  ])
 })
 
 it('says what changed, in the shape of the standard', async () => {
@@ -379,12 +392,15 @@ it.each(BACKENDS)(
       [before, before, 'the receiver answered HTTP 410'].map((lastError) => ({
         change: expect.any(Number),
         account: 'seven',
+        messageId: expect.any(String),
+        status: 'delivered',
         receiver: receiver.url,
         state: 'failed',
         attempts: 1,
         firstDueAt: anyTime,
         nextAttemptAt: null,
         lastError,
+        lastAttempts: [expect.objectContaining({ error: lastError })],
       })),
     )
 
@@ -402,7 +418,8 @@ it.each(BACKENDS)(
     expect(await replay(service, { changes: [change(replayed)] })).toEqual({ status: 202, body: { replayed: 1 } })
     await until(() => expect(takenBy(receiver)).toHaveLength(3))
     expect(takenBy(receiver)[2]).toMatchObject({ messageId: replayed, status: 'delivered' })
-    expect((await untakenCallbacks(service)).map((one) => one.change)).toEqual([change(untouched)])
+    const left = async () => (await untakenCallbacks(service)).map((one) => one.change)
+    await until(async () => expect(await left()).toEqual([change(untouched)]))
 
     expect(await replay(service)).toEqual({ status: 202, body: { replayed: 1 } })
     await nothingLeft(service)
@@ -657,7 +674,7 @@ describe('the sender', () => {
     })
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
     const secrets = [SECRET, `whsec_${Buffer.from('another secret of thirty-two bytes').toString('base64')}`]
-    const refusal = await sender.send({ id: 'change-1', url, secrets, body: '{}' }, new AbortController().signal)
+    const sent = await sender.send({ id: 'change-1', url, secrets, body: '{}' }, new AbortController().signal)
     const expected = {
       reason: 'the receiver answered HTTP 503',
       final: false,
@@ -665,7 +682,7 @@ describe('the sender', () => {
       isBusy: true,
       isGone: false,
     }
-    expect(refusal).toEqual(expected)
+    expect(sent).toEqual({ refusal: expected, httpStatus: 503, answer: '' })
     const [headers = {}] = asked
     for (const secret of secrets) {
       expect(new Webhook(secret).verify('{}', headers as Record<string, string>)).toEqual({})
@@ -696,8 +713,10 @@ describe('an address that is not public', () => {
     })
   })
 
-  const send = (url: string, signal = new AbortController().signal, by = sender) =>
-    by.send({ id: 'change-1', url: url.replace('PORT', String(port)), secrets: [SECRET], body: '{}' }, signal)
+  const send = async (url: string, signal = new AbortController().signal, by = sender) => {
+    const callback = { id: 'change-1', url: url.replace('PORT', String(port)), secrets: [SECRET], body: '{}' }
+    return (await by.send(callback, signal)).refusal
+  }
 
   it.each([
     'https://127.0.0.1:PORT/',

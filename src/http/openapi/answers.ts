@@ -156,9 +156,37 @@ const reportSchema = namedObject('MessageReport', {
     ),
 })
 
+const attemptsSchema = z
+  .array(
+    namedObject('CallbackAttempt', {
+      at: timeSchema.describe('When it began.'),
+      seconds: field(z.number().nonnegative(), 0.042, 'How long it took.'),
+      httpStatus: field(z.int().nullable(), 500, 'The status of the answer; `null` where none came.'),
+      error: field(textSchema.nullable(), 'the receiver answered HTTP 500', '`null` where it was taken, else why not.'),
+      answer: field(
+        textSchema.nullable(),
+        'no such order',
+        'How the answer began; phone numbers, and whatever may be one, are cut to their last two digits.',
+      ),
+    }),
+  )
+  .describe('The latest attempts of the last seven days, the earliest first.')
+
+const messageCallbackSchema = namedObject('MessageCallback', {
+  change: field(z.int(), 4711, 'The change it tells of.'),
+  status: field(statusSchema.nullable(), 'delivered', 'The status it tells.'),
+  receiver: field(textSchema, 'https://example.com', 'Whom it is for: the origin of the URL.'),
+  state: z.enum([...CALLBACK_STATES, 'taken']).describe('Waits, is called, has failed for good, or was taken.'),
+  nextAttemptAt: noTimeSchema.describe('When it is tried again, while it waits for that.'),
+  lastAttempts: attemptsSchema,
+})
+
 export const messageDetailsSchema = namedObject('MessageWithReports', {
   ...messageSchema.shape,
   reports: z.array(reportSchema).describe('Every report about the message, in the order of arrival.'),
+  callbacks: z
+    .array(messageCallbackSchema)
+    .describe('Its callbacks that were not taken yet, and those of the last seven days that were, in order.'),
 })
 
 export const messagePageSchema = namedObject('MessagePage', {
@@ -194,12 +222,15 @@ export const untakenCallbacksSchema = z.object({
       z.object({
         change: field(z.int(), 4711, 'The change it tells of; name it to try again.'),
         account: accountSchema,
+        messageId: messageIdSchema,
+        status: field(statusSchema, 'delivered', 'The status it tells.'),
         receiver: field(textSchema, 'https://example.com', 'Whom it is for: the origin of the URL.'),
         state: z.enum(CALLBACK_STATES).describe('Waits for another attempt, is called, or has failed for good.'),
         attempts: countSchema.describe('How often it was tried.'),
         firstDueAt: timeSchema.describe('When it was due first.'),
         nextAttemptAt: noTimeSchema.describe('When it is tried again, while it waits for that.'),
         lastError: field(textSchema.nullable(), 'the receiver answered HTTP 500', 'Why the last attempt failed.'),
+        lastAttempts: attemptsSchema,
       }),
     )
     .describe('The latest change first.'),

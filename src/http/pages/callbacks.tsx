@@ -1,18 +1,23 @@
 /** The callbacks that receivers have not taken, by receiver, and trying them again. */
 import type { JSX } from 'preact'
-import { accountPath, Frame, type Problem, type View } from './frame.tsx'
-import { plural, Time } from './words.tsx'
+import type { CallbackAttempt } from '../../client/answers.ts'
+import { Attempts } from './attempts.tsx'
+import { accountPath, Frame, messagePath, type Problem, type View } from './frame.tsx'
+import { plural, Status, Time } from './words.tsx'
 
 /** As `GET /v1/callbacks` has it. */
 interface Callback {
   change: number
   account: string
+  messageId: string
+  status: string
   receiver: string
   state: 'waiting' | 'calling' | 'failed'
   attempts: number
   firstDueAt: string
   nextAttemptAt: string | null
   lastError: string | null
+  lastAttempts: CallbackAttempt[]
 }
 
 export interface CallbackPage {
@@ -58,9 +63,10 @@ function List({ view, callbacks }: { view: View; callbacks: readonly Callback[] 
       <table class="stacks">
         <thead>
           <tr>
-            <th>Change</th>
-            <th>Receiver</th>
+            <th>Message</th>
             <th>Account</th>
+            <th>Status</th>
+            <th>Receiver</th>
             <th>Due first</th>
             <th>Tried</th>
             <th>Last answer</th>
@@ -79,20 +85,32 @@ function List({ view, callbacks }: { view: View; callbacks: readonly Callback[] 
 }
 
 function Row({ callback, view }: { callback: Callback; view: View }): JSX.Element {
-  const { change, account, receiver, state, attempts, firstDueAt, nextAttemptAt, lastError } = callback
+  const { change, account, messageId, status, receiver, state } = callback
+  const { attempts, firstDueAt, nextAttemptAt, lastError, lastAttempts } = callback
   return (
     <tr>
-      <td class="id">{change}</td>
-      <td data-label="Receiver">{receiver}</td>
+      <td class="id">
+        <a href={view.prefix + messagePath(account, messageId)}>{messageId}</a>
+      </td>
       <td data-label="Account">
         <a href={view.prefix + accountPath(account)}>{account}</a>
       </td>
+      <td data-label="Status">
+        <Status status={status} />
+      </td>
+      <td data-label="Receiver">{receiver}</td>
       <td data-label="Due first">
         <Time at={firstDueAt} now={view.now} />
       </td>
       <td data-label="Tried">{plural(attempts, 'time')}</td>
-      <td data-label="Last answer" class="bad-text">
-        {lastError ?? '–'}
+      <td data-label="Last answer">
+        <span class="bad-text">{lastError ?? '–'}</span>
+        {lastAttempts.length > 0 && (
+          <details id={`attempts-${change}`}>
+            <summary>{plural(lastAttempts.length, 'attempt')}</summary>
+            <Attempts attempts={lastAttempts} view={view} />
+          </details>
+        )}
       </td>
       <td data-label="Next">
         {state === 'failed' && <span class="bad-text">given up</span>}

@@ -1,8 +1,9 @@
 /** One message: the facts, what happened to it from its sending on, and what can be done about it. */
 import type { JSX } from 'preact'
-import type { MessageReport, MessageWithReports } from '../../client/answers.ts'
+import type { MessageWithReports } from '../../client/answers.ts'
 import { accountPath, Frame, messagePath, type Problem, type View } from './frame.tsx'
-import { durationOf, masked, moment, plural, Status, Time } from './words.tsx'
+import { Next, Timeline } from './timeline.tsx'
+import { masked, moment, plural, Status, Time } from './words.tsx'
 
 export interface MessageProps {
   view: View
@@ -80,12 +81,6 @@ function Facts({ message, view }: { message: MessageWithReports; view: View }): 
   )
 }
 
-function Next({ at, now }: { at: string | null; now: number }): JSX.Element {
-  if (at === null) return <>never again</>
-  if (Date.parse(at) <= now) return <>due now</>
-  return <Time at={at} now={now} />
-}
-
 /** It is the app's own, and may hold what concerns a person. */
 function Metadata({ metadata, mayChange }: { metadata: object | null; mayChange: boolean }): JSX.Element {
   if (metadata === null) return <span class="none">–</span>
@@ -124,74 +119,5 @@ function Acts({ message, view, isErasing }: { message: MessageWithReports; view:
         Erase…
       </a>
     </div>
-  )
-}
-
-function Timeline({ message, view }: { message: MessageWithReports; view: View }): JSX.Element {
-  const { sentAt, reports, final, nextPollAt, windowEndsAt } = message
-  return (
-    <ol class="timeline">
-      <li>
-        <b>Sent</b> <span class="dim">{moment(sentAt)}</span>
-      </li>
-      {reports.map((report) => (
-        <Report report={report} sentAt={sentAt} />
-      ))}
-      {!final && nextPollAt && (
-        <li class="next">
-          <b>Asked next</b> <Next at={nextPollAt} now={view.now} />
-        </li>
-      )}
-      {!final && (
-        <li class="next">
-          <b>The window closes</b> <span class="dim">{moment(windowEndsAt)}</span>
-        </li>
-      )}
-    </ol>
-  )
-}
-
-const OUTCOMES: Readonly<Record<MessageReport['outcome'], string>> = {
-  applied: 'set the status',
-  stale: 'came too late to count',
-  duplicate: 'said it again',
-  contradicting: 'denied a final status',
-}
-
-function Report({ report, sentAt }: { report: MessageReport; sentAt: string }): JSX.Element {
-  const { status, rawStatus, source, occurredAt, receivedAt, outcome, error, details } = report
-  const isGood = status === 'delivered' || status === 'read'
-  const isFailure = ['undelivered', 'expired', 'rejected', 'failed'].includes(status)
-  const late = (Date.parse(receivedAt) - Date.parse(occurredAt)) / 1000
-  const age = (Date.parse(occurredAt) - Date.parse(sentAt)) / 1000
-  return (
-    <li class={outcome !== 'applied' ? undefined : isGood ? 'good' : isFailure ? 'bad' : undefined}>
-      <Status status={status} /> <b>{OUTCOMES[outcome]}</b>
-      <div>
-        {source === 'window'
-          ? 'The window closed without an answer.'
-          : `${source === 'webhook' ? 'Told by webhook' : 'Found by asking'} as `}
-        {source !== 'window' && <code>{rawStatus}</code>}
-      </div>
-      {error && <div class="bad-text">{[error.code, error.description].filter(Boolean).join(': ')}</div>}
-      <div class="dim">
-        {moment(occurredAt)}
-        {age > 0 && `, ${durationOf(age)} after sending`}
-        {late >= 1 ? `; known ${durationOf(late)} later` : '; known at once'}
-      </div>
-      {details && (
-        <details>
-          <summary>Details</summary>
-          <dl class="facts">
-            {Object.entries(details).map(([name, value]) => (
-              <>
-                <dt>{name}</dt>
-                <dd>{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
-              </>
-            ))}
-          </dl>
-        </details>
-      )}
-    </li>
   )
 }

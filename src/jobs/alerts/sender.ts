@@ -43,7 +43,7 @@ export function createAlertSender({ receiver, proxy }: AlertSenderOptions, stopp
       if (!receiver) return undefined
       const data = { id: name, kind, subject, message: sentenceOf({ tell, message }), since, until }
       const body = JSON.stringify({ type: `alert.${tell}`, timestamp: at, data })
-      return sender.send({ id: `${name}-${tell}`, ...receiver, body }, stopped)
+      return (await sender.send({ id: `${name}-${tell}`, ...receiver, body }, stopped)).refusal
     },
     close: () => sender.close(),
   }
