@@ -38,12 +38,14 @@ const callbackUrlSchema = z
 /** A bulk answer has no ID for a number that the provider refused. */
 const NO_ID = 'the provider gave no ID for this one; with "partial": true the others are tracked'
 
+const ID_RULE = 'expected a message ID: a text, or a whole number that JSON carries exactly'
+
 const messageIdSchema = z
-  .union([z.string(), z.int().nonnegative()], {
+  .union([z.string(), z.int(ID_RULE).nonnegative(ID_RULE)], {
     error: ({ input }) =>
       input === null || input === undefined
         ? `expected a message ID, found ${input === null ? 'null' : 'nothing'}: ${NO_ID}`
-        : 'expected a message ID: a text, or a whole number that JSON carries exactly',
+        : ID_RULE,
   })
   .transform(String)
   .pipe(z.string().refine((text) => text.trim() !== '', `expected a message ID, found an empty text: ${NO_ID}`))

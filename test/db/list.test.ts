@@ -139,7 +139,7 @@ describe('listMessages', () => {
         const times = ids.map((id) => all[Number(id)]?.message.sentAt.getTime() ?? 0)
         expect(times).toEqual([...times].sort((a, b) => b - a))
       }),
-      { numRuns: 250 },
+      { numRuns: 100 },
     )
   })
 

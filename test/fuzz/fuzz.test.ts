@@ -9,7 +9,7 @@ import { hasGrown, printFaults, printSummary } from './print.ts'
 import type { FuzzRequest, Wrapped } from './wrap.ts'
 
 const SEED = 20_261_125
-const COUNT = 3_000
+const COUNT = 1_000
 
 let database: Awaited<ReturnType<typeof createDatabase>>
 let sql: postgres.Sql

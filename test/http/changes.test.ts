@@ -322,8 +322,8 @@ it('is answered when the service stops', async () => {
   }
 })
 
-describe('20,000 messages that settle under eight writers', () => {
-  const MESSAGES = 20_000
+describe('5,000 messages that settle under eight writers', () => {
+  const MESSAGES = 5_000
   const WRITERS = 8
   const BATCH = 40
   const CHAINS: Status[][] = [

@@ -70,16 +70,6 @@ describe('POST /v1/messages', () => {
     expect(same.body).toEqual({ tracked: 0, alreadyTracked: 1 })
   })
 
-  it.each([
-    ['a clock that is four minutes ahead', fromNow(4 * 60_000)],
-    ['the first minute of the window', fromNow(-30 * DAY + 60_000)],
-    ['a time with another offset', '2099-01-01T00:00:00+02:00'.replace(/^.{19}/, fromNow(HOUR * 2).slice(0, 19))],
-  ])('takes a sentAt of %s', async (_name, sentAt) => {
-    await track({ messageId: '1', sentAt })
-    const { body } = await api.get('/v1/messages/seven/1')
-    expect(body).toMatchObject({ sentAt: new Date(sentAt).toISOString() })
-  })
-
   it('keeps metadata with any text in it', async () => {
     const metadata = { 'a "key" \\ {}': ['NULL', null, 1.5, { deep: '👩‍👧 \\u0041 \\\\' }], half: 'x\ud83dy' }
     await track({ messageId: '1', metadata })
@@ -87,122 +77,35 @@ describe('POST /v1/messages', () => {
     expect(body).toMatchObject({ metadata: { ...metadata, half: 'x\ufffdy' } })
   })
 
-  const invalid = (detail: string, ...errors: [string, string][]) => ({
-    status: 400,
-    title: 'Invalid request',
-    detail,
-    code: 'INPUT_INVALID',
-    errors: errors.map(([path, message]) => ({ path, message })),
-  })
-  const one = (path: string, message: string, kind = 'The body is not valid') =>
-    invalid(`${kind}. ${path}: ${message}.`, [path, message])
-
   describe('refuses an order that is wrong in one place, says where, and tracks nothing of it:', () => {
     beforeEach(() => track({ messageId: 'held' }))
 
-    const wrong: [string, unknown, ReturnType<typeof invalid>][] = [
-      [
-        'an empty ID',
-        order([{ messageId: '1' }, { messageId: '' }]),
-        one(
-          'messages[1].messageId',
-          'expected a message ID, found an empty text: the provider gave no ID for this one; with "partial": true the others are tracked',
-        ),
-      ],
-      [
-        'null as ID, as a bulk answer has it for a number it refused',
-        order([{ messageId: '1' }, { messageId: null }]),
-        one(
-          'messages[1].messageId',
-          'expected a message ID, found null: the provider gave no ID for this one; with "partial": true the others are tracked',
-        ),
-      ],
-      [
-        'a number that JSON has rounded',
-        order([{ messageId: '1', metadata: { order: [2 ** 60] } }]),
-        one('messages[0].metadata', 'found a number beyond the exact integers, which JSON rounds; send it as text'),
-      ],
-      [
-        'an ID the provider cannot have given',
-        order([{ messageId: 'a,b' }]),
-        one(
-          'messages[0].messageId',
-          'expected 1 to 64 letters, digits, dots, hyphens and underscores, as in "77232007287"',
-          'Nothing was tracked',
-        ),
-      ],
-      [
-        'a sentAt of more than a year ahead',
-        order([{ messageId: '1' }, { messageId: '2', sentAt: fromNow(366 * DAY) }]),
-        one('messages[1].sentAt', 'expected a time at most a year ahead', 'Nothing was tracked'),
-      ],
-      [
-        'a sentAt before the window',
-        order([{ messageId: '1', sentAt: fromNow(-31 * DAY) }]),
-        one('messages[0].sentAt', 'expected a time within the look-up window of 30 days', 'Nothing was tracked'),
-      ],
-      [
-        'a sentAt before the window of this account',
-        order([{ messageId: '1', sentAt: fromNow(-3 * DAY) }], 'silent'),
-        one('messages[0].sentAt', 'expected a time within the look-up window of 2 days', 'Nothing was tracked'),
-      ],
-      [
-        'a sentAt without an offset',
-        order([{ messageId: '1', sentAt: '2026-01-31T10:00:00' }]),
-        one('messages[0].sentAt', 'expected an ISO 8601 time with an offset, like 2026-01-31T10:00:00Z'),
-      ],
-      [
-        'something else than a phone number',
-        order([{ messageId: '1', recipient: 'Ms. Smith 0170' }]),
-        one('messages[0].recipient', 'expected a phone number of 3 to 30 characters, like +491700000000'),
-      ],
-      [
-        'NUL in the metadata',
-        order([{ messageId: '1', metadata: { a: 'x\0y' } }]),
-        one('messages[0].metadata', 'expected no NUL characters'),
-      ],
-      [
-        'a callback URL without a secret to sign with',
-        order([{ messageId: '1' }, { messageId: '2', callbackUrl: 'https://example.com/hook' }]),
-        one(
-          'messages[1].callbackUrl',
-          'expected none, because account "seven" has no callback secret to sign with',
-          'Nothing was tracked',
-        ),
-      ],
-      [
-        'a callback URL with a password',
-        order([{ messageId: '1', callbackUrl: 'http://user:secret@app.example.com/hook' }]),
-        one('messages[0].callbackUrl', 'expected a URL without a user name and password, which would not be sent'),
-      ],
-      ['no messages', order([]), one('messages', 'expected at least one message')],
-      [
-        '10,001 messages',
-        order(Array.from({ length: 10_001 }, (_, index) => ({ messageId: String(index) }))),
-        one('messages', 'expected at most 10000 messages; send the rest in a further request'),
-      ],
-      [
-        'an unknown field of a message',
-        order([{ messageId: '1' }, { messageId: '2', colour: 'red' }]),
-        one('messages[1]', 'Unrecognized key: "colour"'),
-      ],
-      [
-        'no account',
-        { messages: [{ messageId: '1' }] },
-        one('account', 'Invalid input: expected string, received undefined'),
-      ],
-      [
-        'an unknown field of the order',
-        { ...order([{ messageId: '1' }]), urgent: true },
-        invalid('The body is not valid. Unrecognized key: "urgent".', ['', 'Unrecognized key: "urgent"']),
-      ],
-    ]
-    it.each(wrong)('%s', async (_name, body, problem) => {
-      expectProblem(await api.post('/v1/messages', body), problem)
+    it('by a problem that names the place', async () => {
+      const rule =
+        'expected a message ID, found null: the provider gave no ID for this one; with "partial": true the others are tracked'
+      expectProblem(await api.post('/v1/messages', order([{ messageId: '1' }, { messageId: null }])), {
+        status: 400,
+        title: 'Invalid request',
+        detail: `The body is not valid. messages[1].messageId: ${rule}.`,
+        code: 'INPUT_INVALID',
+        errors: [{ path: 'messages[1].messageId', message: rule }],
+      })
       expect(await heldIds()).toEqual(['held'])
     })
 
-    it('nothing of it when it may be tracked in part', async () => {
+    it('and for what the account or the time does not allow', async () => {
+      const answer = await api.post(
+        '/v1/messages',
+        order([{ messageId: '?' }, { messageId: '1', sentAt: fromNow(-3 * DAY) }], 'silent'),
+      )
+      expect(answer).toMatchObject({
+        status: 400,
+        body: { errors: [{ path: 'messages[0].messageId' }, { path: 'messages[1].sentAt' }] },
+      })
+      expect(await heldIds()).toEqual(['held'])
+    })
+
+    it('and only that when it may be tracked in part', async () => {
       const list = [
         { messageId: 'a' },
         { messageId: null },
@@ -229,16 +132,6 @@ describe('POST /v1/messages', () => {
       const none = await api.post('/v1/messages?partial=true', order([{ messageId: null }]))
       expect(none).toMatchObject({ status: 202, body: { tracked: 0, alreadyTracked: 0, refused: [{ index: 0 }] } })
       expect((await api.post('/v1/messages?partial=perhaps', order([{ messageId: 'd' }]))).status).toBe(400)
-    })
-
-    it('several mistakes, all of them', async () => {
-      const list = [{ messageId: '?' }, { messageId: '1', sentAt: fromNow(366 * DAY) }, { messageId: '!' }]
-      const answer = await api.post('/v1/messages', order(list))
-      expect(answer.body).toMatchObject({
-        detail: expect.stringMatching(/^Nothing was tracked\. messages\[0\]\.messageId: .* \(and 2 more\)\.$/),
-        errors: [{ path: 'messages[0].messageId' }, { path: 'messages[1].sentAt' }, { path: 'messages[2].messageId' }],
-      })
-      expect(await heldIds()).toEqual(['held'])
     })
 
     it('an unknown account', async () => {

@@ -5,8 +5,6 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   allSettled,
-  BACKENDS,
-  type Backend,
   closeAll,
   closeLater,
   minutesAgo,
@@ -53,7 +51,7 @@ interface Stage {
   providers: Record<Case, Scripted>
 }
 
-const stages = new Map<Backend, Stage>()
+let stage: Stage
 
 const accountOf = (name: string, { url: baseUrl }: Pick<Scripted, 'url'>, more: object = {}) => ({
   name,
@@ -66,14 +64,12 @@ const accountOf = (name: string, { url: baseUrl }: Pick<Scripted, 'url'>, more: 
 })
 
 beforeAll(async () => {
-  for (const backend of BACKENDS) {
-    const opened = await Promise.all(CASES.map(async (name) => [name, await openScripted()] as const))
-    const providers = Object.fromEntries(opened) as Record<Case, Scripted>
-    const accounts = CASES.map((name) =>
-      accountOf(name, name === 'unreachable' ? { url: 'http://127.0.0.1:9/api' } : providers[name]),
-    )
-    stages.set(backend, { service: await startService({ backend, accounts }), accounts, providers })
-  }
+  const opened = await Promise.all(CASES.map(async (name) => [name, await openScripted()] as const))
+  const providers = Object.fromEntries(opened) as Record<Case, Scripted>
+  const accounts = CASES.map((name) =>
+    accountOf(name, name === 'unreachable' ? { url: 'http://127.0.0.1:9/api' } : providers[name]),
+  )
+  stage = { service: await startService({ accounts }), accounts, providers }
 })
 afterAll(closeAll)
 
@@ -93,11 +89,8 @@ async function expectNobodyBlamed({ service }: Stage, account: Case) {
   expect(row?.blamed).toBe(0)
 }
 
-describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
-  const stageOf = () => stages.get(backend) ?? expect.fail('no stage')
-
+describe.concurrent('an account', () => {
   it('stays with the status query after one 404', { timeout: 40_000 }, async () => {
-    const stage = stageOf()
     const { gone } = stage.providers
     gone.answer = (response) => {
       gone.answer = undefined
@@ -119,7 +112,6 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     'takes it for its own trouble when every batch is refused: %s',
     { timeout: 60_000 },
     async (name, status) => {
-      const stage = stageOf()
       const provider = stage.providers[name]
       provider.answer = (response) => response.writeHead(status).end('no')
       await track(stage, name, idsFrom(1, 300))
@@ -139,7 +131,6 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
   it('asks at once with other credentials, or when a person says so, and says that it was paused', {
     timeout: 60_000,
   }, async () => {
-    const stage = stageOf()
     const { service, providers } = stage
     const { refused } = providers
     refused.answer = (response) => response.writeHead(401).end()
@@ -172,7 +163,6 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     ['limited', (response: ServerResponse) => response.writeHead(403).end('busy')],
     ['coded', (response: ServerResponse) => response.writeHead(400).end('{"code":403}')],
   ] as const)('waits for seconds when a limit is reached: %s', { timeout: 40_000 }, async (name, answer) => {
-    const stage = stageOf()
     const provider = stage.providers[name]
     provider.answer = (response) => {
       provider.answer = undefined
@@ -185,7 +175,6 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
   })
 
   it('says since when nobody answers, and why', async () => {
-    const stage = stageOf()
     await track(stage, 'unreachable', idsFrom(1, 5))
     await until(async () => {
       const health = await healthOf(stage, 'unreachable')
@@ -206,7 +195,6 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
   })
 
   it('names the new address when the provider has moved', async () => {
-    const stage = stageOf()
     const { moved } = stage.providers
     moved.answer = (response) => response.writeHead(301, { location: 'https://example.com/v2/status' }).end()
     await track(stage, 'moved', idsFrom(1, 5))

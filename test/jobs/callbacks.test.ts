@@ -14,16 +14,7 @@ import { applyReports } from '../../src/db/reports.ts'
 import { type CallbackSender, createCallbackSender, isPublic } from '../../src/jobs/callback-sender.ts'
 import { CALLBACK_PAUSES } from '../../src/jobs/callbacks.ts'
 import { anyTime } from '../support/api.ts'
-import {
-  BACKENDS,
-  type Backend,
-  closeAll,
-  closeLater,
-  type Service,
-  startService,
-  trackOver,
-  until,
-} from '../support/service.ts'
+import { closeAll, closeLater, type Service, startService, trackOver, until } from '../support/service.ts'
 
 afterEach(closeAll)
 
@@ -120,7 +111,6 @@ interface Setup {
 }
 
 interface SetupOptions {
-  backend?: Backend
   callback?: object
   path?: string
   lease?: string
@@ -128,7 +118,7 @@ interface SetupOptions {
 }
 
 async function setUp(options: SetupOptions): Promise<Setup> {
-  const { backend = 'redis', callback = {}, path = '/sms?token=t0p', lease, timeout = '10s' } = options
+  const { callback = {}, path = '/sms?token=t0p', lease, timeout = '10s' } = options
   const receiver = await openReceiver()
   const account = {
     name: 'seven',
@@ -139,7 +129,7 @@ async function setUp(options: SetupOptions): Promise<Setup> {
     callback: { url: receiver.url + path, secret: SECRET, ...callback },
   }
   const environment = { CALLBACK_ALLOW_PRIVATE: 'true' }
-  const service = await startService({ backend, accounts: [account], environment, ...(lease && { lease }) })
+  const service = await startService({ accounts: [account], environment, ...(lease && { lease }) })
   const { db, close } = await openDatabase(service.databaseUrl, { maxConnections: 1 })
   closeLater(() => close())
   return {
@@ -367,72 +357,69 @@ it('says what changed, in the shape of the standard', async () => {
   await nothingLeft(service)
 })
 
-it.each(BACKENDS)(
-  'ends at 410, keeps what failed, and tells it when it is replayed or its job retried, in %s',
-  async (backend) => {
-    const { service, receiver, apply } = await setUp({ backend })
-    const messageIds = newIds(3)
-    const [replayed = '', retried = '', untouched = ''] = messageIds
-    await trackWithPhone(service, messageIds)
-    receiver.behaviour = () => 410
-    const queue = service.queue('callbacks')
-    for (const [index, messageId] of messageIds.entries()) {
-      await apply([messageId], 'delivered', 1)
-      await until(async () => expect(await queue.getFailedCount()).toBe(index + 1))
-    }
-    // Nothing is sent any more to an account's URL that has said once that it is gone.
-    expect(receiver.attempts).toMatchObject([{ messageId: replayed }])
-    const before = 'the receiver said before that this URL is gone (HTTP 410)'
-    const reasons = (await queue.getFailed()).map(({ failedReason }) => failedReason).sort()
-    const givenUp = (reason: string) => `Given up at attempt 1: ${reason}.`
-    expect(reasons).toEqual([givenUp('the receiver answered HTTP 410'), givenUp(before), givenUp(before)])
-    const failed = await untakenCallbacks(service)
-    const change = (messageId: string) => failed.at(-1 - messageIds.indexOf(messageId))?.change ?? 0
-    expect(failed).toEqual(
-      [before, before, 'the receiver answered HTTP 410'].map((lastError) => ({
-        change: expect.any(Number),
-        account: 'seven',
-        messageId: expect.any(String),
-        status: 'delivered',
-        receiver: receiver.url,
-        state: 'failed',
-        attempts: 1,
-        firstDueAt: anyTime,
-        nextAttemptAt: null,
-        lastError,
-        lastAttempts: [expect.objectContaining({ error: lastError })],
-      })),
-    )
+it('ends at 410, keeps what failed, and tells it when it is replayed or its job retried', async () => {
+  const { service, receiver, apply } = await setUp({})
+  const messageIds = newIds(3)
+  const [replayed = '', retried = '', untouched = ''] = messageIds
+  await trackWithPhone(service, messageIds)
+  receiver.behaviour = () => 410
+  const queue = service.queue('callbacks')
+  for (const [index, messageId] of messageIds.entries()) {
+    await apply([messageId], 'delivered', 1)
+    await until(async () => expect(await queue.getFailedCount()).toBe(index + 1))
+  }
+  // Nothing is sent any more to an account's URL that has said once that it is gone.
+  expect(receiver.attempts).toMatchObject([{ messageId: replayed }])
+  const before = 'the receiver said before that this URL is gone (HTTP 410)'
+  const reasons = (await queue.getFailed()).map(({ failedReason }) => failedReason).sort()
+  const givenUp = (reason: string) => `Given up at attempt 1: ${reason}.`
+  expect(reasons).toEqual([givenUp('the receiver answered HTTP 410'), givenUp(before), givenUp(before)])
+  const failed = await untakenCallbacks(service)
+  const change = (messageId: string) => failed.at(-1 - messageIds.indexOf(messageId))?.change ?? 0
+  expect(failed).toEqual(
+    [before, before, 'the receiver answered HTTP 410'].map((lastError) => ({
+      change: expect.any(Number),
+      account: 'seven',
+      messageId: expect.any(String),
+      status: 'delivered',
+      receiver: receiver.url,
+      state: 'failed',
+      attempts: 1,
+      firstDueAt: anyTime,
+      nextAttemptAt: null,
+      lastError,
+      lastAttempts: [expect.objectContaining({ error: lastError })],
+    })),
+  )
 
-    // A callback that failed for good holds up nothing that comes later.
-    receiver.behaviour = () => 200
-    const jobs = await queue.getFailed()
-    await jobs.find(({ data }) => data.change === change(retried))?.retry()
-    await until(() => expect(takenBy(receiver)).toMatchObject([{ messageId: retried, status: 'delivered' }]))
-    // The URL has taken one, so it is not gone any more.
-    await until(async () => {
-      await apply([replayed], 'read', 2)
-      expect(takenBy(receiver)[1]).toMatchObject({ messageId: replayed, status: 'read' })
-    })
+  // A callback that failed for good holds up nothing that comes later.
+  receiver.behaviour = () => 200
+  const jobs = await queue.getFailed()
+  await jobs.find(({ data }) => data.change === change(retried))?.retry()
+  await until(() => expect(takenBy(receiver)).toMatchObject([{ messageId: retried, status: 'delivered' }]))
+  // The URL has taken one, so it is not gone any more.
+  await until(async () => {
+    await apply([replayed], 'read', 2)
+    expect(takenBy(receiver)[1]).toMatchObject({ messageId: replayed, status: 'read' })
+  })
 
-    expect(await replay(service, { changes: [change(replayed)] })).toEqual({ status: 202, body: { replayed: 1 } })
-    await until(() => expect(takenBy(receiver)).toHaveLength(3))
-    expect(takenBy(receiver)[2]).toMatchObject({ messageId: replayed, status: 'delivered' })
-    const left = async () => (await untakenCallbacks(service)).map((one) => one.change)
-    await until(async () => expect(await left()).toEqual([change(untouched)]))
+  expect(await replay(service, { changes: [change(replayed)] })).toEqual({ status: 202, body: { replayed: 1 } })
+  await until(() => expect(takenBy(receiver)).toHaveLength(3))
+  expect(takenBy(receiver)[2]).toMatchObject({ messageId: replayed, status: 'delivered' })
+  const left = async () => (await untakenCallbacks(service)).map((one) => one.change)
+  await until(async () => expect(await left()).toEqual([change(untouched)]))
 
-    expect(await replay(service)).toEqual({ status: 202, body: { replayed: 1 } })
-    await nothingLeft(service)
-    expect(takenBy(receiver)).toHaveLength(4)
-    expect(await replay(service)).toEqual({ status: 202, body: { replayed: 0 } })
-    // Retrying the job of one that has been told since tells nothing twice.
-    await jobs.find(({ data }) => data.change === change(replayed))?.retry()
-    await until(async () => expect(await queue.getFailedCount()).toBe(1))
-    expect(takenBy(receiver)).toHaveLength(4)
-    expectSigned(receiver)
-    await expectDiscreetJobs(service)
-  },
-)
+  expect(await replay(service)).toEqual({ status: 202, body: { replayed: 1 } })
+  await nothingLeft(service)
+  expect(takenBy(receiver)).toHaveLength(4)
+  expect(await replay(service)).toEqual({ status: 202, body: { replayed: 0 } })
+  // Retrying the job of one that has been told since tells nothing twice.
+  await jobs.find(({ data }) => data.change === change(replayed))?.retry()
+  await until(async () => expect(await queue.getFailedCount()).toBe(1))
+  expect(takenBy(receiver)).toHaveLength(4)
+  expectSigned(receiver)
+  await expectDiscreetJobs(service)
+})
 
 it('leaves a receiver alone for as long as it asks, whatever else is due there', async () => {
   const { service, receiver, apply, passTime } = await setUp({})

@@ -1,9 +1,8 @@
 /** Asking when it pays, as it runs: full requests, a webhook route that is watched, plans that change, and ask now. */
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, expect, it } from 'vitest'
 import { createClient } from '../../src/client/client.ts'
 import {
   allSettled,
-  BACKENDS,
   closeAll,
   createInstallation,
   openSandbox,
@@ -32,35 +31,33 @@ async function accountOf({ url }: Service) {
   return accounts[0]
 }
 
-describe.each(BACKENDS)('with the queues in %s', (backend) => {
-  it('asks in full requests, whatever the messages are worth alone, and learns from the answers', async () => {
-    const sandbox = await openSandbox({ law: QUICK })
-    const account = sevenAccount(sandbox, { requestsPerSecond: 50, polling: { price: '10s' } })
-    const service = await startService({ backend, accounts: [account] })
-    for (let lot = 0; lot < 12; lot++) {
-      const sentAt = new Date()
-      await trackOver(service.url, sandbox.send(20, { sentAt }), { sentAt })
-      await new Promise((resolve) => setTimeout(resolve, 250))
-    }
-    await allSettled(service)
-    expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
-    // Each message alone, by any backoff, would have been a request or more; two hundred and forty share a few.
-    expect(sandbox.stats().requests).toBeLessThan(30)
-    const client = createClient({ url: service.url })
-    await until(async () => {
-      const schedule = await client.schedule('seven')
-      expect(schedule).toMatchObject({
-        account: 'seven',
-        policy: 'learned',
-        price: 10,
-        webhookLoss: 1,
-        finalsSeen: 240,
-      })
-      const byTwoSeconds = schedule.curve.filter(([age]) => age <= 3).at(-1)?.[1] ?? 0
-      // The prior has a fifth by then.
-      expect(byTwoSeconds).toBeGreaterThan(0.8)
-      expect(schedule.alone.length).toBeLessThan(schedule.shared.length)
+it('asks in full requests, whatever the messages are worth alone, and learns from the answers', async () => {
+  const sandbox = await openSandbox({ law: QUICK })
+  const account = sevenAccount(sandbox, { requestsPerSecond: 50, polling: { price: '10s' } })
+  const service = await startService({ accounts: [account] })
+  for (let lot = 0; lot < 12; lot++) {
+    const sentAt = new Date()
+    await trackOver(service.url, sandbox.send(20, { sentAt }), { sentAt })
+    await new Promise((resolve) => setTimeout(resolve, 250))
+  }
+  await allSettled(service)
+  expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
+  // Each message alone, by any backoff, would have been a request or more; two hundred and forty share a few.
+  expect(sandbox.stats().requests).toBeLessThan(30)
+  const client = createClient({ url: service.url })
+  await until(async () => {
+    const schedule = await client.schedule('seven')
+    expect(schedule).toMatchObject({
+      account: 'seven',
+      policy: 'learned',
+      price: 10,
+      webhookLoss: 1,
+      finalsSeen: 240,
     })
+    const byTwoSeconds = schedule.curve.filter(([age]) => age <= 3).at(-1)?.[1] ?? 0
+    // The prior has a fifth by then.
+    expect(byTwoSeconds).toBeGreaterThan(0.8)
+    expect(schedule.alone.length).toBeLessThan(schedule.shared.length)
   })
 })
 

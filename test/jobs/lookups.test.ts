@@ -3,7 +3,6 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { makeDue } from '../support/schedule.ts'
 import {
   allSettled,
-  BACKENDS,
   closeAll,
   messageStates,
   minutesAgo,
@@ -25,14 +24,14 @@ async function accountHealth({ url }: Service): Promise<Record<string, unknown> 
   return accounts[0]
 }
 
-describe.each(BACKENDS)('with the queues in %s', (backend) => {
+describe('the look-ups of an account', () => {
   it('finds the one bad ID of a batch by halving, and asks about it alone from then on', async () => {
     const sandbox = await openSandbox({ law: ONE_MINUTE })
     const sentAt = minutesAgo(10)
     const messageIds = sandbox.send(100, { sentAt })
     const bad = messageIds[37] ?? ''
     sandbox.set({ poisonIds: [bad] })
-    const service = await startService({ backend, accounts: [sevenAccount(sandbox, { requestsPerSecond: 100 })] })
+    const service = await startService({ accounts: [sevenAccount(sandbox, { requestsPerSecond: 100 })] })
     await trackOver(service.url, messageIds, { sentAt })
 
     await until(async () => {
@@ -66,7 +65,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     const sentAt = minutesAgo(10)
     const messageIds = sandbox.send(600, { sentAt })
     const account = sevenAccount(sandbox, { requestsPerSecond: 1, timeout: '2s' })
-    const service = await startService({ backend, accounts: [account] })
+    const service = await startService({ accounts: [account] })
     await trackOver(service.url, messageIds, { sentAt })
     await until(async () => expect(await accountHealth(service)).toMatchObject({ status: 'refused' }))
     expect(await accountHealth(service)).toEqual({
@@ -108,7 +107,7 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     const sandbox = await openSandbox({ seed: 5, law })
     const polling = { firstAfter: '2s', factor: 1.2, maxInterval: '4s', window: '60s' }
     const account = sevenAccount(sandbox, { requestsPerSecond: 50, polling })
-    const service = await startService({ backend, accounts: [account] })
+    const service = await startService({ accounts: [account] })
     for (let body = 0; body < 3; body++) await trackOver(service.url, sandbox.send(250))
     await until(async () => expect(sandbox.stats().answered).toBeGreaterThan(0))
     sandbox.set({ statusQuery: 'gone410' })

@@ -1,6 +1,6 @@
 /**
  * Status queries against everything that goes wrong at a provider. One installation a backend, two workers, an account
- * and a sandbox for each case, and all cases at once: what one account suffers must not concern the others.
+ * and a sandbox for each case, and all cases at once: an account that suffers must not concern the others.
  */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -70,19 +70,23 @@ interface Stage {
 
 const stages = new Map<Backend, Stage>()
 
+/** The cases in which a queue itself is at work: attempts, pauses, limits. */
+const OF_THE_QUEUE = ['patient', 'permanent', 'paused', 'pressure', 'rate']
+
 beforeAll(async () => {
-  for (const backend of BACKENDS) stages.set(backend, await openStage(backend))
+  stages.set('redis', await openStage('redis', Object.keys(CASES)))
+  stages.set('postgres', await openStage('postgres', OF_THE_QUEUE))
 })
 afterAll(closeAll)
 
-async function openStage(backend: Backend): Promise<Stage> {
+async function openStage(backend: Backend, cases: readonly string[]): Promise<Stage> {
   const sandboxes = new Map<string, Sandbox>()
   const creative = await openCreativeProvider()
   const accounts: object[] = []
-  for (const [name, more] of Object.entries(CASES)) {
+  for (const name of cases) {
     const sandbox = await openSandbox({ law: ONE_MINUTE })
     sandboxes.set(name, sandbox)
-    const common = { name, timeout: `${TIMEOUT_MS}ms`, requestsPerSecond: 20, ...more }
+    const common = { name, timeout: `${TIMEOUT_MS}ms`, requestsPerSecond: 20, ...CASES[name] }
     accounts.push(sevenAccount(sandbox, name === 'unmapped' ? { ...common, baseUrl: creative.url } : common))
   }
   const lease = `${LEASE_MS}ms`
@@ -169,6 +173,107 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
     await expectTruth(stage, 'permanent')
   })
 
+  it('uses up no attempt when it is told to wait, however often', async () => {
+    const stage = stageOf()
+    const sandbox = stage.sandbox('patient')
+    sandbox.set({ rateLimited: { share: 1, retryAfter: 0 } })
+    await trackDelivered(stage, 'patient', 5)
+    await until(() => expect(sandbox.stats().faults.rateLimited).toBeGreaterThan(6))
+    sandbox.set({ rateLimited: { share: 0 } })
+    await expectTruth(stage, 'patient')
+    await until(async () => {
+      const jobs = await finishedJobs(stage, 'patient')
+      expect(jobs).toMatchObject([{ attemptsMade: 1, returnvalue: { asked: 5, final: 5 } }])
+    })
+  })
+
+  it('asks nothing while a queue is paused, keeps its promises meanwhile, and nothing twice afterwards', {
+    timeout: 60_000,
+  }, async () => {
+    const stage = stageOf()
+    const { service } = stage
+    const sandbox = stage.sandbox('paused')
+    const queue = service.queue(statusQueryQueue('paused'))
+    sandbox.set({ latencyMs: 200 })
+    await trackDelivered(stage, 'paused', 200)
+    await until(() => expect(sandbox.stats().requests).toBeGreaterThan(2))
+    await queue.pause()
+    await until(async () => expect(await queue.getActiveCount()).toBe(0))
+    const { requests } = sandbox.stats()
+    // Not counted by type: BullMQ's Postgres backend counts no waiting jobs in a paused queue.
+    const inQueue = async () => (await queue.getJobs(['waiting', 'delayed'])).length
+    const held = await inQueue()
+    expect(held).toBeGreaterThan(0)
+
+    const [webhooked = ''] = await trackDelivered(stage, 'paused', 1)
+    expect(await sendReceipt(service.url, webhooked, 'DELIVERED', 'paused')).toBe(200)
+    // The leases of the batches in the queue run out; their messages are due again, and nobody takes them.
+    await until(async () => {
+      const [row] = await service.sql`
+        SELECT count(*)::int AS due, (SELECT count(*)::int FROM lastword.batches WHERE account = 'paused') AS batches
+        FROM lastword.due WHERE account = 'paused' AND due_at < now()`
+      expect(row?.due).toBeGreaterThan(0)
+      expect(row?.batches).toBe(0)
+    }, 2 * LEASE_MS)
+    const dispatched = await service.queue('dispatch').getCompleted(0, 0)
+    await until(async () => {
+      const [latest] = await service.queue('dispatch').getCompleted(0, 0)
+      expect(latest?.timestamp).toBeGreaterThan((dispatched[0]?.timestamp ?? 0) + 1_500)
+    })
+    expect(sandbox.stats().requests).toBe(requests)
+    expect(await inQueue()).toBe(held)
+    expect((await statusesOf(service, 'paused'))[webhooked]).toBe('delivered')
+
+    await queue.resume()
+    await expectTruth(stage, 'paused')
+    for (const { messageId, askedAt } of sandbox.truths()) {
+      expect({ messageId, asked: askedAt.length }).toEqual({ messageId, asked: messageId === webhooked ? 0 : 1 })
+    }
+  })
+
+  it('claims no more than its workers can run, however much is due', async () => {
+    const stage = stageOf()
+    const { service } = stage
+    const sandbox = stage.sandbox('pressure')
+    const account = findProvider('seven')?.accountSchema.parse(
+      sevenAccount(sandbox, { ...CASES.pressure, timeout: `${TIMEOUT_MS}ms` }),
+    ) as Account
+    const capacity = capacityOf(account, LEASE_MS)
+    expect(capacity).toBe(10)
+    await trackDelivered(stage, 'pressure', 5_000)
+    const queue = service.queue(statusQueryQueue('pressure'))
+    const seen: number[] = []
+    await until(async () => {
+      seen.push(await queue.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized'))
+      expect(sandbox.stats().requests).toBeGreaterThan(20)
+    })
+    expect(Math.max(...seen)).toBeLessThanOrEqual(capacity)
+    expect(Math.max(...seen)).toBeGreaterThan(capacity / 2)
+    const [row] = await service.sql`
+      SELECT coalesce(sum(cardinality(messages)), 0)::int AS claimed FROM lastword.batches WHERE account = 'pressure'`
+    expect(row?.claimed).toBeLessThanOrEqual(capacity * 10)
+    await queue.pause()
+  })
+
+  it('keeps the budget of requests per second, two workers together', async () => {
+    const stage = stageOf()
+    await trackDelivered(stage, 'rate', RATE * 5)
+    await expectTruth(stage, 'rate')
+    const times = askedTimes(stage.sandbox('rate'))
+    expect(times.length).toBe(RATE * 5)
+    // A second begins with its first request, so two budgets may meet at most; over all, no more than one a second.
+    for (const [index, at] of times.entries()) {
+      const withinSecond = times.slice(index).filter((other) => other < at + 1000).length
+      expect(withinSecond).toBeLessThanOrEqual(2 * RATE)
+    }
+    const seconds = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 1000
+    expect(seconds).toBeGreaterThan(5 - 1 - 0.2)
+  })
+})
+
+describe.concurrent('with any queues', () => {
+  const stageOf = () => stages.get('redis') ?? expect.fail('no stage')
+
   it.each([
     ['seconds', 2],
     ['date', 'date'],
@@ -190,20 +295,6 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
       const jobs = await finishedJobs(stage, account)
       expect(jobs.reduce((sum, { returnvalue }) => sum + returnvalue.final, 0)).toBe(10)
       for (const { attemptsMade } of jobs) expect(attemptsMade).toBe(1)
-    })
-  })
-
-  it('uses up no attempt when it is told to wait, however often', async () => {
-    const stage = stageOf()
-    const sandbox = stage.sandbox('patient')
-    sandbox.set({ rateLimited: { share: 1, retryAfter: 0 } })
-    await trackDelivered(stage, 'patient', 5)
-    await until(() => expect(sandbox.stats().faults.rateLimited).toBeGreaterThan(6))
-    sandbox.set({ rateLimited: { share: 0 } })
-    await expectTruth(stage, 'patient')
-    await until(async () => {
-      const jobs = await finishedJobs(stage, 'patient')
-      expect(jobs).toMatchObject([{ attemptsMade: 1, returnvalue: { asked: 5, final: 5 } }])
     })
   })
 
@@ -369,88 +460,5 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
       })
     })
     expect(sandbox('version').stats().requests).toBe(0)
-  })
-
-  it('asks nothing while a queue is paused, keeps its promises meanwhile, and nothing twice afterwards', {
-    timeout: 60_000,
-  }, async () => {
-    const stage = stageOf()
-    const { service } = stage
-    const sandbox = stage.sandbox('paused')
-    const queue = service.queue(statusQueryQueue('paused'))
-    sandbox.set({ latencyMs: 200 })
-    await trackDelivered(stage, 'paused', 200)
-    await until(() => expect(sandbox.stats().requests).toBeGreaterThan(2))
-    await queue.pause()
-    await until(async () => expect(await queue.getActiveCount()).toBe(0))
-    const { requests } = sandbox.stats()
-    // Not counted by type: BullMQ's Postgres backend counts no waiting jobs in a paused queue.
-    const inQueue = async () => (await queue.getJobs(['waiting', 'delayed'])).length
-    const held = await inQueue()
-    expect(held).toBeGreaterThan(0)
-
-    const [webhooked = ''] = await trackDelivered(stage, 'paused', 1)
-    expect(await sendReceipt(service.url, webhooked, 'DELIVERED', 'paused')).toBe(200)
-    // The leases of the batches in the queue run out; their messages are due again, and nobody takes them.
-    await until(async () => {
-      const [row] = await service.sql`
-        SELECT count(*)::int AS due, (SELECT count(*)::int FROM lastword.batches WHERE account = 'paused') AS batches
-        FROM lastword.due WHERE account = 'paused' AND due_at < now()`
-      expect(row?.due).toBeGreaterThan(0)
-      expect(row?.batches).toBe(0)
-    }, 2 * LEASE_MS)
-    const dispatched = await service.queue('dispatch').getCompleted(0, 0)
-    await until(async () => {
-      const [latest] = await service.queue('dispatch').getCompleted(0, 0)
-      expect(latest?.timestamp).toBeGreaterThan((dispatched[0]?.timestamp ?? 0) + 1_500)
-    })
-    expect(sandbox.stats().requests).toBe(requests)
-    expect(await inQueue()).toBe(held)
-    expect((await statusesOf(service, 'paused'))[webhooked]).toBe('delivered')
-
-    await queue.resume()
-    await expectTruth(stage, 'paused')
-    for (const { messageId, askedAt } of sandbox.truths()) {
-      expect({ messageId, asked: askedAt.length }).toEqual({ messageId, asked: messageId === webhooked ? 0 : 1 })
-    }
-  })
-
-  it('claims no more than its workers can run, however much is due', async () => {
-    const stage = stageOf()
-    const { service } = stage
-    const sandbox = stage.sandbox('pressure')
-    const account = findProvider('seven')?.accountSchema.parse(
-      sevenAccount(sandbox, { ...CASES.pressure, timeout: `${TIMEOUT_MS}ms` }),
-    ) as Account
-    const capacity = capacityOf(account, LEASE_MS)
-    expect(capacity).toBe(10)
-    await trackDelivered(stage, 'pressure', 5_000)
-    const queue = service.queue(statusQueryQueue('pressure'))
-    const seen: number[] = []
-    await until(async () => {
-      seen.push(await queue.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized'))
-      expect(sandbox.stats().requests).toBeGreaterThan(20)
-    })
-    expect(Math.max(...seen)).toBeLessThanOrEqual(capacity)
-    expect(Math.max(...seen)).toBeGreaterThan(capacity / 2)
-    const [row] = await service.sql`
-      SELECT coalesce(sum(cardinality(messages)), 0)::int AS claimed FROM lastword.batches WHERE account = 'pressure'`
-    expect(row?.claimed).toBeLessThanOrEqual(capacity * 10)
-    await queue.pause()
-  })
-
-  it('keeps the budget of requests per second, two workers together', async () => {
-    const stage = stageOf()
-    await trackDelivered(stage, 'rate', RATE * 5)
-    await expectTruth(stage, 'rate')
-    const times = askedTimes(stage.sandbox('rate'))
-    expect(times.length).toBe(RATE * 5)
-    // A second begins with its first request, so two budgets may meet at most; over all, no more than one a second.
-    for (const [index, at] of times.entries()) {
-      const withinSecond = times.slice(index).filter((other) => other < at + 1000).length
-      expect(withinSecond).toBeLessThanOrEqual(2 * RATE)
-    }
-    const seconds = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 1000
-    expect(seconds).toBeGreaterThan(5 - 1 - 0.2)
   })
 })

@@ -61,7 +61,7 @@ describe('readJson', () => {
         expect(reading.mistake.line).toBeLessThanOrEqual(lines.length)
         expect(reading.mistake.column).toBeLessThanOrEqual((lines[reading.mistake.line - 1] ?? '').length + 1)
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     )
   })
 

@@ -656,7 +656,7 @@ describe('whatever comes', () => {
           }
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     )
   })
 })

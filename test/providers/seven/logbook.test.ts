@@ -223,7 +223,7 @@ describe('an answer of the logbook that is none', () => {
           expect(page.noStatusYet).not.toContain(messageId)
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     )
   })
 })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ProviderError } from '../../../src/core/errors.ts'
-import type { Status, StatusReport } from '../../../src/core/status.ts'
+import type { StatusReport } from '../../../src/core/status.ts'
 import type { ProviderHttp } from '../../../src/providers/http.ts'
 import type { SevenAccount } from '../../../src/providers/seven/account.ts'
 import { seven } from '../../../src/providers/seven/seven.ts'
@@ -10,18 +10,6 @@ import { parseStatusAnswer } from '../../../src/providers/seven/status-query.ts'
 const GIVEN = { name: 'main', provider: 'seven', apiKey: 'key-of-main' }
 const account: SevenAccount = seven.accountSchema.parse(GIVEN)
 const RECEIVED_AT = new Date('2026-01-31T10:00:00.000Z')
-
-const VOCABULARY: [string, Status][] = [
-  ['ACCEPTED', 'accepted'],
-  ['TRANSMITTED', 'transmitted'],
-  ['BUFFERED', 'buffered'],
-  ['UNKNOWN', 'unknown'],
-  ['DELIVERED', 'delivered'],
-  ['NOTDELIVERED', 'undelivered'],
-  ['EXPIRED', 'expired'],
-  ['REJECTED', 'rejected'],
-  ['FAILED', 'failed'],
-]
 
 /** Words that are members of every object: a table must not find them. */
 const MEMBERS = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__']
@@ -128,11 +116,6 @@ describe('the answer to a status query', () => {
     expect(parse(ids, answer)).toEqual(expected)
   })
 
-  it.each(VOCABULARY)('reads the status %s as %s', (rawStatus, status) => {
-    const expected = { reports: [delivered('1', { status, rawStatus })], missing: [] }
-    expect(parse(['1'], [row('1', { status: rawStatus })])).toEqual(expected)
-  })
-
   it.each<[string, Partial<StatusReport>]>([
     ['delivered', { status: 'delivered' }],
     ['NotDelivered', { status: 'undelivered' }],
@@ -234,7 +217,7 @@ describe('the answer to a status query', () => {
   })
 
   it('throws nothing but a ProviderError and reports on nothing but what was asked, whatever comes', () => {
-    const word = fc.oneof(fc.string(), fc.constantFrom(...VOCABULARY.map(([raw]) => raw), ...MEMBERS))
+    const word = fc.oneof(fc.string(), fc.constantFrom('DELIVERED', 'EXPIRED', 'BUFFERED', ...MEMBERS))
     const value = fc.oneof(fc.jsonValue(), word, fc.constantFrom('1', '2', '3', 1, 2, 3))
     const looseRow = fc.record({ id: value, status: value, status_time: value }, { requiredKeys: [] })
     const answer = fc.oneof(
@@ -256,7 +239,7 @@ describe('the answer to a status query', () => {
         for (const id of outcome.missing) expect(reported).not.toContain(id)
         for (const { occurredAt } of outcome.reports) expect(occurredAt.getTime()).not.toBeNaN()
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     )
   })
 })

@@ -2,7 +2,7 @@ import { unescape as decode, stringify } from 'node:querystring'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LastwordError } from '../../../src/core/errors.ts'
-import type { Status, StatusReport } from '../../../src/core/status.ts'
+import type { StatusReport } from '../../../src/core/status.ts'
 import type { Provider, WebhookRequest } from '../../../src/providers/provider.ts'
 import { readWebhook } from '../../../src/providers/receipt.ts'
 import type { SevenAccount } from '../../../src/providers/seven/account.ts'
@@ -12,19 +12,6 @@ const GIVEN = { name: 'main', provider: 'seven', apiKey: 'sEcReT-api-key' }
 const account: SevenAccount = seven.accountSchema.parse(GIVEN)
 const RECEIVED_AT = new Date('2026-01-31T10:00:00.000Z')
 const FORM = 'application/x-www-form-urlencoded'
-
-const VOCABULARY: [string, Status][] = [
-  ['ACCEPTED', 'accepted'],
-  ['TRANSMITTED', 'transmitted'],
-  ['BUFFERED', 'buffered'],
-  ['UNKNOWN', 'unknown'],
-  ['READ', 'read'],
-  ['DELIVERED', 'delivered'],
-  ['NOTDELIVERED', 'undelivered'],
-  ['EXPIRED', 'expired'],
-  ['REJECTED', 'rejected'],
-  ['FAILED', 'failed'],
-]
 
 const OTHER = 'the event is not about the delivery of a message'
 const NO_FIELD = 'the request has no field of a delivery receipt'
@@ -147,10 +134,6 @@ describe('a delivery receipt as JSON', () => {
 
   it('is read after a byte order mark', async () => {
     expect(await read(`\uFEFF${JSON.stringify(receipt())}`)).toEqual({ reports: [transmitted()] })
-  })
-
-  it.each(VOCABULARY)('is read with the status %s as %s', async (rawStatus, status) => {
-    expect(await read(receipt({ status: rawStatus }))).toEqual({ reports: [transmitted({ status, rawStatus })] })
   })
 
   it.each<[string, unknown, string]>([
@@ -418,7 +401,7 @@ describe('whatever comes', () => {
           expect(occurredAt.getTime()).not.toBeNaN()
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     )
   })
 
