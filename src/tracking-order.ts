@@ -52,7 +52,8 @@ const messageIdSchema = z
 
 const PHONE_RULE = 'expected a phone number of 3 to 30 characters, like +491700000000'
 
-const messageSchema = named(
+/** A message of an order, as an app hands it over. */
+export const messageSchema = named(
   'MessageToTrack',
   z.strictObject({
     messageId: messageIdSchema.describe(

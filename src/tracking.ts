@@ -157,26 +157,25 @@ function problemsOf(
 function schedule(
   provider: Provider,
   { account, polling, firstAge, isPolled, defaultCountry }: AccountRecord,
-  message: OrderedMessage,
+  { messageId, recipient: given, sentAt: sent, ...rest }: OrderedMessage,
   { now, random }: Moment,
 ): NewMessage {
-  const recipient = message.recipient === undefined ? null : cleanPhoneNumber(message.recipient)
-  const sentAt = message.sentAt === undefined ? now : Date.parse(message.sentAt)
+  const recipient = given === undefined ? null : cleanPhoneNumber(given)
+  const sentAt = sent === undefined ? now : Date.parse(sent)
   const windowEndsAt = windowEnd(polling, sentAt)
   const due = isPolled ? firstDueAt({ policy: polling, firstAge }, sentAt, now, random()) : windowEndsAt
   const number = recipient === null ? null : provider.normalizeRecipient(recipient, defaultCountry)
   return {
     account,
-    messageId: provider.normalizeMessageId(message.messageId) ?? '',
+    messageId: provider.normalizeMessageId(messageId) ?? '',
     recipientKey: provider.keyedByRecipient && number ? number : '',
     recipient,
     number: number || null,
     sentAt: new Date(sentAt),
     windowEndsAt: new Date(windowEndsAt),
     dueAt: new Date(due),
-    metadata: message.metadata,
-    callbackUrl: message.callbackUrl,
-    mayBeginAnew: provider.idsMayRecur && message.sentAt !== undefined,
+    ...rest,
+    mayBeginAnew: provider.idsMayRecur && sent !== undefined,
   }
 }
 

@@ -11,6 +11,7 @@ import type { MessageToTrack } from '../client/order.ts'
 import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 import { decodeText, utf16Of } from '../providers/body-text.ts'
+import { messageSchema, type OrderedMessage } from '../tracking-order.ts'
 
 export type InputFormat = 'csv' | 'ndjson'
 
@@ -111,8 +112,8 @@ async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string> {
   yield open
 }
 
-const COLUMNS = ['messageId', 'sentAt', 'recipient', 'metadata', 'callbackUrl'] as const
-type Column = (typeof COLUMNS)[number]
+type Column = keyof OrderedMessage
+const COLUMNS = Object.keys(messageSchema.shape) as Column[]
 type Row = Partial<Record<Column, string>>
 
 const SEPARATORS = [';', '\t', ','] as const

@@ -24,7 +24,7 @@ export async function executePrepared<Row extends object>(db: Db, statement: SQL
 }
 
 /** A column of parameters: its type in Postgres, and the value of a row. */
-type ParameterColumn<Row> = readonly [type: string, pick: (row: Row, index: number) => unknown]
+export type ParameterColumn<Row> = readonly [type: string, pick: (row: Row, index: number) => unknown]
 
 /**
  * Rows of parameters as a table named `alias` with these columns, each an array parameter: a statement for any number of

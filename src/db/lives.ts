@@ -2,10 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { nextLife } from '../core/lives.ts'
 import type { Source, Status, StatusReport } from '../core/status.ts'
-import { type Db, instantOf, jsonText, rowsAs } from './client.ts'
+import { type Db, instantOf, rowsAs } from './client.ts'
 import { countedOutstanding } from './counts.ts'
 import { enteredMetadata, unenteredMetadata } from './metadata-entries.ts'
-import type { NewMessage } from './new-message.ts'
+import { givenColumns, givenFrom, type NewMessage } from './new-message.ts'
 import { applyReports } from './reports.ts'
 import { batches, due, failures, messages, statusReports } from './schema.ts'
 
@@ -86,16 +86,15 @@ function msOf(column: string) {
 
 /** Back to the beginning, without a status: the reports that count are applied afterwards. No batch asks any more. */
 async function reset(db: Db, begun: readonly { id: number; message: NewMessage; life: { since: Date } }[]) {
-  const rows = rowsAs('n', begun, {
+  const given = begun.map(({ id, message, life: { since } }) => ({ ...message, id, since }))
+  const rows = rowsAs('n', given, {
     id: ['bigint', ({ id }) => id],
-    since_ms: ['float8', ({ life }) => life.since.getTime()],
-    sent_ms: ['float8', ({ message }) => message.sentAt.getTime()],
-    window_ms: ['float8', ({ message }) => message.windowEndsAt.getTime()],
-    due_ms: ['float8', ({ message }) => message.dueAt.getTime()],
-    recipient: ['text', ({ message }) => message.recipient],
-    number: ['text', ({ message }) => message.number],
-    metadata: ['jsonb', ({ message }) => jsonText(message.metadata)],
-    callback_url: ['text', ({ message }) => message.callbackUrl],
+    since_ms: ['float8', ({ since }) => since.getTime()],
+    sent_ms: ['float8', ({ sentAt }) => sentAt.getTime()],
+    window_ms: ['float8', ({ windowEndsAt }) => windowEndsAt.getTime()],
+    due_ms: ['float8', ({ dueAt }) => dueAt.getTime()],
+    number: ['text', ({ number }) => number],
+    ...givenColumns,
   })
   await db.execute(sql`
     WITH n AS (
@@ -109,7 +108,7 @@ async function reset(db: Db, begun: readonly { id: number; message: NewMessage; 
         known_after = NULL, error_code = NULL,
         life_since = ${instantOf('n.since_ms')}, sent_at = ${instantOf('n.sent_ms')},
         window_ends_at = ${instantOf('n.window_ms')}, due_at = ${instantOf('n.due_ms')},
-        recipient = n.recipient, number = coalesce(n.number, m.number), metadata = n.metadata, callback_url = n.callback_url
+        number = coalesce(n.number, m.number), ${givenFrom('n')}
       FROM n WHERE m.id = n.id
       RETURNING m.id, m.account, m.due_at, m.sent_at, m.final, m.metadata
     ), ${countedOutstanding(sql.raw('begun'), 1)}, unfailed AS (

@@ -1,12 +1,12 @@
 /** The messages: tracking them and finding them. schedule.ts has the steps of polling. */
 import { and, eq, isNotNull, sql } from 'drizzle-orm'
 import { FAILURE_STATUSES } from '../core/status.ts'
-import { type Db, instantOf, jsonText, retryLostRaces, rowsAs, textArray } from './client.ts'
+import { type Db, instantOf, retryLostRaces, rowsAs, textArray } from './client.ts'
 import { countedOutstanding } from './counts.ts'
 import { beginLives } from './lives.ts'
 import { keptTrace } from './message-traces.ts'
 import { enteredMetadata } from './metadata-entries.ts'
-import type { NewMessage } from './new-message.ts'
+import { givenColumns, givenFrom, givenNames, type NewMessage } from './new-message.ts'
 import { findRecipients, withBoundRecipients } from './recipients.ts'
 import { due, failures, messages, statusReports } from './schema.ts'
 
@@ -54,32 +54,27 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[], traceparen
     account: ['text', ({ account }) => account],
     message_id: ['text', ({ messageId }) => messageId],
     recipient_key: ['text', ({ recipientKey }) => recipientKey],
-    recipient: ['text', ({ recipient }) => recipient],
     number: ['text', ({ number }) => number],
     sent_at: ['float8', ({ sentAt }) => sentAt.getTime()],
     window_ends_at: ['float8', ({ windowEndsAt }) => windowEndsAt.getTime()],
     due_at: ['float8', ({ dueAt }) => dueAt.getTime()],
-    metadata: ['jsonb', ({ metadata }) => jsonText(metadata)],
-    callback_url: ['text', ({ callbackUrl }) => callbackUrl],
+    ...givenColumns,
   })
   // The order of the key keeps two bodies with the same IDs from locking each other out.
   const [row] = await db.execute(sql`
     WITH tracked AS (
       INSERT INTO ${messages} AS m (
-        account, message_id, recipient_key, recipient, number, sent_at, window_ends_at, due_at, metadata, callback_url,
-        tracked_at
+        account, message_id, recipient_key, number, sent_at, window_ends_at, due_at, ${givenNames}, tracked_at
       )
-      SELECT account, message_id, recipient_key, recipient, number, ${instantOf('sent_at')},
-        ${instantOf('window_ends_at')}, ${instantOf('due_at')}, metadata, callback_url, now()
+      SELECT account, message_id, recipient_key, number, ${instantOf('sent_at')}, ${instantOf('window_ends_at')},
+        ${instantOf('due_at')}, ${givenNames}, now()
       FROM ${rows}
       ORDER BY account, message_id, recipient_key
       ON CONFLICT (account, message_id, recipient_key) DO UPDATE SET
-        recipient = excluded.recipient,
+        ${givenFrom('excluded')},
         number = coalesce(excluded.number, m.number),
         sent_at = excluded.sent_at,
         window_ends_at = excluded.window_ends_at,
-        metadata = excluded.metadata,
-        callback_url = excluded.callback_url,
         tracked_at = excluded.tracked_at,
         due_at = CASE WHEN m.final THEN NULL ELSE excluded.due_at END
       WHERE m.tracked_at IS NULL

@@ -1,15 +1,36 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { jsonText, type ParameterColumn } from './client.ts'
 import type { MessageKey } from './recipients.ts'
 
-/** A message the app hands over, in normal form, with its place in the schedule. */
-export interface NewMessage extends MessageKey {
+/** What the app gave with a message, kept as it is. A further column of this kind is named here and in the schema. */
+interface Given {
   recipient: string | null
+  metadata?: unknown
+  callbackUrl?: string | undefined
+}
+
+/** The columns that keep it. */
+export const givenColumns = {
+  recipient: ['text', ({ recipient }) => recipient],
+  metadata: ['jsonb', ({ metadata }) => jsonText(metadata)],
+  callback_url: ['text', ({ callbackUrl }) => callbackUrl],
+} satisfies Record<string, ParameterColumn<Given>>
+
+const names = Object.keys(givenColumns)
+export const givenNames = sql.raw(names.join(', '))
+
+/** The assignments of an UPDATE that takes them from the rows of this alias. */
+export function givenFrom(alias: string): SQL {
+  return sql.raw(names.map((name) => `${name} = ${alias}.${name}`).join(', '))
+}
+
+/** A message the app hands over, in normal form, with its place in the schedule. */
+export interface NewMessage extends MessageKey, Given {
   /** The normal form of the recipient; null where there is none. */
   number?: string | null | undefined
   sentAt: Date
   windowEndsAt: Date
   dueAt: Date
-  metadata: unknown
-  callbackUrl?: string | undefined
   /** The ID may have been used before, by a message that has ended: then another life begins. */
   mayBeginAnew?: boolean | undefined
 }

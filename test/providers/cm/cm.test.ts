@@ -478,7 +478,7 @@ describe('a receipt in XML', () => {
     }
     const begun = performance.now()
     expect((await read(text)).reports).toEqual([])
-    expect(performance.now() - begun).toBeLessThan(1500)
+    expect(performance.now() - begun).toBeLessThan(5_000)
   })
 
   it('is ignored for HTML, which is no receipt', async () => {
