@@ -1,3 +1,4 @@
+-- side by side: it adds a table.
 CREATE TABLE "lastword"."callback_attempts" (
 	"id" bigint GENERATED ALWAYS AS IDENTITY (sequence name "lastword"."callback_attempts_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"message" bigint NOT NULL,

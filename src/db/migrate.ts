@@ -4,6 +4,10 @@
  * Each migration is a transaction of its own, which waits for locks on tables a few seconds at a time: whoever queues
  * behind it waits no longer than that. Where rows must be rewritten, that is done in small steps before the migration
  * that relies on it, while the service goes on.
+ *
+ * A program that meets migrations it does not know does not start, unless each of them says that programs of the version
+ * before may go on: by a first line `-- side by side`. Such a migration adds tables, and columns that may be left out; what
+ * it makes needless goes in the version after the next.
  */
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -33,7 +37,11 @@ interface Migration {
   statements: string[]
   hash: string
   createdAt: number
+  /** Programs that do not know it must not run beside those that do. */
+  breaks: boolean
 }
+
+const SIDE_BY_SIDE = /^-- side by side\b/
 
 function readMigrations(): Migration[] {
   const { entries } = JSON.parse(readFileSync(`${migrationsFolder}/meta/_journal.json`, 'utf8'))
@@ -42,6 +50,7 @@ function readMigrations(): Migration[] {
     statements,
     hash,
     createdAt,
+    breaks: !SIDE_BY_SIDE.test(statements[0] ?? ''),
   }))
 }
 
@@ -102,24 +111,30 @@ async function findPending(client: postgres.Sql): Promise<Migration[]> {
   const migrations = readMigrations()
   const [found] = await client`SELECT to_regclass('lastword.migrations') IS NOT NULL AS present`
   if (!found?.present) return migrations
-  const [row] = await client`SELECT coalesce(max(created_at), 0)::float8 AS newest FROM lastword.migrations`
   const known = Math.max(...migrations.map(({ createdAt }) => createdAt))
-  if (row?.newest > known) {
+  // Versions before this one noted nothing but the time of a migration.
+  const [row] = await client`
+    SELECT coalesce(max(created_at), 0)::float8 AS newest,
+      bool_or(created_at > ${known} AND coalesce((to_jsonb(m) ->> 'breaks')::boolean, true)) AS "isBroken"
+    FROM lastword.migrations m`
+  if (row?.isBroken) {
     const found = 'a newer version of Lastword has migrated this database'
     throw new LastwordError('UNUSABLE', `DATABASE_URL: ${found}; start that version, or restore a backup from before.`)
   }
   return migrations.filter(({ createdAt }) => createdAt > row?.newest)
 }
 
-async function apply(transaction: postgres.TransactionSql, { statements, hash, createdAt }: Migration): Promise<void> {
+async function apply(transaction: postgres.TransactionSql, migration: Migration): Promise<void> {
+  const { statements, hash, createdAt, breaks } = migration
   await transaction.unsafe(`
     CREATE SCHEMA IF NOT EXISTS lastword;
     CREATE TABLE IF NOT EXISTS lastword.migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint);
     SET LOCAL lock_timeout = '${LOCK_TIMEOUT}';
+    ALTER TABLE lastword.migrations ADD COLUMN IF NOT EXISTS breaks boolean NOT NULL DEFAULT true;
     SET LOCAL statement_timeout = 0;
     SET LOCAL idle_in_transaction_session_timeout = 0`)
   for (const statement of statements) await transaction.unsafe(statement)
-  await transaction`INSERT INTO lastword.migrations (hash, created_at) VALUES (${hash}, ${createdAt})`
+  await transaction`INSERT INTO lastword.migrations (hash, created_at, breaks) VALUES (${hash}, ${createdAt}, ${breaks})`
 }
 
 /** Repeats a migration that could not lock a table in time. */

@@ -44,9 +44,13 @@ async function contentsOf(client: postgres.Sql) {
   return { messages: [...messages], reports, changes, callbacks, readers, nonces }
 }
 
+async function journal(): Promise<{ tag: string; when: number }[]> {
+  return JSON.parse(await readFile(`${folder}/meta/_journal.json`, 'utf8')).entries
+}
+
 /** Applies the migrations up to one of them, as an older version did. */
 async function migrateTo(client: postgres.Sql, last: string) {
-  const { entries } = JSON.parse(await readFile(`${folder}/meta/_journal.json`, 'utf8'))
+  const entries = await journal()
   await client.unsafe(`
     CREATE SCHEMA IF NOT EXISTS lastword;
     CREATE TABLE IF NOT EXISTS lastword.migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint)`)
@@ -105,6 +109,23 @@ describe('migrating', () => {
     open.push(close)
     await client`DELETE FROM lastword.migrations WHERE created_at = (SELECT max(created_at) FROM lastword.migrations)`
     expect(await isMigrated(db)).toBe(false)
+  })
+
+  it('goes on beside a newer version that has only added, and refuses one that broke something', async () => {
+    const { url, client } = await openEmpty()
+    await migrateDatabase(url)
+    const later = (createdAt: number, breaks: boolean) =>
+      client`INSERT INTO lastword.migrations (hash, created_at, breaks) VALUES ('later', ${createdAt}, ${breaks})`
+    await later(9_999_999_999_998, false)
+    await migrateDatabase(url)
+    await later(9_999_999_999_999, true)
+    await expect(migrateDatabase(url)).rejects.toMatchObject({
+      code: 'UNUSABLE',
+      message: expect.stringContaining('a newer version of Lastword has migrated this database; start that version'),
+    })
+    // Versions that noted no such thing broke what they liked.
+    await client`ALTER TABLE lastword.migrations DROP COLUMN breaks`
+    await expect(migrateDatabase(url)).rejects.toMatchObject({ code: 'UNUSABLE' })
   })
 
   it('keeps what 0.1.0 had learned about accounts', async () => {
@@ -252,6 +273,16 @@ describe('migrating', () => {
 const schema = { ...tables, ...actTables, ...alertTables, ...attemptTables, ...traceTables }
 
 describe('the schema and the migrations', () => {
+  it('take nothing away that programs of the version before use, where they say so', async () => {
+    for (const { tag } of await journal()) {
+      const text = await readFile(`${folder}/${tag}.sql`, 'utf8')
+      if (!text.startsWith('-- side by side')) continue
+      expect(text).not.toMatch(
+        /\b(DROP (TABLE|COLUMN|TYPE|CONSTRAINT)|RENAME|SET NOT NULL)\b|ADD COLUMN (?!.*DEFAULT)[^;]* NOT NULL/i,
+      )
+    }
+  })
+
   it('have no change between them that a new migration would have to make', async () => {
     const snapshots = (await readdir(`${folder}/meta`)).filter((name) => name.endsWith('_snapshot.json')).sort()
     const latest = JSON.parse(await readFile(`${folder}/meta/${snapshots.at(-1)}`, 'utf8'))

@@ -251,14 +251,6 @@ describe('a database', () => {
     expect(await worker.exited).toBe(1)
     expect(worker.output()).toMatch(/^lastword: DATABASE_URL: .* takes no writes .*name the primary there\.$/m)
   })
-
-  it('of a newer version is refused', async () => {
-    const installation = await createInstallation('postgres')
-    await installation.sql`INSERT INTO lastword.migrations (hash, created_at) VALUES ('later', 9999999999999)`
-    const worker = spawnService(['worker'], { DATABASE_URL: installation.databaseUrl })
-    expect(await worker.exited).toBe(1)
-    expect(worker.output()).toMatch(/^lastword: DATABASE_URL: a newer version of Lastword has migrated this database/m)
-  })
 })
 
 describe('at a start, a Postgres', () => {
