@@ -25,8 +25,14 @@ export function createLog({ level, secretFields, destination }: LogOptions): Log
     base: { pid: process.pid },
     redact: { paths: fields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '[redacted]' },
     serializers: { err: serializeError, account: nameOfAccount },
+    hooks: { streamWrite: withoutControls },
   }
   return destination ? pino(options, destination) : pino(options)
+}
+
+/** JSON escapes all control characters but these, and terminals take orders by some of them. */
+function withoutControls(line: string): string {
+  return line.replace(/[\x7f-\x9f]/g, '?')
 }
 
 /** An account is logged by its name alone, so that a field nobody has thought of stays out of the log. */

@@ -3,7 +3,7 @@
  * order that may be tracked in part, which of its messages can be read.
  */
 import { z } from 'zod'
-import { formatPath } from './core/errors.ts'
+import { formatPath, LastwordError } from './core/errors.ts'
 import { parseInput } from './parse-input.ts'
 import { hasCredentials } from './providers/account.ts'
 import { cleanPhoneNumber } from './providers/phone-number.ts'
@@ -12,6 +12,8 @@ import { named } from './schema-names.ts'
 /** The most messages in one order. */
 const MOST_MESSAGES = 10_000
 const LONGEST_URL = 2000
+/** Every reader of JSON goes down level by level, and deep ones end it. */
+const DEEPEST = 100
 
 /** A NUL as JSON writes it, and not the text of a backslash and `u0000`. */
 const nulCharacter = /(?<!\\)(?:\\\\)*\\u0000/
@@ -77,7 +79,7 @@ export const messageSchema = named(
     metadata: metadataSchema
       .optional()
       .describe(
-        'Whatever your app wants to find again with the message. No NUL characters; whole numbers of more than 15 digits as text.',
+        'Whatever your app wants to find again with the message. No NUL characters, at most 100 levels with the order around; whole numbers of more than 15 digits as text.',
       ),
     callbackUrl: callbackUrlSchema
       .optional()
@@ -142,6 +144,9 @@ const partialOrderSchema = trackingOrderSchema.extend({ messages: listOf(z.unkno
  * each. Throws INPUT_INVALID otherwise, with where and what was expected.
  */
 export function readOrder(value: unknown, what: string, partialBeside = false): ReadOrder {
+  if (isDeeperThan(DEEPEST, value)) {
+    throw new LastwordError('INPUT_INVALID', `The ${what} is nested too deeply; expected at most ${DEEPEST} levels.`)
+  }
   const envelope = partialOrderSchema.safeParse(value).data
   if (!envelope || !(envelope.partial ?? partialBeside)) {
     const { account, messages } = parseInput(trackingOrderSchema, value, what)
@@ -159,6 +164,11 @@ export function readOrder(value: unknown, what: string, partialBeside = false): 
     else order.refused.push({ index, messageId: idOf(given), reason: reasonOf(error.issues) })
   }
   return order
+}
+
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((item) => isDeeperThan(levels - 1, item))
 }
 
 function idOf(given: unknown): string | null {

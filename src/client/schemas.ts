@@ -155,7 +155,7 @@ export interface components {
             sentAt?: string;
             /** @description The phone number, with its country code. Needed where one reference goes to several recipients. */
             recipient?: string;
-            /** @description Whatever your app wants to find again with the message. No NUL characters; whole numbers of more than 15 digits as text. */
+            /** @description Whatever your app wants to find again with the message. No NUL characters, at most 100 levels with the order around; whole numbers of more than 15 digits as text. */
             metadata?: {
                 [key: string]: unknown;
             };

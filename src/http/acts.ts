@@ -10,7 +10,7 @@ import { LastwordError } from '../core/errors.ts'
 import { type ActRow, beginAct, endAct, listActs } from '../db/acts.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
-import { rowCursorSchema } from './list-query.ts'
+import { rowCursorSchema, textSchema } from './list-query.ts'
 import { actPageSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
@@ -64,7 +64,7 @@ function nameOf(key: Key | null): string {
 }
 
 const actsQuerySchema = z.strictObject({
-  by: z.string().max(40).optional().describe('Only acts of this key: its name, `unnamed key` or `no key`.'),
+  by: textSchema.max(40).optional().describe('Only acts of this key: its name, `unnamed key` or `no key`.'),
   kind: z.enum(ACT_KINDS).optional().describe('Only acts of this kind.'),
   after: z.iso
     .datetime({ offset: true, error: 'expected a time like 2026-01-31T10:00:00Z' })

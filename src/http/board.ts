@@ -8,11 +8,13 @@ import type { BoardOptions } from '@bull-board/api/typings/app'
 import { FastifyAdapter } from '@bull-board/fastify'
 import type { FastifyInstance } from 'fastify'
 import type { Key } from '../config/keys.ts'
+import { LastwordError } from '../core/errors.ts'
 import { describeQueue, isInternal } from '../core/queue-table.ts'
 import type { Db } from '../db/client.ts'
 import type { Queues } from '../jobs/queues.ts'
 import { createKeyFinder } from './auth.ts'
 import { recordBoardActs } from './board-acts.ts'
+import { sendError } from './errors.ts'
 
 const BASE_PATH = '/queues'
 
@@ -38,10 +40,18 @@ export async function registerBoard(server: FastifyInstance, options: BoardRoute
   const uiConfig = { boardTitle: 'Lastword', ...(environment ? { environment } : {}) }
   createBullBoard({ queues: adapters, serverAdapter, options: { uiConfig, handlerHooks: hooksFor(keys) } })
   await server.register(async (board) => {
+    board.addHook('onRequest', async (request, reply) => {
+      if (!UNREADABLE.test(request.url)) return
+      const detail = 'Expected a URL without NUL characters, and no percent sign in the name of a queue.'
+      return sendError(new LastwordError('INPUT_INVALID', detail), request, reply)
+    })
     recordBoardActs(board, BASE_PATH, options)
     await board.register(serverAdapter.registerPlugin(), { prefix: BASE_PATH })
   })
 }
+
+/** The board fails at these: it takes a NUL to the database, and decodes the name of a queue twice. */
+const UNREADABLE = /%00|[?&]activeQueue=[^&]*%25/
 
 /** Acts on a queue that would take its settings and schedule away while its workers run. */
 const BREAKING = /^\/api\/queues\/:queueName\/(obliterate|job-schedulers\/:schedulerId(\/remove)?)$/

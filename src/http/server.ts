@@ -40,6 +40,11 @@ function prefixOf(publicUrl: string | undefined): string {
 }
 
 const REQUEST_WITHIN_MS = 30_000
+/** A connection that says nothing is closed after this and one more check. */
+const HEADERS_WITHIN_MS = 15_000
+const CHECK_EVERY_MS = 5_000
+/** Each takes memory and a file handle; further ones are closed at once. */
+const MOST_CONNECTIONS = 10_000
 
 const METRICS: RouteDoc = {
   operationId: 'getMetrics',
@@ -62,9 +67,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     // A logger of its own for every request would cost half of what reading a receipt does.
     childLoggerFactory: (logger) => logger,
     requestTimeout: REQUEST_WITHIN_MS,
+    http: { headersTimeout: HEADERS_WITHIN_MS, connectionsCheckingInterval: CHECK_EVERY_MS },
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: 4000 },
   })
+  server.server.maxConnections = MOST_CONNECTIONS
   server.setErrorHandler(sendError)
   server.setNotFoundHandler((request, reply) =>
     /^\/webhooks\/[^/]/.test(request.url) && !WEBHOOK_METHODS.has(request.method)
