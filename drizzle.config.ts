@@ -1,9 +1,9 @@
 import { defineConfig } from 'drizzle-kit'
 
+const TABLES = ['schema', 'act-tables', 'alert-tables', 'attempt-tables', 'query-tables', 'trace-tables']
+
 export default defineConfig({
   dialect: 'postgresql',
-  schema: ['schema', 'act-tables', 'alert-tables', 'attempt-tables', 'trace-tables'].map(
-    (name) => `./src/db/${name}.ts`,
-  ),
+  schema: TABLES.map((name) => `./src/db/${name}.ts`),
   out: './drizzle',
 })

@@ -12,6 +12,8 @@ export type Message = Schemas['Message']
 export type PolledMessage = Schemas['PolledMessage']
 export type MessageWithReports = Schemas['MessageWithReports']
 export type MessageReport = Schemas['MessageReport']
+/** A question to the provider about a message. */
+export type MessageQuery = Schemas['MessageQuery']
 /** A change that is announced to a URL. */
 export type MessageCallback = Schemas['MessageCallback']
 export type CallbackAttempt = Schemas['CallbackAttempt']

@@ -233,6 +233,27 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        MessageQuery: {
+            /** @description When the answer was there. */
+            at: string;
+            /** @description The look-up that was asked. */
+            lookup: string;
+            /**
+             * @description `answered` with a status; `noStatusYet`: the provider knows the message and has none; `missing`: the answer does not mention it; `failed`: there was no good answer.
+             * @enum {string}
+             */
+            outcome: "answered" | "noStatusYet" | "missing" | "failed";
+            /** @description The provider’s own code or word; `null` where it had none. */
+            rawStatus: string | null;
+            /** @description Why it failed. */
+            error: string | null;
+            /** @description How many messages the request asked about; `null` at the end of a sweep. */
+            ids: number | null;
+            /** @description The batch that was asked about. */
+            batch: string;
+            /** @description The job in Bull Board, as long as it is kept. */
+            job: string | null;
+        };
         MessageCallback: {
             /** @description The change it tells of. */
             change: number;
@@ -281,6 +302,8 @@ export interface components {
             queryError?: string;
             /** @description Every report about the message, in the order of arrival. */
             reports: components["schemas"]["MessageReport"][];
+            /** @description Each time the provider was asked about it within the last seven days, in order. */
+            queries: components["schemas"]["MessageQuery"][];
             /** @description Its callbacks that were not taken yet, and those of the last seven days that were, in order. */
             callbacks: components["schemas"]["MessageCallback"][];
         };
@@ -319,6 +342,8 @@ export interface components {
             settledBy?: "webhook" | "poll" | "window";
             /** @description Only messages that failed with this code of the provider. */
             error?: string;
+            /** @description Only messages that are asked about in this batch, or were within the last seven days. */
+            batch?: string;
             /** @description Only messages sent at this time or later; with `sentBefore`. */
             sentAfter?: string;
             /** @description Only messages sent before this time; with `sentAfter`. */

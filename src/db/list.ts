@@ -9,6 +9,7 @@ import { FAILURE_STATUSES, INTERMEDIATE_STATUSES, type Source, type Status } fro
 import { type Db, textArray } from './client.ts'
 import type { MessageRow } from './messages.ts'
 import { metadataEntry } from './metadata-entries.ts'
+import { statusQueries } from './query-tables.ts'
 import { inOrder } from './schedule.ts'
 import { batches, due, failures, messageMetadata, messages } from './schema.ts'
 
@@ -25,6 +26,8 @@ export interface ListFilter {
   /** Any of these numbers, in normal form. */
   numbers?: readonly string[] | undefined
   metadata?: Readonly<Record<string, string>> | undefined
+  /** The batch in which they were asked about. */
+  batch?: string | undefined
   status?: Status | undefined
   outstanding?: boolean | undefined
   /** The source of the final status. */
@@ -98,7 +101,7 @@ interface Way {
 
 /** Every way that leads to all messages of a filter. */
 function waysOf(filter: ListFilter, canSortOutstanding: boolean): Way[] {
-  const { account, messageIds, numbers, metadata = {}, status, settledBy, error } = filter
+  const { account, messageIds, numbers, metadata = {}, batch, status, settledBy, error } = filter
   const branches = account === undefined ? ALL_ACCOUNTS : sql`(SELECT ${account}::text) AS b (account)`
   const failing = FAILURE_STATUSES.find((one) => one === status)
   const ways: Way[] = []
@@ -107,10 +110,12 @@ function waysOf(filter: ListFilter, canSortOutstanding: boolean): Way[] {
   if (numbers) {
     ways.push({ meets: ['numbers'], branches: sql`unnest(${textArray(numbers)}) AS b (number)`, rows: numbered })
   }
+  const one = sql`(SELECT 1) AS b (one)`
+  if (batch !== undefined) ways.push({ meets: ['batch'], branches: one, rows: batched(batch) })
   const pairs = Object.entries(metadata)
   for (const [key, value] of pairs) {
     const meets = pairs.length === 1 ? ['metadata'] : []
-    ways.push({ meets, branches: sql`(SELECT 1) AS b (one)`, rows: entered(key, value) })
+    ways.push({ meets, branches: one, rows: entered(key, value) })
   }
   if (error !== undefined) add('error', failed(sql`f.code = ${error}`))
   if (failing) add('status', failed(sql`f.status = ${failing}`))
@@ -134,6 +139,11 @@ const all = sql`SELECT m.sent_at, m.id FROM ${messages} m WHERE ${isOfBranch}`
 // Fenced, because they are sorted afterwards, and to that Postgres would prefer a walk through all messages.
 const named = (ids: readonly string[]) => sql`${all} AND m.message_id = ANY(${textArray(ids)}) OFFSET 0`
 const numbered = sql`SELECT m.sent_at, m.id FROM ${messages} m WHERE m.number = b.number`
+const inBatch = (batch: string) => sql`
+  SELECT unnest(messages) AS id FROM ${batches} WHERE id = ${batch}
+  UNION SELECT unnest(messages) FROM ${statusQueries} WHERE batch = ${batch}`
+const batched = (batch: string) => sql`
+  SELECT m.sent_at, m.id FROM (${inBatch(batch)}) o JOIN ${messages} m USING (id) OFFSET 0`
 const failed = (condition: SQL) => sql`
   SELECT f.sent_at, f.message AS id FROM ${failures} f WHERE f.account = b.account AND ${condition}`
 const entered = (key: string, value: string) => sql`
@@ -238,8 +248,9 @@ function rangeOf({ sentAfter, sentBefore }: ListFilter, after: ListPlace | undef
 
 /** Each criterion as a condition on a row `m`. */
 function conditionsOf(filter: ListFilter): Partial<Record<keyof ListFilter, SQL>> {
-  const { account, messageIds, numbers, metadata, status, outstanding: isOutstanding, settledBy, error } = filter
+  const { account, messageIds, numbers, metadata, batch, status, outstanding: isOutstanding, settledBy, error } = filter
   return {
+    ...(batch === undefined ? {} : { batch: sql`m.id IN (${inBatch(batch)})` }),
     ...(account === undefined ? {} : { account: sql`m.account = ${account}` }),
     ...(messageIds ? { messageIds: sql`m.message_id = ANY(${textArray(messageIds)})` } : {}),
     ...(numbers ? { numbers: sql`m.number = ANY(${textArray(numbers)})` } : {}),

@@ -17,6 +17,7 @@ import { type AnsweredRequest, countedReports } from './counts.ts'
 import { erasedKey } from './erasure.ts'
 import type { MessageKey } from './recipients.ts'
 import { batches, changes, due, erased, failures, messages, statusReports } from './schema.ts'
+import { type AnsweredQuery, recordedQuery } from './status-queries.ts'
 
 /** The rest of an answer about a batch, beside the reports. */
 export interface Answered {
@@ -25,6 +26,8 @@ export interface Answered {
   messages: readonly { id: number; dueAt: Date }[]
   /** The request that was answered, to be counted. */
   request?: AnsweredRequest | undefined
+  /** The query that was answered, to be kept. */
+  query?: AnsweredQuery | undefined
   /** Further answers about the batch will come. */
   goesOn?: boolean | undefined
 }
@@ -64,6 +67,7 @@ export function statementFor(
   incoming: readonly Incoming[],
   { answered, keepUntracked = true, areRecorded = false }: StatementOptions,
 ): SQL {
+  const query = answered?.query
   const rows = rowsAs('i', incoming, {
     ordinal: ['int', (_row, ordinal) => ordinal],
     account: ['text', ({ account }) => account],
@@ -197,7 +201,9 @@ export function statementFor(
           LIMIT 1
         ) IS NULL)
       RETURNING id
-    ), ${countedReports(answered?.request, areRecorded)}${areRecorded ? sql`` : recordedChanges}
+    ), ${countedReports(answered?.request, areRecorded)}${query ? sql`, ${recordedQuery(query)}` : sql``}${
+      areRecorded ? sql`` : recordedChanges(query !== undefined)
+    }
     SELECT ordinal, old_status, new_status, unmatched, ${millisecondsOf('sent_at')} AS sent_ms,
       ${millisecondsOf('old_asked_at')} AS asked_ms, known_by, ${millisecondsOf('known_at')} AS known_ms
       ${areRecorded ? sql`` : sql`, (SELECT count(*) FROM told)`}
@@ -235,10 +241,10 @@ function targetsOf(answered: Answered | undefined): SQL {
 }
 
 /** The changes of tracked messages, after everything else, and a word to those who listen for them. */
-const recordedChanges = sql`, locked AS MATERIALIZED (
+const recordedChanges = (isQueried: boolean) => sql`, locked AS MATERIALIZED (
       SELECT pg_advisory_xact_lock(${sql.raw(CHANGES_LOCK)})
       FROM (SELECT count(*) FROM updated) u, (SELECT count(*) FROM created) c,
-        (SELECT count(*) FROM recorded) r, (SELECT count(*) FROM scheduled) d, (SELECT count(*) FROM counted) n
+        (SELECT count(*) FROM recorded) r, (SELECT count(*) FROM scheduled) d, (SELECT count(*) FROM counted) n${isQueried ? sql`, (SELECT count(*) FROM queried) q` : sql``}
       WHERE EXISTS (SELECT FROM settled WHERE changed AND tracked_at IS NOT NULL)
     ), changed AS (
       INSERT INTO ${changes} (position, message, status, previous_status, source, occurred_at, changed_at)

@@ -18,7 +18,7 @@
  * account_states  what asking has shown of accounts (core/account-health.ts), and what tracking must know of them.
  * account_learning  when the messages of an account become final and how its receipts come (core/learning.ts).
  * installation    one row: who this installation is, and when a worker was last seen.
- * acts, alerts, callback_attempts  who did what, what the operator is told of, and when callbacks were tried (*-tables.ts).
+ * acts, alerts, callback_attempts, status_queries  see the files beside this one (*-tables.ts).
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'

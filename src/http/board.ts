@@ -9,7 +9,7 @@ import { FastifyAdapter } from '@bull-board/fastify'
 import type { FastifyInstance } from 'fastify'
 import type { Key } from '../config/keys.ts'
 import { LastwordError } from '../core/errors.ts'
-import { describeQueue, isInternal } from '../core/queue-table.ts'
+import { accountQueueName, describeQueue, isInternal } from '../core/queue-table.ts'
 import type { Db } from '../db/client.ts'
 import type { Queues } from '../jobs/queues.ts'
 import { createKeyFinder } from './auth.ts'
@@ -31,7 +31,13 @@ export async function registerBoard(server: FastifyInstance, options: BoardRoute
   const { queues, keys, prefix, publicUrl } = options
   const serverAdapter = new FastifyAdapter().setBasePath(prefix + BASE_PATH)
   const adapters = queues.all.map((queue) => {
-    const adapter = new BullMQAdapter(queue, { delimiter: '.', description: describeQueue(queue.name) })
+    const externalJobUrl = ({ data }: { data?: Batched }) => messagesUrl(prefix, data)
+    const description = describeQueue(queue.name)
+    const adapter = new BullMQAdapter(queue, {
+      delimiter: '.',
+      description,
+      ...(isStatusQuery(queue.name) ? { externalJobUrl } : {}),
+    })
     adapter.setFormatter('data', maskRecipients)
     return adapter
   })
@@ -52,6 +58,22 @@ export async function registerBoard(server: FastifyInstance, options: BoardRoute
 
 /** The board fails at these: it takes a NUL to the database, and decodes the name of a queue twice. */
 const UNREADABLE = /%00|[?&]activeQueue=[^&]*%25/
+
+interface Batched {
+  account?: unknown
+  batch?: unknown
+}
+
+/** Jobs of these queues name a batch. */
+function isStatusQuery(queue: string): boolean {
+  return isInternal(queue) && queue.startsWith(accountQueueName('status-query', ''))
+}
+
+/** The messages that a job asked about. */
+function messagesUrl(prefix: string, { account, batch }: Batched = {}) {
+  const query = new URLSearchParams({ account: String(account), batch: String(batch) })
+  return { href: `${prefix}/messages?${query}`, displayText: 'Its messages' }
+}
 
 /** Acts on a queue that would take its settings and schedule away while its workers run. */
 const BREAKING = /^\/api\/queues\/:queueName\/(obliterate|job-schedulers\/:schedulerId(\/remove)?)$/

@@ -44,6 +44,10 @@ const criteria = {
     .optional()
     .describe('Only messages whose final status came by a webhook, by a poll, or with the end of the window.'),
   error: shortText.optional().describe('Only messages that failed with this code of the provider.'),
+  batch: z
+    .uuid('expected the "batch" of a job or of a query')
+    .optional()
+    .describe('Only messages that are asked about in this batch, or were within the last seven days.'),
   sentAfter: timeSchema.optional().describe('Only messages sent at this time or later; with `sentBefore`.'),
   sentBefore: timeSchema.optional().describe('Only messages sent before this time; with `sentAfter`.'),
 }

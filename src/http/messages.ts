@@ -8,6 +8,7 @@ import { findCallbacks } from '../db/callbacks.ts'
 import type { Db } from '../db/client.ts'
 import { listMessages } from '../db/list.ts'
 import { findMessages, findReports, type MessageRow, type ReportRow } from '../db/messages.ts'
+import { findQuestions } from '../db/status-queries.ts'
 import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
 import { parseInput } from '../parse-input.ts'
@@ -84,7 +85,8 @@ const LOOK: RouteDoc = {
   operationId: 'getMessage',
   tag: 'Messages',
   summary: 'Look at one message',
-  description: 'One message with every report about it, what each of them did, and what became of its callbacks.',
+  description:
+    'One message with every report about it, what each of them did, each question to the provider, and what became of its callbacks.',
   params: messagePathSchema,
   querystring: recipientQuerySchema,
   response: { 200: messageDetailsSchema.describe('The message.') },
@@ -117,7 +119,7 @@ export function registerMessageRoutes(
     const row = await findOne(db, accounts, request)
     const reports = toReports(await findReports(db, row.id), row.lifeSince)
     const callbacks = describeCallbacks(await findCallbacks(db, row.id), await findAttempts(db, [row.id]))
-    return { ...toMessage(row), reports, callbacks }
+    return { ...toMessage(row), reports, queries: await findQuestions(db, row), callbacks }
   })
 }
 

@@ -7,6 +7,7 @@ import { isFinal, type StatusReport } from '../core/status.ts'
 import { type ClaimedMessage, checkBatch, endBatch } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'
 import { applyReports } from '../db/reports.ts'
+import type { AnsweredQuery } from '../db/status-queries.ts'
 import type { Learner } from '../learner.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -50,7 +51,7 @@ export async function askBatch(
   }
   if (!byIds) throw new TypeError(`The look-up "${lookup.name}" asks by no IDs.`)
   const { reports, missing } = await askKeeping(options, job, answer, lookup, () => byIds.ask(http, asked, shutdown))
-  await applyAnswer(options, lookup, batch, held, reports, { asked: asked.length })
+  await applyAnswer(options, lookup, { batch, job: job.id, answered: held, missing }, reports, { asked: asked.length })
   const final = reports.filter(({ status }) => isFinal(status)).length
   const noStatusYet = Math.max(0, held.length - reports.length - missing.length)
   return { ...checked, final, intermediate: reports.length - final, noStatusYet, missing: missing.length }
@@ -88,6 +89,16 @@ async function measured<A>({ account, metrics, tracing }: StatusQuerierOptions, 
   }
 }
 
+/** The messages that an answer is about. */
+export interface AnsweredBatch {
+  batch: string
+  /** The job that asked. */
+  job: string | undefined
+  answered: readonly ClaimedMessage[]
+  /** The message IDs that the answer does not mention. */
+  missing: readonly string[]
+}
+
 interface AnswerOptions {
   /** How many messages a request has asked about, or was told of; undefined where none was made. */
   asked?: number
@@ -99,8 +110,7 @@ interface AnswerOptions {
 export async function applyAnswer(
   { db, account, learner, log, metrics, tracing }: StatusQuerierOptions,
   lookup: StatusLookup,
-  batch: string,
-  answered: readonly ClaimedMessage[],
+  { batch, job, answered, missing }: AnsweredBatch,
   reports: readonly StatusReport[],
   { asked, goesOn = false, keepUntracked = true }: AnswerOptions = {},
 ): Promise<void> {
@@ -111,7 +121,15 @@ export async function applyAnswer(
     return { id, dueAt: new Date(nextDueAt(plan, asked, now, Math.random())) }
   })
   const request = asked === undefined ? undefined : { account: account.name, ids: asked }
-  const options = { answered: { batch, messages, request, goesOn }, keepUntracked, now }
+  const query = {
+    account: account.name,
+    lookup: lookup.name,
+    batch,
+    job,
+    ids: asked,
+    messages: wordsFor(answered, reports, missing),
+  }
+  const options = { answered: { batch, messages, request, query, goesOn }, keepUntracked, now }
   await tracing.found(messages.map(({ id }) => id))
   const applied = await applyReports(db, reports, options)
   metrics.observeReports(applied, learner.now(), log)
@@ -122,3 +140,29 @@ export async function applyAnswer(
     answered.filter(({ messageId }) => !told.has(messageId)),
   )
 }
+
+/** The provider's latest word for each message, as far as its answer has one. */
+function wordsFor(
+  answered: readonly ClaimedMessage[],
+  reports: readonly StatusReport[],
+  missing: readonly string[],
+): AnsweredQuery['messages'] {
+  const latest = new Map<string, StatusReport>()
+  for (const report of reports) {
+    // A message that was tracked without a recipient takes the first one's.
+    for (const key of [keyOf(report.messageId, report.recipient), keyOf(report.messageId)]) {
+      const known = latest.get(key)
+      if (!known || (known.recipient === report.recipient && known.occurredAt <= report.occurredAt))
+        latest.set(key, report)
+    }
+  }
+  const unmentioned = new Set(missing)
+  return answered.map(({ id, messageId, recipientKey, askedAt }) => ({
+    id,
+    askedAt,
+    word: latest.get(keyOf(messageId, recipientKey))?.rawStatus,
+    isMissing: unmentioned.has(messageId),
+  }))
+}
+
+const keyOf = (messageId: string, recipient = '') => `${messageId} ${recipient}`

@@ -47,7 +47,7 @@ export async function askSweepPage(
     await queue.add(next.name, next.data, next.opts)
     return { ...result, next: next.name }
   }
-  return { ...result, missing: await finishSweep(options, lookup, batch) }
+  return { ...result, missing: await finishSweep(options, lookup, batch, job.id) }
 }
 
 async function askOneByOne(
@@ -85,7 +85,8 @@ async function askPage(
   })
   // A page tells of everything that was sent, most of which may not be tracked here; what is handed out once is kept.
   const keepUntracked = lookup.readsOnce ?? false
-  await applyAnswer(options, lookup, batch, met, reports, { asked: met.length, goesOn: true, keepUntracked })
+  const answered = { batch, job: job.id, answered: met, missing: [] }
+  await applyAnswer(options, lookup, answered, reports, { asked: met.length, goesOn: true, keepUntracked })
   const final = met.filter(({ status }) => isFinal(status)).length
   const intermediate = met.filter(({ status }) => status !== null).length - final
   return { final, intermediate, noStatusYet: met.length - final - intermediate, hasMore, cursor: next }
@@ -111,11 +112,17 @@ function rowsOf(reports: readonly StatusReport[], noStatusYet: readonly string[]
 }
 
 /** The last page is over: the messages that none told of are not known to the provider (yet), and take their next turn. */
-async function finishSweep(options: StatusQuerierOptions, lookup: StatusLookup, batch: string): Promise<number> {
+async function finishSweep(
+  options: StatusQuerierOptions,
+  lookup: StatusLookup,
+  batch: string,
+  job: string | undefined,
+): Promise<number> {
   let missing = 0
   for (;;) {
     const left = await findUnmet(options.db, { batch, limit: CHUNK })
-    if (left.length > 0) await applyAnswer(options, lookup, batch, left, [], { goesOn: true })
+    const answered = { batch, job, answered: left, missing: left.map(({ messageId }) => messageId) }
+    if (left.length > 0) await applyAnswer(options, lookup, answered, [], { goesOn: true })
     missing += left.length
     if (left.length < CHUNK) break
   }

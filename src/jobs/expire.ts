@@ -3,7 +3,7 @@
  * path as every other status, so that a late webhook still corrects it.
  *
  * Deletes what is not kept for ever: reports that nobody tracked within the longest look-up window; changes; nonces that
- * are no longer fresh; what was noted of receivers; attempts of callbacks after a week; and settled messages, callbacks that failed for good, acts and
+ * are no longer fresh; what was noted of receivers; attempts of callbacks, and status queries, after a week; and settled messages, callbacks that failed for good, acts and
  * finished jobs after MESSAGES_RETENTION.
  *
  * Adds up what was counted since the last time (db/counts.ts).
@@ -21,6 +21,7 @@ import { deleteFreeReceivers } from '../db/receivers.ts'
 import { applyReports } from '../db/reports.ts'
 import { deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../db/retention.ts'
 import { type ClosedMessage, findClosed } from '../db/schedule.ts'
+import { deleteQueries } from '../db/status-queries.ts'
 import type { Learner } from '../learner.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -42,8 +43,8 @@ export interface ExpirerOptions {
 }
 
 const MOST_AT_ONCE = 1000
-/** Longer than a callback is tried. */
-const ATTEMPTS_FOR_MS = 7 * 86_400_000
+/** Longer than a callback is tried, and than jobs are kept that have failed. */
+const LATELY_MS = 7 * 86_400_000
 /** Closing takes a twentieth of the time at most. */
 const CLOSING_SHARE = 20
 /** A walk through the settled messages stops here for now, so that windows are closed in time. */
@@ -111,7 +112,8 @@ function createDeleter({ db, learner, messagesForMs, queues }: ExpirerOptions) {
       after = next ?? 0
       if (next !== undefined) continue
       await untilDone(() => deleteFailedCallbacks(db, ago(messagesForMs)))
-      await untilDone(() => deleteAttempts(db, ago(Math.min(messagesForMs, ATTEMPTS_FOR_MS))))
+      await untilDone(() => deleteAttempts(db, ago(Math.min(messagesForMs, LATELY_MS))))
+      await untilDone(() => deleteQueries(db, ago(Math.min(messagesForMs, LATELY_MS))))
       await untilDone(() => deleteActs(db, ago(messagesForMs)))
       await deleteFreeReceivers(db)
       await deleteOldCounts(db)

@@ -28,6 +28,7 @@ import { LONGEST_RETRY_MS, SET_APART, stepAfter } from '../core/provider-failure
 import { findHealth, moveHealth } from '../db/accounts.ts'
 import { extendLease, refuseMessage, releaseBatch, splitBatch } from '../db/batches.ts'
 import { isDatabaseUnavailable } from '../db/client.ts'
+import { noteFailedQuery } from '../db/status-queries.ts'
 import { findUnmet } from '../db/sweeps.ts'
 import type { StatusLookup } from '../providers/provider.ts'
 import { askBatch, type StatusQuerierOptions } from './ask-batch.ts'
@@ -161,6 +162,7 @@ async function recover(
   const { db, account, log } = options
   const { kind, message: reason, retryAfterMs } = error
   const alone = aloneIn(claimed)
+  await noteFailedQuery(db, { ...claimed, job: job.id }, reason)
   if (kind === 'request' && alone !== undefined && (await isSetApart(db, claimed)))
     return setApart(options, claimed, reason)
   const { health, now } = await noteOutcome(options, claimed, { result: kind, reason, retryAfterMs })

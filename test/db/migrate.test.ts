@@ -8,6 +8,7 @@ import * as alertTables from '../../src/db/alert-tables.ts'
 import * as attemptTables from '../../src/db/attempt-tables.ts'
 import { openDatabase } from '../../src/db/connection.ts'
 import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
+import * as queryTables from '../../src/db/query-tables.ts'
 import * as tables from '../../src/db/schema.ts'
 import * as traceTables from '../../src/db/trace-tables.ts'
 import { findMisplaced } from '../support/schedule.ts'
@@ -270,7 +271,7 @@ describe('migrating', () => {
   })
 })
 
-const schema = { ...tables, ...actTables, ...alertTables, ...attemptTables, ...traceTables }
+const schema = { ...tables, ...actTables, ...alertTables, ...attemptTables, ...queryTables, ...traceTables }
 
 describe('the schema and the migrations', () => {
   it('take nothing away that programs of the version before use, where they say so', async () => {

@@ -13,6 +13,7 @@ import type { Account } from '../../src/providers/account.ts'
 import { findProvider } from '../../src/providers/registry.ts'
 import type { KnobsPatch } from '../../src/sandbox/knobs.ts'
 import type { Sandbox } from '../../src/sandbox/server.ts'
+import { anyTime } from '../support/api.ts'
 import {
   allSettled,
   BACKENDS,
@@ -143,6 +144,11 @@ async function finishedJobs({ service }: Stage, account: string): Promise<Job[]>
   return jobs.filter(({ returnvalue, failedReason }) => failedReason || returnvalue?.asked > 0)
 }
 
+async function questionsAbout({ url }: Service, account: string, messageId = ''): Promise<Record<string, unknown>[]> {
+  const answer = await fetch(`${url}/v1/messages/${account}/${messageId}`)
+  return ((await answer.json()) as { queries: Record<string, unknown>[] }).queries
+}
+
 describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
   const stageOf = () => stages.get(backend) ?? expect.fail('no stage')
 
@@ -171,6 +177,12 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
 
     sandbox.set({ serverErrors: 0 })
     await expectTruth(stage, 'permanent')
+    const questions = await questionsAbout(stage.service, 'permanent', messageIds[0])
+    const last = questions.pop()
+    expect(last).toMatchObject({ outcome: 'answered', error: null })
+    expect(questions.length).toBeGreaterThanOrEqual(5)
+    for (const question of questions) expect(question).toMatchObject({ outcome: 'failed', ids: 5, rawStatus: null })
+    expect(questions[4]).toMatchObject({ job: failed.id, batch: failed.data.batch, error: failed.failedReason })
   })
 
   it('uses up no attempt when it is told to wait, however often', async () => {
@@ -403,6 +415,22 @@ describe.concurrent('with any queues', () => {
       alreadySettled: 1,
       givenBack: 0,
     })
+    const asked = { lookup: 'status', batch, job: id, ids: 7, error: null, at: anyTime }
+    const answers = { [String(delivered[0])]: 'DELIVERED', [String(transmitted[0])]: 'TRANSMITTED' }
+    for (const [messageId, rawStatus] of Object.entries(answers)) {
+      const told = [{ ...asked, outcome: 'answered', rawStatus }]
+      expect(await questionsAbout(service, 'counts', messageId)).toEqual(told)
+    }
+    const silent = { ...asked, rawStatus: null }
+    expect(await questionsAbout(service, 'counts', notYet[0])).toEqual([{ ...silent, outcome: 'noStatusYet' }])
+    expect(await questionsAbout(service, 'counts', '99999999999')).toEqual([{ ...silent, outcome: 'missing' }])
+    expect(await questionsAbout(service, 'counts', settled[0])).toEqual([])
+    const ofBatch = `/messages?account=counts&batch=${batch}`
+    const listed = (await (await fetch(`${service.url}/v1${ofBatch}`)).json()) as { messages: { messageId: string }[] }
+    const asks = messageIds.filter((messageId) => messageId !== settled[0])
+    expect(listed.messages.map(({ messageId }) => messageId).sort()).toEqual(asks.sort())
+    const board = await fetch(`${service.url}/queues/api/queues/${statusQueryQueue('counts')}/${id}`)
+    expect(await board.json()).toMatchObject({ job: { externalUrl: { href: ofBatch } } })
     // The same batch once more: it has ended, so nothing is asked.
     const before = sandbox.stats().requests
     const again = await queue.add('once more', data, statusQueryJobOptions)

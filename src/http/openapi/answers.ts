@@ -181,9 +181,27 @@ const messageCallbackSchema = namedObject('MessageCallback', {
   lastAttempts: attemptsSchema,
 })
 
+const questionSchema = namedObject('MessageQuery', {
+  at: timeSchema.describe('When the answer was there.'),
+  lookup: field(textSchema, 'status', 'The look-up that was asked.'),
+  outcome: z
+    .enum(['answered', 'noStatusYet', 'missing', 'failed'])
+    .describe(
+      '`answered` with a status; `noStatusYet`: the provider knows the message and has none; `missing`: the answer does not mention it; `failed`: there was no good answer.',
+    ),
+  rawStatus: field(textSchema.nullable(), 'TRANSMITTED', 'The provider’s own code or word; `null` where it had none.'),
+  error: noTextSchema.describe('Why it failed.'),
+  ids: field(countSchema.nullable(), 100, 'How many messages the request asked about; `null` at the end of a sweep.'),
+  batch: field(textSchema, '0192a6c2-7f5e-4c1d-9d53-3f8a1c5b7e10', 'The batch that was asked about.'),
+  job: field(textSchema.nullable(), '4711', 'The job in Bull Board, as long as it is kept.'),
+})
+
 export const messageDetailsSchema = namedObject('MessageWithReports', {
   ...messageSchema.shape,
   reports: z.array(reportSchema).describe('Every report about the message, in the order of arrival.'),
+  queries: z
+    .array(questionSchema)
+    .describe('Each time the provider was asked about it within the last seven days, in order.'),
   callbacks: z
     .array(messageCallbackSchema)
     .describe('Its callbacks that were not taken yet, and those of the last seven days that were, in order.'),

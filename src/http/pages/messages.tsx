@@ -26,7 +26,17 @@ export interface MessagesProps {
   notice?: string | undefined
 }
 
-const FILTERS = ['messageId', 'recipient', 'account', 'status', 'settledBy', 'error', 'outstanding', 'metadata']
+const FILTERS = [
+  'messageId',
+  'recipient',
+  'account',
+  'status',
+  'settledBy',
+  'error',
+  'outstanding',
+  'metadata',
+  'batch',
+]
 const RANGE = ['sentAfter', 'sentBefore']
 const MESSAGES_A_PAGE = 50
 
@@ -117,6 +127,7 @@ function Filters({ given, accounts, action }: FiltersProps): JSX.Element {
         <Moment name="sentAfter" label="Sent from (UTC)" given={given} />
         <Moment name="sentBefore" label="Sent before (UTC)" given={given} />
         {given.messageId && <Text name="messageId" label="Message ID" given={given} />}
+        {given.batch && <Text name="batch" label="Batch" given={given} />}
         {given.recipient && <Text name="recipient" label="Number" given={given} />}
         <button type="submit">Filter</button>
         {isFiltered && (

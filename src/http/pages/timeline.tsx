@@ -1,9 +1,9 @@
-/** A message from its sending on: each report, each callback with its attempts, and what comes next. */
-import type { JSX } from 'preact'
-import type { MessageCallback, MessageReport, MessageWithReports } from '../../client/answers.ts'
+/** A message from its sending on: each question, each report, each callback with its attempts, and what comes next. */
+import type { ComponentChildren, JSX } from 'preact'
+import type { MessageCallback, MessageQuery, MessageReport, MessageWithReports } from '../../client/answers.ts'
 import { Attempts } from './attempts.tsx'
 import type { View } from './frame.tsx'
-import { durationOf, moment, Status, Time } from './words.tsx'
+import { durationOf, moment, plural, Status, Time } from './words.tsx'
 
 export function Timeline({ message, view }: { message: MessageWithReports; view: View }): JSX.Element {
   const { sentAt, final, nextPollAt, windowEndsAt } = message
@@ -28,9 +28,23 @@ export function Timeline({ message, view }: { message: MessageWithReports; view:
 }
 
 /** All that happened to the message, in the order in which it happened here. */
-function eventsOf({ sentAt, reports, callbacks }: MessageWithReports, view: View): JSX.Element[] {
+function eventsOf({ account, sentAt, reports, queries, callbacks }: MessageWithReports, view: View): JSX.Element[] {
+  const answers = new Map(queries.map((query) => [query.at, query]))
+  const found = new Set(reports.filter(({ source }) => source === 'poll').map(({ receivedAt }) => receivedAt))
+  const batchOf = (query: MessageQuery | undefined) => query && <Batch account={account} query={query} view={view} />
   const events = [
-    ...reports.map((report) => ({ at: report.receivedAt, shown: <Report report={report} sentAt={sentAt} /> })),
+    ...reports.map((report) => ({
+      at: report.receivedAt,
+      shown: (
+        <Report report={report} sentAt={sentAt}>
+          {report.source === 'poll' && batchOf(answers.get(report.receivedAt))}
+        </Report>
+      ),
+    })),
+    // A question whose answer was news stands with the report that came of it.
+    ...queries
+      .filter(({ at, outcome }) => outcome !== 'answered' || !found.has(at))
+      .map((query) => ({ at: query.at, shown: <Question query={query}>{batchOf(query)}</Question> })),
     ...callbacks.map((callback) => ({
       at: callback.lastAttempts[0]?.at ?? NOT_YET,
       shown: <Callback callback={callback} view={view} />,
@@ -49,7 +63,13 @@ const OUTCOMES: Readonly<Record<MessageReport['outcome'], string>> = {
   contradicting: 'denied a final status',
 }
 
-function Report({ report, sentAt }: { report: MessageReport; sentAt: string }): JSX.Element {
+interface ReportProps {
+  report: MessageReport
+  sentAt: string
+  children: ComponentChildren
+}
+
+function Report({ report, sentAt, children }: ReportProps): JSX.Element {
   const { status, rawStatus, source, occurredAt, receivedAt, outcome, error, details } = report
   const isGood = status === 'delivered' || status === 'read'
   const isFailure = ['undelivered', 'expired', 'rejected', 'failed'].includes(status)
@@ -63,6 +83,7 @@ function Report({ report, sentAt }: { report: MessageReport; sentAt: string }): 
           ? 'The window closed without an answer.'
           : `${source === 'webhook' ? 'Told by webhook' : 'Found by asking'} as `}
         {source !== 'window' && <code>{rawStatus}</code>}
+        {children}
       </div>
       {error && <div class="bad-text">{[error.code, error.description].filter(Boolean).join(': ')}</div>}
       <div class="dim">
@@ -84,6 +105,53 @@ function Report({ report, sentAt }: { report: MessageReport; sentAt: string }): 
         </details>
       )}
     </li>
+  )
+}
+
+const ANSWERS: Readonly<Record<MessageQuery['outcome'], string>> = {
+  answered: 'nothing new',
+  noStatusYet: 'no status yet',
+  missing: 'the answer does not mention the message',
+  failed: 'no good answer',
+}
+
+function Question({ query, children }: { query: MessageQuery; children: ComponentChildren }): JSX.Element {
+  const { at, outcome, rawStatus, error } = query
+  return (
+    <li>
+      <b>Asked:</b> {ANSWERS[outcome]}
+      {rawStatus !== null && (
+        <>
+          , still <code>{rawStatus}</code>
+        </>
+      )}
+      {children}
+      {error && <div class="bad-text">{error}</div>}
+      <div class="dim">{moment(at)}</div>
+    </li>
+  )
+}
+
+interface BatchProps {
+  account: string
+  query: MessageQuery
+  view: View
+}
+
+/** The ways to the other messages of a batch, and to its job. */
+function Batch({ account, query: { batch, job, ids, lookup }, view: { prefix } }: BatchProps): JSX.Element {
+  const others = ids !== null && ids > 1 ? `with ${plural(ids - 1, 'other')}` : 'alone'
+  const queue = `${prefix}/queues/queue/${encodeURIComponent(`status-query.${account}`)}`
+  return (
+    <span class="dim">
+      {' '}
+      · by {lookup}, <a href={`${prefix}/messages?${new URLSearchParams({ account, batch })}`}>{others}</a>
+      {job && (
+        <>
+          , <a href={`${queue}/${encodeURIComponent(job)}`}>job</a>
+        </>
+      )}
+    </span>
   )
 }
 
