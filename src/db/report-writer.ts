@@ -3,16 +3,20 @@
  * reports that arrive wait and share the next one; each caller is answered after its own commit. One is under way at a
  * time: two would be half as large, cost more, and wait for each other at the lock of the changes.
  *
+ * Where reports come faster than they are written, those beyond a bound are refused at once, and none of them is kept: the
+ * provider sends them again.
+ *
  * If a shared statement fails for a reason that lies in its rows, the callers' reports are written one by one, so that
  * only the one at fault gets the error.
  */
 import { setImmediate } from 'node:timers/promises'
+import { LastwordError } from '../core/errors.ts'
 import type { StatusReport } from '../core/status.ts'
 import { type Db, isDatabaseUnavailable } from './client.ts'
 import { type AppliedReport, applyReports } from './reports.ts'
 
 export interface ReportWriter {
-  /** Resolves when these reports are committed. */
+  /** Resolves when these reports are committed. Rejects with UNAVAILABLE while too many others wait. */
   write(reports: readonly StatusReport[]): Promise<AppliedReport[]>
 }
 
@@ -24,6 +28,8 @@ interface Pending {
 
 /** Enough to keep the disk busy, small enough that a statement takes milliseconds. */
 const MOST_REPORTS_AT_ONCE = 500
+/** About as many as are written in the time for which a receipt is waited for; some twenty megabytes. */
+export const MOST_REPORTS_WAITING = 20_000
 
 /** `onCommit` is told how many milliseconds each group took. */
 export function createReportWriter(
@@ -32,6 +38,7 @@ export function createReportWriter(
   onCommit: (ms: number) => void = () => {},
 ): ReportWriter {
   const waiting: Pending[] = []
+  let reportsWaiting = 0
   let isWriting = false
 
   async function writeAll(): Promise<void> {
@@ -41,6 +48,7 @@ export function createReportWriter(
       // Requests that have arrived together are read one after the other; all of them share the statement.
       await setImmediate()
       const group = takeGroup(waiting)
+      reportsWaiting -= sizeOf(group)
       if (group.length > 0) await writeGroup({ db, now, onCommit }, group)
     }
     isWriting = false
@@ -49,11 +57,22 @@ export function createReportWriter(
   return {
     write(reports) {
       return new Promise((resolve, reject) => {
+        if (waiting.length > 0 && reportsWaiting + reports.length > MOST_REPORTS_WAITING) throw tooMany(reportsWaiting)
+        reportsWaiting += reports.length
         waiting.push({ reports, resolve, reject })
         void writeAll()
       })
     },
   }
+}
+
+function sizeOf(group: readonly Pending[]): number {
+  return group.reduce((sum, { reports }) => sum + reports.length, 0)
+}
+
+function tooMany(waiting: number): LastwordError {
+  const found = `${waiting} receipts wait for the database, which takes them more slowly than they come`
+  return new LastwordError('UNAVAILABLE', `This one was not stored: ${found}. Send it again after a while.`)
 }
 
 function takeGroup(waiting: Pending[]): Pending[] {

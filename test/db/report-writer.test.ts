@@ -3,7 +3,7 @@ import { DrizzleQueryError, eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import type { Db } from '../../src/db/client.ts'
-import { createReportWriter } from '../../src/db/report-writer.ts'
+import { createReportWriter, MOST_REPORTS_WAITING } from '../../src/db/report-writer.ts'
 import { messages, statusReports } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
 
@@ -71,6 +71,26 @@ describe('group commit', () => {
     await Promise.all(calls.map((reports) => writer.write(reports)))
     expect(await storedIds()).toEqual(idsOf(calls.flat()))
     expect(execute).toHaveBeenCalledTimes((40 * 50) / 500)
+  })
+
+  it('refuses at once what comes while too many wait, keeps the others, and takes more when they are written', async () => {
+    let open = () => {}
+    const { db } = watch(new Promise<void>((opened) => (open = opened)))
+    const writer = createReportWriter(db)
+    const first = writer.write([report()])
+    // It is on its way when those come that have to wait.
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    const many = Array.from({ length: MOST_REPORTS_WAITING / 100 }, () => Array.from({ length: 100 }, () => report()))
+    const waiting = many.map((reports) => writer.write(reports))
+    await expect(writer.write([report()])).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringMatching(/^This one was not stored: 20000 receipts wait for the database/),
+    })
+    open()
+    expect(await first).toHaveLength(1)
+    expect((await Promise.all(waiting)).flat()).toHaveLength(MOST_REPORTS_WAITING)
+    expect(await writer.write([report()])).toHaveLength(1)
+    expect(await storedIds()).toHaveLength(MOST_REPORTS_WAITING + 2)
   })
 
   it('writes more than 500 reports of one caller, too', async () => {
