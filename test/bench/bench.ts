@@ -75,6 +75,11 @@ export interface Counts {
   idleRestMs: number
   twoWorkers: number
   slowAnswerMs: number
+  /** Due messages of one account, and those of its neighbour; how long its provider is down, and watched afterwards. */
+  crowd: number
+  neighbours: number
+  downMs: number
+  afterwardsS: number
   /** Sizes of the tables in the growth run. */
   growth: number[]
 }
@@ -108,6 +113,10 @@ export const FULL: Counts = {
   idleRestMs: 180_000,
   twoWorkers: 24_000,
   slowAnswerMs: 2_500,
+  crowd: 1_000_000,
+  neighbours: 20_000,
+  downMs: 60_000,
+  afterwardsS: 30,
   growth: [10_000, 100_000, 1_000_000, 5_000_000],
 }
 
@@ -140,6 +149,10 @@ export const QUICK: Counts = {
   idleRestMs: 500,
   twoWorkers: 1_500,
   slowAnswerMs: 500,
+  crowd: 10_000,
+  neighbours: 500,
+  downMs: 2_000,
+  afterwardsS: 2,
   growth: [1_000, 5_000],
 }
 

@@ -56,6 +56,8 @@ interface ServiceOptions {
   sandbox: Pick<Sandbox, 'url' | 'apiKey'>
   /** Further settings of the account. */
   account?: object
+  /** Further accounts. */
+  others?: readonly object[]
 }
 
 /** As in docker-compose.yml. */
@@ -66,13 +68,13 @@ export async function startService(
   command: 'api' | 'worker',
   options: ServiceOptions,
 ): Promise<Process & { url: string }> {
-  const { services, installation, sandbox, account = {} } = options
+  const { services, installation, sandbox, account = {}, others = [] } = options
   const started = await startProcess(cli, {
     args: [command],
     env: {
       DATABASE_URL: installation.databaseUrl,
       QUEUE_URL: services.redisUrl,
-      ACCOUNTS: JSON.stringify([settingsOf(sandbox, account)]),
+      ACCOUNTS: JSON.stringify([settingsOf(sandbox, account), ...others]),
       PORT: '0',
       ...(command === 'worker' ? { NODE_OPTIONS: WORKER_NODE_OPTIONS } : {}),
     },

@@ -40,18 +40,19 @@ it('measures everything with small numbers, and every settled row is true', { ti
     'webhooks',
     'requests',
     'workers',
+    'neighbours',
     'deciding',
     'dispatch',
     'outstanding',
     'lists',
     'retention',
   ])
-  expect(rows.filter(({ goal }) => goal)).toHaveLength(27)
+  expect(rows.filter(({ goal }) => goal)).toHaveLength(32)
   for (const { measure, value } of rows) {
     expect(stdout).toContain(measure)
     expect([measure, Number.isFinite(value)]).toEqual([measure, process.platform === 'linux' || expect.any(Boolean)])
   }
-  expect(rows.filter(({ unit }) => unit === 'rows').map(({ value }) => value)).toEqual([0, 0])
+  expect(rows.filter(({ unit }) => unit === 'rows').map(({ value }) => value)).toEqual([0, 0, 0])
 })
 
 it('draws a panel for each figure, with a point for each size', () => {

@@ -20,6 +20,7 @@ import { openInstallation } from './installation.ts'
 import { measureDeciding } from './measures/decide.ts'
 import { measureDispatch } from './measures/dispatch.ts'
 import { measureLists } from './measures/lists.ts'
+import { measureNeighbours } from './measures/neighbours.ts'
 import { measureOutstanding } from './measures/outstanding.ts'
 import { measureRequests } from './measures/requests.ts'
 import { measureRetention } from './measures/retention.ts'
@@ -37,6 +38,7 @@ const measures: Readonly<Record<string, Measure>> = {
   webhooks: measureWebhooks,
   requests: measureRequests,
   workers: measureTwoWorkers,
+  neighbours: measureNeighbours,
   decide: measureDeciding,
   outstanding: measureManyOutstanding,
   lists: measureLists,
