@@ -229,6 +229,25 @@ describe('a correct configuration', () => {
       ],
     ],
     [
+      'receivers with secrets of their own',
+      accounts({
+        callback: {
+          secret: CALLBACK_SECRET,
+          endpoints: [{ url: 'https://tenant.example/sms', secret: [CALLBACK_SECRET, `${CALLBACK_SECRET}c0VjUmVU`] }],
+        },
+      }),
+      [
+        {
+          ...sevenByDefault,
+          callback: {
+            secret: [CALLBACK_SECRET],
+            endpoints: [{ url: 'https://tenant.example/sms', secret: [CALLBACK_SECRET, `${CALLBACK_SECRET}c0VjUmVU`] }],
+            events: 'all',
+          },
+        },
+      ],
+    ],
+    [
       'a callback whose URL each message brings',
       accounts({ callback: { secret: CALLBACK_SECRET, events: 'final' } }),
       [{ ...sevenByDefault, callback: { secret: [CALLBACK_SECRET], events: 'final' } }],
@@ -542,6 +561,30 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [
       accounts({ callback: { secret: CALLBACK_SECRET, events: 'none' } }),
       '[0].callback.events: found "none", expected one of "all"|"final".',
+    ],
+    [
+      accounts({
+        callback: {
+          secret: CALLBACK_SECRET,
+          endpoints: [{ url: 'https://t.example?sEcReT', secret: CALLBACK_SECRET }],
+        },
+      }),
+      '[0].callback.endpoints.0.url: found a text of 24 characters, expected a URL without a query.',
+    ],
+    [
+      accounts({
+        callback: { secret: CALLBACK_SECRET, endpoints: [{ url: 'https://t.example', secret: 'sEcReT-one' }] },
+      }),
+      '[0].callback.endpoints.0.secret: found a text of 10 characters, expected whsec_ and at least 24 bytes in base64.',
+    ],
+    [
+      accounts({
+        callback: {
+          secret: CALLBACK_SECRET,
+          endpoints: ['a', 'a'].map((path) => ({ url: `https://t.example/${path}`, secret: CALLBACK_SECRET })),
+        },
+      }),
+      '[0].callback.endpoints: found a list, expected each URL once.',
     ],
     [
       accounts({ callback: { secret: CALLBACK_SECRET, retries: 3 } }),

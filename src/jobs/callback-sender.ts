@@ -148,13 +148,17 @@ const NOT_PUBLIC = 'the address of the receiver is not a public one, and CALLBAC
 /** All that is given out of IPv6 to the public so far; beside it lie forms that stand for IPv4 addresses of any kind. */
 const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3')
 
+/** Azure's, which answers with secrets of the machine, at an address that looks public. */
+const METADATA = '168.63.129.16'
+
 export function isPublic(address: string): boolean {
   const parsed = ipaddr.process(address)
+  if (parsed.toString() === METADATA) return false
   return parsed.range() === 'unicast' && (parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_IPV6))
 }
 
-/** Resolves a name to its public addresses only. */
-const lookupPublic: LookupFunction = (hostname, options, done) => {
+/** Resolves a name to its public addresses only: a name that has both is called by these. */
+export const lookupPublic: LookupFunction = (hostname, options, done) => {
   lookup(hostname, { ...options, all: true }, (error, addresses) => {
     if (error) return done(error, [])
     const allowed = addresses.filter(({ address }) => isPublic(address))

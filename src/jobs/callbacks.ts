@@ -8,6 +8,7 @@
  */
 import { type Job, UnrecoverableError } from 'bullmq'
 import { jittered } from '../core/backoff.ts'
+import { secretsFor } from '../core/callback-secrets.ts'
 import type { CallbackAttempt } from '../db/callback-attempts.ts'
 import { deleteCallback, findCallback, type HeldCallback, releaseCallback, retryCallback } from '../db/callbacks.ts'
 import { nameOfChange } from '../db/changes.ts'
@@ -76,11 +77,12 @@ export function createCallbackCaller(options: CallbackCallerOptions) {
       const { account, url, body } = callback
       if (isDisabled(callback))
         return { refusal: { reason: 'the receiver said before that this URL is gone (HTTP 410)', final: true } }
-      const secrets = accounts.get(account)?.callback?.secret
-      if (secrets === undefined)
+      const configured = accounts.get(account)?.callback
+      if (configured === undefined)
         return { refusal: { reason: `account "${account}" has no callback secret any more`, final: false } }
       const id = nameOfChange(installation, change, new Date(body.timestamp))
       try {
+        const secrets = secretsFor(url, configured)
         return await sender.send({ id, url, secrets, body: JSON.stringify(body), traceparent }, shutdown)
       } catch (error) {
         await releaseCallback(db, claim, change)

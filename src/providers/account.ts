@@ -1,5 +1,6 @@
 /** The fields every account has, and what they default to. Providers extend this schema with their credentials. */
 import { z } from 'zod'
+import type { CallbackEndpoint } from '../core/callback-secrets.ts'
 import { parseDuration } from '../core/duration.ts'
 import type { PollingPolicy } from '../core/polling.ts'
 import { isInternal } from '../core/queue-table.ts'
@@ -12,7 +13,15 @@ export interface Account extends ProviderAccount {
   /** The tokens of which webhook URLs of this account must end with one; the first stands in the URL that is shown. */
   webhookToken?: readonly string[] | undefined
   /** Where changes are sent (a message may name another URL), and what their signatures are made with, one for each secret. */
-  callback?: { url?: string | undefined; secret: readonly string[]; events: 'all' | 'final' } | undefined
+  callback?:
+    | {
+        url?: string | undefined
+        secret: readonly string[]
+        /** Receivers whose callbacks are signed with secrets of their own. */
+        endpoints?: readonly CallbackEndpoint[] | undefined
+        events: 'all' | 'final'
+      }
+    | undefined
   /** The BullMQ queue that receives one job for each change. */
   changesQueue?: string | undefined
 }
@@ -98,6 +107,13 @@ export const countrySchema = z.string().refine(isCountry, 'expected two letters 
 export const WEBHOOK_SECRET = /^whsec_[A-Za-z0-9+/]{32,}={0,2}$/
 export const WEBHOOK_SECRET_RULE = 'whsec_ and at least 24 bytes in base64'
 
+const webhookSecretsSchema = secretsSchema(WEBHOOK_SECRET, WEBHOOK_SECRET_RULE)
+const MOST_ENDPOINTS = 100
+const callbackUrlSchema = z
+  .url({ protocol: /^https?$/ })
+  .max(2000)
+  .refine((url) => !hasCredentials(url), 'expected a URL without a user name and password')
+
 export const commonAccountFields = {
   name: accountNameSchema,
   webhookToken: secretsSchema(/^[A-Za-z0-9_-]{1,200}$/, '1 to 200 letters, digits, hyphens and underscores').optional(),
@@ -107,12 +123,21 @@ export const commonAccountFields = {
   polling: pollingSchema.prefault({}),
   callback: z
     .strictObject({
-      url: z
-        .url({ protocol: /^https?$/ })
-        .max(2000)
-        .refine((url) => !hasCredentials(url), 'expected a URL without a user name and password')
+      url: callbackUrlSchema.optional(),
+      secret: webhookSecretsSchema,
+      endpoints: z
+        .array(
+          z.strictObject({
+            url: callbackUrlSchema.refine((url) => !/[?#]/.test(url), 'expected a URL without a query'),
+            secret: webhookSecretsSchema,
+          }),
+        )
+        .max(MOST_ENDPOINTS)
+        .refine(
+          (endpoints) => new Set(endpoints.map(({ url }) => url)).size === endpoints.length,
+          'expected each URL once',
+        )
         .optional(),
-      secret: secretsSchema(WEBHOOK_SECRET, WEBHOOK_SECRET_RULE),
       events: z.enum(['all', 'final']).default('all'),
     })
     .optional(),
