@@ -64,8 +64,9 @@ export interface Counts {
   /** Settled messages that are deleted while webhooks come, and those of a month in a year. */
   retained: number
   month: number
-  /** How often each list is asked for. */
+  /** How often each list and each page is asked for, and how many callbacks wait meanwhile. */
   lists: number
+  waitingCallbacks: number
   /** How long a worker is watched at work, and how many messages come due in a second meanwhile. */
   watchWorkerS: number
   watchedMessagesPerS: number
@@ -106,6 +107,7 @@ export const FULL: Counts = {
   retained: 400_000,
   month: 20_000,
   lists: 200,
+  waitingCallbacks: 100_000,
   watchWorkerS: 120,
   watchedMessagesPerS: 1_000,
   watchIdleS: 30,
@@ -142,6 +144,7 @@ export const QUICK: Counts = {
   retained: 4_000,
   month: 200,
   lists: 5,
+  waitingCallbacks: 100,
   watchWorkerS: 2,
   watchedMessagesPerS: 200,
   watchIdleS: 1,

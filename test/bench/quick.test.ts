@@ -45,9 +45,10 @@ it('measures everything with small numbers, and every settled row is true', { ti
     'dispatch',
     'outstanding',
     'lists',
+    'pages',
     'retention',
   ])
-  expect(rows.filter(({ goal }) => goal)).toHaveLength(32)
+  expect(rows.filter(({ goal }) => goal)).toHaveLength(34)
   for (const { measure, value } of rows) {
     expect(stdout).toContain(measure)
     expect([measure, Number.isFinite(value)]).toEqual([measure, process.platform === 'linux' || expect.any(Boolean)])

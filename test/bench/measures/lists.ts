@@ -6,6 +6,7 @@ import type { ListFilter } from '../../../src/db/list.ts'
 import { listMessages } from '../../../src/db/list.ts'
 import { type Bench, type Row, timed } from '../bench.ts'
 import { type Installation, openInstallation } from '../installation.ts'
+import { measurePages } from './pages.ts'
 
 const ROWS_A_STATEMENT = 250_000
 const PAGE = 100
@@ -31,6 +32,7 @@ export async function measureLists(bench: Bench): Promise<Row[]> {
         details: slowest,
       },
       { measure: 'lists: p99 without a filter', value: slowest.nothing ?? Number.NaN, unit: 'ms' },
+      ...(await measurePages(bench, installation, counts.outstanding)),
     ]
   } finally {
     await installation.close()
