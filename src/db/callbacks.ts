@@ -127,38 +127,61 @@ export function findCallbacks(db: Db, message: number): Promise<CallbackRow[]> {
   return db.select().from(callbacks).where(eq(callbacks.message, message)).orderBy(asc(callbacks.change))
 }
 
+export interface CallbackFilter {
+  changes?: readonly number[] | undefined
+  account?: string | undefined
+  /** Any of these receivers. */
+  receivers?: readonly string[] | undefined
+  /** A part of the last error, in any case. */
+  error?: string | undefined
+  /** Due first from this time on, and before that one. */
+  dueAfter?: Date | undefined
+  dueBefore?: Date | undefined
+}
+
+function matches({ changes, account, receivers, error, dueAfter, dueBefore }: CallbackFilter): SQL {
+  const conditions = [
+    changes && sql`change = ANY(${textArray(changes, 'bigint')})`,
+    account === undefined ? undefined : sql`account = ${account}`,
+    receivers && sql`receiver = ANY(${textArray(receivers)})`,
+    error === undefined ? undefined : sql`position(lower(${error}) IN lower(last_error)) > 0`,
+    dueAfter && sql`first_due_at >= ${dueAfter.toISOString()}::timestamptz`,
+    dueBefore && sql`first_due_at < ${dueBefore.toISOString()}::timestamptz`,
+  ]
+  return and(...conditions) ?? sql`true`
+}
+
 /** Callbacks that were not taken, the latest change first, `before` another one if that is given. */
 export async function listUntaken(
   db: Db,
-  { limit, before }: { limit: number; before?: number | undefined },
+  { limit, before, ...filter }: CallbackFilter & { limit: number; before?: number | undefined },
 ): Promise<CallbackRow[]> {
-  const isMeant = before === undefined ? undefined : lt(callbacks.change, before)
+  const isBefore = before === undefined ? undefined : lt(callbacks.change, before)
   return db
     .select()
     .from(callbacks)
-    .where(and(or(isNull(callbacks.nextAttemptAt), isNotNull(callbacks.lastError)), isMeant))
+    .where(and(or(isNull(callbacks.nextAttemptAt), isNotNull(callbacks.lastError)), isBefore, matches(filter)))
     .orderBy(desc(callbacks.change))
     .limit(limit)
 }
 
-/** Replays callbacks as `replayAllCallbacks` does, those of these changes. */
-export async function replayCallbacks(db: Db, changes: readonly number[]): Promise<number> {
-  return replay(db, sql`change = ANY(${textArray(changes, 'bigint')})`)
+const isReplayed = (filter: CallbackFilter) =>
+  sql`(next_attempt_at IS NULL OR (last_error IS NOT NULL AND claim IS NULL)) AND ${matches(filter)}`
+
+/** How many callbacks a replay would make due. */
+export async function countReplayed(db: Db, filter: CallbackFilter): Promise<number> {
+  return db.$count(callbacks, isReplayed(filter))
 }
 
 /**
- * Makes every callback due that failed for good, or waits for another attempt. Their receivers are called again, whatever
- * these asked for. Returns how many there are.
+ * Makes callbacks due that failed for good, or wait for another attempt. Their receivers are called again, whatever these
+ * asked for. Returns how many there are.
  */
-export async function replayAllCallbacks(db: Db): Promise<number> {
-  return replay(db, sql`true`)
-}
-
-async function replay(db: Db, which: SQL): Promise<number> {
+export async function replayCallbacks(db: Db, filter: CallbackFilter = {}): Promise<number> {
   const [row] = await db.execute<{ replayed: number }>(sql`
     WITH replayed AS (
       UPDATE ${callbacks} SET attempts = 0, first_due_at = now(), next_attempt_at = now(), claim = NULL
-      WHERE (next_attempt_at IS NULL OR (last_error IS NOT NULL AND claim IS NULL)) AND ${which}
+      WHERE ${isReplayed(filter)}
       RETURNING url, receiver
     ), opened AS (
       UPDATE ${receivers} SET closed_until = NULL

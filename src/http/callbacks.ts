@@ -3,16 +3,36 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Status } from '../core/status.ts'
 import { type CallbackAttemptRow, findAttempts } from '../db/callback-attempts.ts'
-import { type CallbackRow, listUntaken, replayAllCallbacks, replayCallbacks, stateOf } from '../db/callbacks.ts'
+import {
+  type CallbackFilter,
+  type CallbackRow,
+  countReplayed,
+  listUntaken,
+  replayCallbacks,
+  stateOf,
+} from '../db/callbacks.ts'
 import type { describeChange } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
 import { record } from './acts.ts'
-import { rowCursorSchema } from './list-query.ts'
-import { replayedSchema, untakenCallbacksSchema } from './openapi/answers.ts'
+import { rowCursorSchema, textSchema, timeSchema } from './list-query.ts'
+import { callbackCountSchema, replayedSchema, untakenCallbacksSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
-const callbacksQuerySchema = z.strictObject({
+const wordSchema = textSchema.min(1).max(1_000)
+
+const criteria = {
+  account: wordSchema.optional().describe('Only those of this account.'),
+  receiver: wordSchema
+    .optional()
+    .describe('Only those for this receiver: the origin of its URLs, or a URL of it, or its host.'),
+  error: wordSchema.optional().describe('Only those whose `lastError` has this in it.'),
+  dueAfter: timeSchema.optional().describe('Only those that were due first at this time or later.'),
+  dueBefore: timeSchema.optional().describe('Only those that were due first before this time.'),
+}
+const countQuerySchema = z.strictObject(criteria)
+const listQuerySchema = z.strictObject({
+  ...criteria,
   limit: z.coerce.number().int().min(1).max(1000).default(100).describe('The most callbacks of an answer.'),
   cursor: rowCursorSchema,
 })
@@ -25,8 +45,12 @@ const replaySchema = z
       .max(10_000)
       .optional()
       .describe('Which ones, by their `change`; all that were not taken when left out.'),
+    ...criteria,
   })
-  .meta({ description: 'Which ones.', examples: [{ changes: [4711] }] })
+  .meta({
+    description: 'Which ones: those that meet all of it, and without any all that were not taken.',
+    examples: [{ receiver: 'https://example.com', dueAfter: '2026-01-31T10:00:00Z' }],
+  })
 
 const LIST: RouteDoc = {
   operationId: 'listFailedCallbacks',
@@ -34,8 +58,18 @@ const LIST: RouteDoc = {
   summary: 'Callbacks that were not taken',
   description:
     'A callback that is not taken with a 2xx is tried again with growing pauses for three days, unless the receiver says that it is gone (410), and has then failed for good. Those that wait for another attempt and those that have failed for good are listed here.',
-  querystring: callbacksQuerySchema,
+  querystring: listQuerySchema,
   response: { 200: untakenCallbacksSchema.describe('Those that were not taken.') },
+  problems: ['invalidQuery'],
+}
+
+const COUNT: RouteDoc = {
+  operationId: 'countCallbacks',
+  tag: 'Changes',
+  summary: 'How many callbacks a replay would send',
+  description: 'How many callbacks a replay with the same filters would make due just now.',
+  querystring: countQuerySchema,
+  response: { 200: callbackCountSchema.describe('The number.') },
   problems: ['invalidQuery'],
 }
 
@@ -52,8 +86,8 @@ const REPLAY: RouteDoc = {
 
 export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db }): void {
   server.get('/v1/callbacks', { config: { doc: LIST } }, async (request) => {
-    const { limit, cursor } = parseInput(callbacksQuerySchema, request.query, 'query')
-    const untaken = await listUntaken(db, { limit, before: cursor })
+    const { limit, cursor, ...given } = parseInput(listQuerySchema, request.query, 'query')
+    const untaken = await listUntaken(db, { ...toFilter(given), limit, before: cursor })
     const last = untaken.length === limit ? untaken.at(-1) : undefined
     const attempts = attemptsByChange(
       await findAttempts(
@@ -65,11 +99,32 @@ export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db
     return { callbacks: described, nextCursor: last ? String(last.change) : null }
   })
 
+  server.get('/v1/callbacks/count', { config: { doc: COUNT } }, async (request) => ({
+    callbacks: await countReplayed(db, toFilter(parseInput(countQuerySchema, request.query, 'query'))),
+  }))
+
   server.post('/v1/callbacks/replay', { config: { doc: REPLAY, act: 'replay' } }, async (request, reply) => {
-    const { changes } = parseInput(replaySchema, request.body ?? {}, 'body')
-    const replay = () => (changes ? replayCallbacks(db, changes) : replayAllCallbacks(db))
-    return reply.code(202).send({ replayed: await record(db, request, {}, replay) })
+    const filter = toFilter(parseInput(replaySchema, request.body ?? {}, 'body'))
+    const { account } = filter
+    return reply.code(202).send({ replayed: await record(db, request, { account }, () => replayCallbacks(db, filter)) })
   })
+}
+
+function toFilter({ receiver, dueAfter, dueBefore, ...rest }: z.output<typeof replaySchema>): CallbackFilter {
+  return {
+    ...rest,
+    receivers: receiver === undefined ? undefined : receiversOf(receiver.trim()),
+    dueAfter: dueAfter === undefined ? undefined : new Date(dueAfter),
+    dueBefore: dueBefore === undefined ? undefined : new Date(dueBefore),
+  }
+}
+
+/** The receivers that a URL, its origin or a host may mean. */
+function receiversOf(text: string): string[] {
+  const [origin = text] = /^[^/]*\/\/[^/?#]*/.exec(text) ?? []
+  return text.includes('//')
+    ? [origin.toLowerCase()]
+    : ['https', 'http'].map((scheme) => `${scheme}://${text.toLowerCase()}`)
 }
 
 function toUntaken(row: CallbackRow) {

@@ -62,6 +62,8 @@ export const listQuerySchema = z.strictObject({
   cursor: cursorSchema.optional(),
 })
 
+export const countQuerySchema = listQuerySchema.omit({ limit: true, cursor: true })
+
 const scalarSchema = z
   .union([z.string(), z.number(), z.boolean()], { error: 'expected one text, number or boolean' })
   .transform(String)
@@ -117,6 +119,13 @@ export function readListQuery(accounts: Accounts, query: unknown): ListRequest &
     outstanding: outstanding === undefined ? undefined : outstanding === 'true',
   }
   return { filter, limit, ...cursorsOf({ ...rest, outstanding, metadata }, cursor) }
+}
+
+/** The filter of a count, asked for like a list. Throws INPUT_INVALID. */
+export function readCountQuery(accounts: Accounts, query: unknown): ListFilter {
+  const others = Object.entries(query as Record<string, unknown>).filter(([name]) => !name.startsWith(METADATA))
+  parseInput(countQuerySchema, Object.fromEntries(others), 'query')
+  return readListQuery(accounts, query).filter
 }
 
 type Criteria = Omit<z.output<typeof filterSchema>, 'cursor'>

@@ -16,6 +16,7 @@ import { registerErasureRoutes } from './erasure.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { type GaugesOptions, registerGauges } from './gauges.ts'
 import { registerHealthRoutes } from './health.ts'
+import { registerMessageCount } from './message-count.ts'
 import { registerMessageRoutes } from './messages.ts'
 import { type RouteDoc, registerDocs, registerOpenApi } from './openapi/openapi.ts'
 import { registerPages } from './pages/pages.tsx'
@@ -114,6 +115,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
     registerMessageRoutes(guarded, { db, accounts, learner, metrics, tracing })
+    registerMessageCount(guarded, { db, accounts })
     registerPollRoutes(guarded, { db, accounts, learner, queues, findBlocks })
     registerActRoutes(guarded, { db })
     registerErasureRoutes(guarded, { db, accounts, queues })

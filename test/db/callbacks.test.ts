@@ -11,7 +11,7 @@ import {
   type NewCallback,
   releaseCallback,
   releaseClaim,
-  replayAllCallbacks,
+  replayCallbacks,
   retryCallback,
 } from '../../src/db/callbacks.ts'
 import { deleteFreeReceivers, noteReceiver } from '../../src/db/receivers.ts'
@@ -160,7 +160,7 @@ describe('of a message', () => {
     const { claim: again, claimed } = await claimOnce()
     expect(claimed).toEqual([first])
     await retryCallback(tables.db, { change: first, claim: again, error: 'over', delayMs: undefined, attempt })
-    await replayAllCallbacks(tables.db)
+    await replayCallbacks(tables.db)
     expect(await claimOnce()).toMatchObject({ claimed: [first], putBack: 1 })
   })
 
@@ -362,7 +362,7 @@ describe('whatever happens', () => {
         } else if (one.do === 'claim') await claim()
         else if (one.do === 'wait') await passTime(one.ms)
         else if (one.do === 'replay') {
-          await replayAllCallbacks(tables.db)
+          await replayCallbacks(tables.db)
           for (const told of all) if (told.state === 'failed') told.state = 'waiting'
         } else {
           const under = held()

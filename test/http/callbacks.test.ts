@@ -51,6 +51,41 @@ it('lists the callbacks that were not taken page by page, each once and the late
   })
 })
 
+it('counts the callbacks that match, and replays those and no others', async () => {
+  const countOf = async (query: string) =>
+    ((await api.get(`/v1/callbacks/count?${query}`)).body as { callbacks: number }).callbacks
+  // The first is in an attempt just now, and the third has never been tried.
+  expect(await countOf('')).toBe(3)
+  const long = '2026-01-31T10:00:00Z'
+  for (const [query, count] of [
+    ['error=http+500', 1],
+    ['receiver=EXAMPLE.com', 3],
+    ['receiver=https%3A%2F%2Fexample.com%2Felsewhere', 3],
+    ['receiver=example.org', 0],
+    ['account=seven', 3],
+    ['account=dutch', 0],
+    [`dueAfter=${long}`, 3],
+    [`dueBefore=${long}`, 0],
+  ] as const) {
+    expect([query, await countOf(query)]).toEqual([query, count])
+  }
+  const listed = (await api.get('/v1/callbacks?error=HTTP')).body as { callbacks: { change: number }[] }
+  expect(listed.callbacks.map(({ change }) => change)).toEqual([2, 1])
+  for (const query of ['error=%00', 'dueAfter=yesterday', 'receiver=', 'limit=1', 'host=x']) {
+    expect([query, (await api.get(`/v1/callbacks/count?${query}`)).status]).toEqual([query, 400])
+  }
+
+  const replayed = { status: 202, body: { replayed: 1 } }
+  expect(await api.post('/v1/callbacks/replay', { error: 'HTTP 500', account: 'seven' })).toMatchObject(replayed)
+  expect(await countOf('error=500')).toBe(1)
+  expect(await api.post('/v1/callbacks/replay', { changes: [4, 5], receiver: 'example.org' })).toMatchObject({
+    body: { replayed: 0 },
+  })
+  expect(await api.post('/v1/callbacks/replay', { changes: [4], dueAfter: long })).toMatchObject(replayed)
+  const { acts } = (await api.get('/v1/acts?kind=replay')).body as { acts: object[] }
+  expect(acts).toMatchObject([{ count: 1 }, { count: 0 }, { count: 1, account: 'seven', outcome: 'done' }])
+})
+
 it('takes receipts whatever the number of slashes in their URL', async () => {
   const receipt = { webhook_event: 'dlr', data: { msg_id: '77000000001', status: 'DELIVERED' } }
   for (const path of ['//webhooks/seven', '/webhooks//seven', '/webhooks/seven//']) {

@@ -139,6 +139,24 @@ describe('GET /v1/messages', () => {
   })
 })
 
+describe('GET /v1/messages/count', () => {
+  it('counts what a list would have, and takes its filters alone', async () => {
+    const count = async (query: string) =>
+      (await api.get(`/v1/messages/count?${query}`)).body as { messages: number; isWhole: boolean }
+    const before = await count('outstanding=true&account=seven')
+    await track('seven', { messageId: '1', metadata: { run: 7 } }, { messageId: '2', metadata: { run: 7 } })
+    await track('dutch', { messageId: 'ref', metadata: { run: 7 } })
+    await report('2')
+    expect(await count('metadata.run=7')).toEqual({ messages: 3, isWhole: true })
+    expect(await count('metadata.run=7&outstanding=true&account=seven')).toEqual({ messages: 1, isWhole: true })
+    // Counted by the hour, not message by message.
+    expect(await count('outstanding=true&account=seven')).toEqual({ messages: before.messages + 1, isWhole: true })
+    for (const query of ['limit=5', 'cursor=m1.1.00000000', 'status=lost']) {
+      expect([query, (await api.get(`/v1/messages/count?${query}`)).status]).toEqual([query, 400])
+    }
+  })
+})
+
 describe('POST /v1/messages/poll', () => {
   const dueIds = async () => {
     const rows = await api.db.select().from(messages)

@@ -91,6 +91,30 @@ describe('the list', () => {
     expect(html).toContain('value="21"')
   })
 
+  it('wants metadata as key=value', async () => {
+    const { status, text, html } = await read('/messages?metadata=order&error=21')
+    expect(status).toBe(400)
+    expect(text).toContain('Metadata: expected key=value, like order=4711, found &quot;order&quot;.')
+    expect(html).toContain('value="order"')
+  })
+
+  it('says how many messages are asked about before all that match are', async () => {
+    await track('seven', { messageId: '80', metadata: { ask: 'all' } }, { messageId: '81', metadata: { ask: 'all' } })
+    await track('seven', { messageId: '82', metadata: { ask: 'all' } })
+    await report('82', { status: 'delivered', rawStatus: 'DELIVERED' })
+    const list = '/messages?metadata=ask%3Dall'
+    expect((await read(list)).html).toContain(`href="${list}&amp;confirm=poll"`)
+    const asked = await read(`${list}&confirm=poll`)
+    expect(asked.text).toContain('2 outstanding messages match.')
+    expect(asked.html).toContain('<input type="hidden" name="metadata" value="ask=all"/>')
+    const done = await submit('/messages/poll', { metadata: 'ask=all' })
+    expect(done).toMatchObject({ status: 303, to: `${list}&notice=asked&count=2` })
+    expect((await read(done.to ?? '')).text).toContain('2 messages are asked about next.')
+    const refused = await submit('/messages/poll', { metadata: 'ask=all', sentAfter: 'soon' })
+    expect(refused.status).toBe(400)
+    expect(refused.html).toMatch(/value="soon"/)
+  })
+
   it('goes on by a cursor', async () => {
     await track(
       'seven',
@@ -186,9 +210,18 @@ describe('the other pages', () => {
     const message = await read('/messages/seven/1')
     expect(message.text).toMatch(/failed not announced: given up to https:\/\/receiver.example/)
     expect(message.text).toMatch(tried)
-    const done = await submit('/callbacks/replay', { change: '4711' })
-    expect(done.to).toBe('/callbacks?notice=replayed&count=1')
+    const filters = '/callbacks?receiver=receiver.example&error=HTTP+500'
+    const asked = await read(`${filters}&confirm=replay`)
+    expect(asked.text).toContain('1 callback will be sent again now')
+    expect(asked.html).toContain('<input type="hidden" name="receiver" value="receiver.example"/>')
+    expect((await read('/callbacks?error=HTTP+404&confirm=replay')).text).toContain('None of these waits')
+    const done = await submit('/callbacks/replay', { receiver: 'receiver.example', error: 'HTTP 500' })
+    expect(done.to).toBe(`${filters}&notice=replayed&count=1`)
+    expect((await read(done.to ?? '')).text).toContain('1 callback is due again.')
+    expect((await submit('/callbacks/replay', { change: '4711' })).to).toBe('/callbacks?notice=replayed&count=1')
     expect((await submit('/callbacks/replay', { change: 'x' })).status).toBe(400)
+    const wrong = await read('/callbacks?dueAfter=noon&error=HTTP')
+    expect([wrong.status, wrong.html.match(/value="(noon|HTTP)"/g)?.length]).toEqual([400, 2])
   })
 
   it('are asked for only here: no frame, no cache, nothing from elsewhere', async () => {
@@ -212,6 +245,10 @@ const PAGES = [
   '/messages/seven/1?confirm=erase',
   '/accounts/seven',
   '/callbacks',
+  '/callbacks?error=HTTP&confirm=replay',
+  '/messages?account=seven&confirm=poll',
+  '/alerts',
+  '/acts',
 ]
 
 describe('in a browser', () => {

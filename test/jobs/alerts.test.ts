@@ -13,7 +13,7 @@ import { readConfig } from '../../src/config.ts'
 import { ALERT_KINDS, type AlertKind, type AlertRules } from '../../src/core/alerts.ts'
 import { nothingLearned } from '../../src/core/learning.ts'
 import { findAlerts } from '../../src/db/alerts.ts'
-import { addCallbacks, replayAllCallbacks } from '../../src/db/callbacks.ts'
+import { addCallbacks, replayCallbacks } from '../../src/db/callbacks.ts'
 import { openDatabase } from '../../src/db/connection.ts'
 import { findInstallation, seeWorker } from '../../src/db/installation.ts'
 import { moveLearned } from '../../src/db/learning.ts'
@@ -237,7 +237,7 @@ const kinds: Record<
       await noteGoneUrl(stage.sources.db, 'seven', CALLBACK_URL)
     },
     async end() {
-      expect(await replayAllCallbacks(stage.sources.db)).toBe(1)
+      expect(await replayCallbacks(stage.sources.db)).toBe(1)
       await stage.installation.sql`DELETE FROM lastword.callbacks`
     },
   },

@@ -119,6 +119,11 @@ export const polledMessageSchema = namedObject('PolledMessage', {
 
 export const erasedSchema = z.object({ erased: countSchema.describe('How many messages that were.') })
 
+export const messageCountSchema = z.object({
+  messages: countSchema.describe('How many match, as far as they were counted.'),
+  isWhole: field(z.boolean(), true, '`false` where there may be more: 10,000 were counted, or two seconds were over.'),
+})
+
 export const polledSchema = z.object({
   polled: countSchema.describe('How many messages are due now, or are being asked about already.'),
   nextCursor: noTextSchema.describe('The `cursor` of the request that goes on; `null` when all that match are due.'),
@@ -254,6 +259,8 @@ export const untakenCallbacksSchema = z.object({
     .describe('The latest change first.'),
   nextCursor: noTextSchema.describe('For the next page; `null` on the last.'),
 })
+
+export const callbackCountSchema = z.object({ callbacks: countSchema.describe('How many would be due again.') })
 
 export const replayedSchema = z.object({ replayed: countSchema.describe('How many are due again.') })
 

@@ -2,8 +2,10 @@
 import type { JSX } from 'preact'
 import type { CallbackAttempt } from '../../client/answers.ts'
 import { Attempts } from './attempts.tsx'
+import { Choice, Hidden, Moment, Text } from './fields.tsx'
 import { accountPath, Frame, messagePath, type Problem, type View } from './frame.tsx'
-import { plural, Status, Time } from './words.tsx'
+import { filledIn, type Texts } from './page-context.tsx'
+import { countOf, plural, Status, Time } from './words.tsx'
 
 /** As `GET /v1/callbacks` has it. */
 interface Callback {
@@ -25,25 +27,48 @@ export interface CallbackPage {
   nextCursor: string | null
 }
 
+/** The names of the filters, in the order of the form. */
+export const CALLBACK_FILTERS = ['account', 'receiver', 'error', 'dueAfter', 'dueBefore']
+
 export interface CallbacksProps {
   view: View
+  given: Texts
+  accounts: readonly string[]
   page: CallbackPage
+  /** How many would be tried again, where somebody is about to have them tried. */
+  count: number | undefined
   problem?: Problem | undefined
   notice?: string | undefined
 }
 
-export function CallbacksPage({ view, page, problem, notice }: CallbacksProps): JSX.Element {
-  const { prefix } = view
+export function CallbacksPage(props: CallbacksProps): JSX.Element {
+  const { view, given, page, count, problem, notice } = props
+  const filters = filtersOf(given)
+  const isFiltered = Object.keys(filters).length > 0
+  const isEmpty = page.callbacks.length === 0
   return (
     <Frame view={view} title="Callbacks" path="/callbacks" problem={problem} notice={notice}>
-      <h1>Callbacks</h1>
-      {page.callbacks.length === 0 && (
-        <p>Every callback was taken: none waits for another attempt, and none has failed for good.</p>
+      <h1>Callbacks that were not taken</h1>
+      {(!isEmpty || isFiltered) && <Filters {...props} isFiltered={isFiltered} />}
+      {isEmpty && !problem && (
+        <p>
+          {isFiltered
+            ? 'No callback matches here.'
+            : 'Every callback was taken: none waits for another attempt, and none has failed for good.'}
+        </p>
       )}
-      {page.callbacks.length > 0 && <List view={view} callbacks={page.callbacks} />}
+      {count !== undefined && <Replay view={view} filters={filters} count={count} />}
+      {!isEmpty && count === undefined && view.mayChange && (
+        <p class="acts">
+          <a class="button" href={pathOf(view, { ...filters, confirm: 'replay' })}>
+            {isFiltered ? 'Try all that match again…' : 'Try all of them again…'}
+          </a>
+        </p>
+      )}
+      {!isEmpty && <List view={view} callbacks={page.callbacks} filters={filters} />}
       {page.nextCursor !== null && (
         <p class="acts">
-          <a class="button" href={`${prefix}/callbacks?cursor=${encodeURIComponent(page.nextCursor)}`}>
+          <a class="button" href={pathOf(view, { ...filters, cursor: page.nextCursor })}>
             Earlier ones
           </a>
         </p>
@@ -52,39 +77,102 @@ export function CallbacksPage({ view, page, problem, notice }: CallbacksProps): 
   )
 }
 
-function List({ view, callbacks }: { view: View; callbacks: readonly Callback[] }): JSX.Element {
+function filtersOf(given: Texts): Record<string, string> {
+  return Object.fromEntries(Object.entries(filledIn(given)).filter(([name]) => CALLBACK_FILTERS.includes(name)))
+}
+
+function pathOf(view: View, query: Readonly<Record<string, string>>): string {
+  return `${view.prefix}/callbacks?${new URLSearchParams(query)}`
+}
+
+function Filters({ view, given, accounts, isFiltered }: CallbacksProps & { isFiltered: boolean }): JSX.Element {
+  const action = `${view.prefix}/callbacks`
   return (
-    <>
-      {view.mayChange && (
-        <form method="post" action={`${view.prefix}/callbacks/replay`} class="acts">
-          <button type="submit">Try all of them again</button>
-        </form>
-      )}
-      <table class="stacks">
-        <thead>
-          <tr>
-            <th>Message</th>
-            <th>Account</th>
-            <th>Status</th>
-            <th>Receiver</th>
-            <th>Due first</th>
-            <th>Tried</th>
-            <th>Last answer</th>
-            <th>Next</th>
-            <th />
-          </tr>
-        </thead>
-        <tbody>
-          {callbacks.map((callback) => (
-            <Row callback={callback} view={view} />
-          ))}
-        </tbody>
-      </table>
-    </>
+    <details id="filters" open={isFiltered}>
+      <summary>Filters</summary>
+      <form action={action} class="filters">
+        <Choice name="account" label="Account" values={accounts} given={given} />
+        <Text name="receiver" label="Receiver" given={given} placeholder="URL or host" />
+        <Text name="error" label="Reason" given={given} placeholder="HTTP 500" />
+        <Moment name="dueAfter" label="Due first from (UTC)" given={given} />
+        <Moment name="dueBefore" label="Due first before (UTC)" given={given} />
+        <button type="submit">Filter</button>
+        {isFiltered && (
+          <a class="button" href={action}>
+            All
+          </a>
+        )}
+      </form>
+    </details>
   )
 }
 
-function Row({ callback, view }: { callback: Callback; view: View }): JSX.Element {
+interface ReplayProps {
+  view: View
+  filters: Readonly<Record<string, string>>
+  count: number
+}
+
+/** Says how many it is about before anything is sent. */
+function Replay({ view, filters, count }: ReplayProps): JSX.Element {
+  return (
+    <form method="post" action={`${view.prefix}/callbacks/replay`} class="box">
+      <p>
+        {count === 0
+          ? 'None of these waits for another attempt or has failed for good.'
+          : `${plural(count, 'callback')} will be sent again now, also to receivers that asked for a pause or said that they are gone.`}
+      </p>
+      <Hidden fields={filters} />
+      {count > 0 && (
+        <button type="submit" class="main">
+          Send {count === 1 ? 'it' : `all ${countOf(count)}`} again
+        </button>
+      )}
+      <a class="button" href={pathOf(view, filters)}>
+        Leave {count === 1 ? 'it' : 'them'}
+      </a>
+    </form>
+  )
+}
+
+interface ListProps {
+  view: View
+  callbacks: readonly Callback[]
+  filters: Readonly<Record<string, string>>
+}
+
+function List({ view, callbacks, filters }: ListProps): JSX.Element {
+  return (
+    <table class="stacks">
+      <thead>
+        <tr>
+          <th>Message</th>
+          <th>Account</th>
+          <th>Status</th>
+          <th>Receiver</th>
+          <th>Due first</th>
+          <th>Tried</th>
+          <th>Last answer</th>
+          <th>Next</th>
+          <th />
+        </tr>
+      </thead>
+      <tbody>
+        {callbacks.map((callback) => (
+          <Row callback={callback} view={view} filters={filters} />
+        ))}
+      </tbody>
+    </table>
+  )
+}
+
+interface RowProps {
+  callback: Callback
+  view: View
+  filters: Readonly<Record<string, string>>
+}
+
+function Row({ callback, view, filters }: RowProps): JSX.Element {
   const { change, account, messageId, status, receiver, state } = callback
   const { attempts, firstDueAt, nextAttemptAt, lastError, lastAttempts } = callback
   return (
@@ -98,7 +186,9 @@ function Row({ callback, view }: { callback: Callback; view: View }): JSX.Elemen
       <td data-label="Status">
         <Status status={status} />
       </td>
-      <td data-label="Receiver">{receiver}</td>
+      <td data-label="Receiver">
+        <a href={pathOf(view, { receiver })}>{receiver}</a>
+      </td>
       <td data-label="Due first">
         <Time at={firstDueAt} now={view.now} />
       </td>
@@ -120,7 +210,7 @@ function Row({ callback, view }: { callback: Callback; view: View }): JSX.Elemen
       <td>
         {view.mayChange && (
           <form method="post" action={`${view.prefix}/callbacks/replay`}>
-            <input type="hidden" name="change" value={change} />
+            <Hidden fields={{ ...filters, change: String(change) }} />
             <button type="submit">Again</button>
           </form>
         )}

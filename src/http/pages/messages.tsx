@@ -1,85 +1,27 @@
 /** The messages: one box for an ID, a number or a value of the metadata, and the filters of the list. */
 import type { JSX } from 'preact'
-import type { Message, MessagePage } from '../../client/answers.ts'
+import type { Message } from '../../client/answers.ts'
 import { SOURCES, STATUSES } from '../../core/status.ts'
+import { Choice, Moment, Text } from './fields.tsx'
 import { Frame, messagePath, type Problem, type View } from './frame.tsx'
+import { type MessageCount, MessagesActs } from './messages-acts.tsx'
+import { FILTERS, type Found } from './messages-query.ts'
+import { filledIn, type Texts } from './page-context.tsx'
 import { masked, Status, Time } from './words.tsx'
-
-/** As the form sends them: what is left empty is an empty text. */
-export type MessagesQuery = Readonly<Record<string, string | undefined>>
-
-/** Messages that were found in one way. */
-export interface Found {
-  /** The way, in words; undefined for a list by filters alone. */
-  by: string | undefined
-  page: MessagePage
-  /** The query of the list, to go on with. */
-  query: MessagesQuery
-}
 
 export interface MessagesProps {
   view: View
-  given: MessagesQuery
+  given: Texts
   accounts: readonly string[]
   found: readonly Found[]
+  /** How many outstanding messages match, where somebody is about to ask about all of them. */
+  outstanding: MessageCount | undefined
   problem?: Problem | undefined
   notice?: string | undefined
 }
 
-const FILTERS = [
-  'messageId',
-  'recipient',
-  'account',
-  'status',
-  'settledBy',
-  'error',
-  'outstanding',
-  'metadata',
-  'batch',
-]
-const RANGE = ['sentAfter', 'sentBefore']
-const MESSAGES_A_PAGE = 50
-
-/** How a text in the search box may be meant: each is a query of the list, and what it looks for in words. */
-export function readingsOf(text: string): { by: string; query: MessagesQuery }[] {
-  const pair = /^\s*([^=\s][^=]*?)\s*=\s*(.*?)\s*$/s.exec(text)
-  const isNumber = /\d/.test(text) && /^[+\d\s()./-]{4,}$/.test(text.trim())
-  return [
-    { by: 'With this ID', query: { messageId: text.trim() } },
-    ...(isNumber ? [{ by: 'To this number', query: { recipient: text.trim() } }] : []),
-    ...(pair ? [{ by: `With ${pair[1]} = ${pair[2]}`, query: { metadata: `${pair[1]}=${pair[2]}` } }] : []),
-  ]
-}
-
-/** The query of `GET /v1/messages` that the page's filters mean. */
-export function listQueryOf(given: MessagesQuery, now: number): Record<string, string> {
-  const filled = Object.entries(given).flatMap(([name, value]) =>
-    value === undefined || value === '' ? [] : [[name, value]],
-  )
-  const { metadata, sentAfter, sentBefore, q, notice, confirm, ...query } = Object.fromEntries(filled)
-  const [key, ...value] = metadata?.split('=') ?? []
-  return {
-    ...query,
-    ...(key === undefined ? {} : { [`metadata.${key.trim()}`]: value.join('=').trim() }),
-    ...rangeOf(sentAfter, sentBefore, now),
-    limit: String(MESSAGES_A_PAGE),
-  }
-}
-
-/** A form's times are without a zone: they are taken for UTC. An end that is left open is that of all there is. */
-function rangeOf(after: string | undefined, before: string | undefined, now: number): Record<string, string> {
-  if (after === undefined && before === undefined) return {}
-  const from = after === undefined ? new Date(0).toISOString() : inUtc(after)
-  const to = before === undefined ? new Date(now + 86_400_000).toISOString() : inUtc(before)
-  return { sentAfter: from, sentBefore: to }
-}
-
-function inUtc(text: string): string {
-  const [, minutes, seconds = ':00'] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d)(:\d\d)?$/.exec(text) ?? []
-  return minutes === undefined ? text : `${minutes}${seconds}Z`
-}
-
-export function MessagesPage({ view, given, accounts, found, problem, notice }: MessagesProps): JSX.Element {
+export function MessagesPage(props: MessagesProps): JSX.Element {
+  const { view, given, accounts, found, outstanding, problem, notice } = props
   const { prefix } = view
   const search = given.q || undefined
   const total = found.reduce((sum, { page }) => sum + page.messages.length, 0)
@@ -99,7 +41,7 @@ export function MessagesPage({ view, given, accounts, found, problem, notice }: 
             {one.by && <h2>{one.by}</h2>}
             <List messages={one.page.messages} view={view} />
             <More found={one} prefix={prefix} />
-            <EraseNumber found={one} view={view} confirm={given.confirm} />
+            <MessagesActs found={one} view={view} given={given} outstanding={outstanding} />
           </section>
         ))}
     </Frame>
@@ -107,13 +49,13 @@ export function MessagesPage({ view, given, accounts, found, problem, notice }: 
 }
 
 interface FiltersProps {
-  given: MessagesQuery
+  given: Texts
   accounts: readonly string[]
   action: string
 }
 
 function Filters({ given, accounts, action }: FiltersProps): JSX.Element {
-  const isFiltered = [...FILTERS, ...RANGE].some((name) => given[name])
+  const isFiltered = FILTERS.some((name) => given[name])
   return (
     <details id="filters" open={isFiltered}>
       <summary>Filters</summary>
@@ -137,55 +79,6 @@ function Filters({ given, accounts, action }: FiltersProps): JSX.Element {
         )}
       </form>
     </details>
-  )
-}
-
-interface ChoiceProps {
-  name: string
-  label: string
-  values: readonly string[]
-  names?: readonly string[]
-  given: MessagesQuery
-}
-
-function Choice({ name, label, values, names = values, given }: ChoiceProps): JSX.Element {
-  return (
-    <label>
-      {label}
-      <select name={name}>
-        <option value="">any</option>
-        {values.map((value, index) => (
-          <option value={value} selected={given[name] === value}>
-            {names[index]}
-          </option>
-        ))}
-      </select>
-    </label>
-  )
-}
-
-interface TextProps {
-  name: string
-  label: string
-  given: MessagesQuery
-  placeholder?: string
-}
-
-function Text({ name, label, given, placeholder }: TextProps): JSX.Element {
-  return (
-    <label>
-      {label}
-      <input type="text" name={name} value={given[name]} placeholder={placeholder} size={12} />
-    </label>
-  )
-}
-
-function Moment({ name, label, given }: TextProps): JSX.Element {
-  return (
-    <label>
-      {label}
-      <input type="datetime-local" name={name} value={given[name]} />
-    </label>
   )
 }
 
@@ -237,51 +130,12 @@ function List({ messages, view }: { messages: readonly Message[]; view: View }):
 
 function More({ found: { page, query }, prefix }: { found: Found; prefix: string }): JSX.Element | null {
   if (page.nextCursor === null) return null
-  const next = new URLSearchParams(filled({ ...query, cursor: page.nextCursor }))
+  const next = new URLSearchParams(filledIn({ ...query, cursor: page.nextCursor }))
   return (
     <p class="acts">
       <a class="button" href={`${prefix}/messages?${next}`}>
         Earlier messages
       </a>
     </p>
-  )
-}
-
-function filled(query: MessagesQuery): [string, string][] {
-  return Object.entries(query).flatMap(([name, value]) => (value ? [[name, value]] : []))
-}
-
-interface EraseNumberProps {
-  found: Found
-  view: View
-  confirm: string | undefined
-}
-
-/** Everything of a number is erased in two steps. */
-function EraseNumber({ found: { page, query }, view, confirm }: EraseNumberProps): JSX.Element | null {
-  const { recipient } = query
-  if (!view.mayChange || !recipient || page.messages.length === 0) return null
-  const { prefix } = view
-  if (confirm !== 'erase') {
-    const again = new URLSearchParams(filled({ ...query, confirm: 'erase' }))
-    return (
-      <p class="acts">
-        <a class="button" href={`${prefix}/messages?${again}`}>
-          Erase everything of this number…
-        </a>
-      </p>
-    )
-  }
-  return (
-    <form method="post" action={`${prefix}/messages/erase`} class="box bad">
-      <input type="hidden" name="recipient" value={recipient} />
-      <p>Every message to this number goes, with its reports, changes and callbacks. Nothing brings it back.</p>
-      <button type="submit" class="danger">
-        Erase all of it
-      </button>
-      <a class="button" href={`${prefix}/messages?${new URLSearchParams(filled(query))}`}>
-        Keep it
-      </a>
-    </form>
   )
 }
