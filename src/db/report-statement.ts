@@ -174,9 +174,11 @@ export function statementFor(
       SELECT account, message_id, recipient_key, nullif(recipient_key, ''), now(), now(), status, final, occurred_at, rank,
         CASE WHEN status = 'read' THEN occurred_at END, source, now(), ${secondsSince('occurred_at')},
         ${errorCode}
-      FROM incoming
+      FROM incoming i
       WHERE ${keepUntracked} AND ordinal NOT IN (SELECT ordinal FROM matched WHERE ordinal IS NOT NULL)
         AND ordinal NOT IN (SELECT ordinal FROM dropped)
+        -- A row that was there, and was gone when its lock was had, has been erased: this statement does not see that yet.
+        AND NOT EXISTS (SELECT FROM ${messages} m WHERE (${qualifiedKey('m')}) = (${qualifiedKey('i')}))
       ORDER BY account, message_id, recipient_key
       ON CONFLICT DO NOTHING
       RETURNING m.id, m.account, m.message_id, m.recipient_key
@@ -216,6 +218,7 @@ const secondsSince = (time: string) =>
   sql.raw(`least(greatest(ceil(extract(epoch FROM now() - ${time})), 0), 2000000000)::int`)
 
 const KEY = sql.raw('account, message_id, recipient_key')
+const qualifiedKey = (alias: string) => sql.raw(`${alias}.account, ${alias}.message_id, ${alias}.recipient_key`)
 const FAILED = sql.raw(`'{${FAILURE_STATUSES.join()}}'::lastword.status[]`)
 const errorCode = sql`CASE WHEN status = ANY(${FAILED}) THEN error ->> 'code' END`
 

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { and, eq, like } from 'drizzle-orm'
+import { and, eq, like, sql } from 'drizzle-orm'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { settle } from '../../src/core/settle.ts'
 import { SOURCES, STATUSES, type Status, type StatusReport } from '../../src/core/status.ts'
 import { releaseBatch } from '../../src/db/batches.ts'
+import { eraseMessages } from '../../src/db/erasure.ts'
 import { listMessages } from '../../src/db/list.ts'
 import { findMessages, findReports, trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
@@ -13,6 +14,7 @@ import { applyReports } from '../../src/db/reports.ts'
 import { claimDue } from '../../src/db/schedule.ts'
 import { batches, due, messages } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
+import { until } from '../support/service.ts'
 
 let database: Tables
 beforeAll(async () => {
@@ -558,6 +560,25 @@ describe('what a provider may write', () => {
     ])
     expect(await rowOf(id)).toMatchObject({ metadata: { [stored]: stored } })
   })
+})
+
+it('creates no message anew that is being erased while its report comes', async () => {
+  const messageId = newId()
+  await trackMessages(database.db, [message(messageId)])
+  const { id } = await rowOf(messageId)
+  const applied = await database.db.transaction(async (transaction) => {
+    await eraseMessages(transaction, [id])
+    const applying = applyReports(database.db, [report(messageId, 'delivered', 0)])
+    await until(async () => {
+      const waiting = await database.db.execute(
+        sql`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      )
+      expect(waiting).toHaveLength(1)
+    })
+    return { applying }
+  })
+  expect(await applied.applying).toMatchObject([{ unmatched: true }])
+  expect(await database.db.select().from(messages).where(eq(messages.messageId, messageId))).toEqual([])
 })
 
 describe('a report that is dated ahead of its arrival', () => {
