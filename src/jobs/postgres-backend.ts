@@ -65,7 +65,7 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
       const worker = new Worker(name, process, { ...workerOptions, ...connection } as never, createPostgresBackend)
       return (worker as unknown as Worker).on('error', complain)
     },
-    prepare: (names) => prepare(pool, variable, names),
+    prepare: (names) => prepare(pool, variable, names).catch((error) => Promise.reject(explain(error))),
     check: () => check().catch((error) => Promise.reject(explain(error))),
     poolUse: () => ({
       used: pool.totalCount - pool.idleCount,
@@ -73,7 +73,7 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
       waiting: pool.waitingCount,
     }),
     memory: async () => undefined,
-    meet: (installation) => meet(pool, installation),
+    meet: (installation) => meet(pool, installation).catch((error) => Promise.reject(explain(error))),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()))
       await pool.end()

@@ -62,10 +62,8 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
     prepare: async () => {},
     check: () => write(forQueues, prefix).catch((error) => Promise.reject(unavailable(at, error))),
     memory: () => findMemory(forQueues),
-    async meet(installation) {
-      await forQueues.setnx(`${prefix}:installation`, installation)
-      return (await forQueues.get(`${prefix}:installation`)) ?? installation
-    },
+    meet: (installation) =>
+      meet(forQueues, prefix, installation).catch((error) => Promise.reject(unavailable(at, error))),
     async close() {
       const closing = Promise.all(queues.map((queue) => queue.close()))
       // A server that says nothing any more must not keep anybody here.
@@ -78,6 +76,11 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
 /** A write that works as long as the queues do, and leaves nothing behind for long. */
 async function write(client: Client, prefix: string): Promise<void> {
   await client.set(`${prefix}:ready`, '1', 'PX', MARK_KEPT_MS)
+}
+
+async function meet(client: Client, prefix: string, installation: string): Promise<string> {
+  await client.setnx(`${prefix}:installation`, installation)
+  return (await client.get(`${prefix}:installation`)) ?? installation
 }
 
 /** Of a cluster, that of the node with the least room. */

@@ -179,6 +179,15 @@ describe('what Redis refuses', () => {
     expect(String(error)).not.toContain('word@')
   })
 
+  it('is told of in a sentence, also when it begins while a process starts', async () => {
+    const backend = await open(at('able:word'))
+    await redis.command('config', 'set', 'maxmemory', '1mb')
+    const error = await backend.meet('an installation').catch((error: unknown) => error)
+    await redis.command('config', 'set', 'maxmemory', '0')
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', message: expect.stringMatching(/^QUEUE_URL: .* is full /) })
+    await backend.close()
+  })
+
   it('is nothing, for a user that may do what BullMQ does to our keys (F18)', async () => {
     const backend = await open(at('able:word'))
     const queue = backend.openQueue('track')
