@@ -13,13 +13,6 @@ import { createLog } from '../../src/log.ts'
 import { execute, findProgram, makeFolder, startRedis, succeeds, waitForRedis } from './programs.ts'
 import { TEMPLATE } from './services.ts'
 
-declare module 'vitest' {
-  interface ProvidedContext {
-    databaseUrl: string
-    redisUrl: string
-  }
-}
-
 interface Service {
   url: string
   close(): Promise<void>

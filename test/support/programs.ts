@@ -86,6 +86,8 @@ export interface RedisServer {
   command(...args: string[]): Promise<unknown>
   freeze(): void
   thaw(): void
+  /** Kills it, and starts it again after a while with what it has written down. */
+  crash(downMs: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -96,10 +98,8 @@ export async function startRedis(settings: Readonly<Record<string, string>> = {}
   const folder = await makeFolder()
   const port = await freePort()
   const options = { port: String(port), bind: '127.0.0.1', dir: folder, save: '', appendonly: 'no', ...settings }
-  const server = startProgram(
-    program,
-    Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]),
-  )
+  const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value])
+  let server = startProgram(program, args)
   const plainPort = options.port
   const url = `redis://127.0.0.1:${plainPort}`
   const close = async () => {
@@ -125,6 +125,13 @@ export async function startRedis(settings: Readonly<Record<string, string>> = {}
     },
     freeze: () => process.kill(server.pid, 'SIGSTOP'),
     thaw: () => process.kill(server.pid, 'SIGCONT'),
+    async crash(downMs) {
+      process.kill(server.pid, 'SIGKILL')
+      await server.died.catch(() => {})
+      await sleep(downMs)
+      server = startProgram(program, args)
+      await Promise.race([waitForRedis(url), server.died])
+    },
     close,
   }
 }

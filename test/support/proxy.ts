@@ -1,9 +1,10 @@
 /**
- * A TCP proxy that can be cut and restored, to take a server away from those who use it without stopping it; and aimed at
- * another server, as a name is after a failover.
+ * A TCP proxy that can be cut and restored, to take a server away from those who use it without stopping it; held, so that
+ * neither side hears of the other; and aimed at another server, as a name is after a failover.
  */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Transform } from 'node:stream'
 
 export interface TcpProxy {
   port: number
@@ -12,11 +13,27 @@ export interface TcpProxy {
   restore(): Promise<void>
   /** Leads new connections to another server; those that are there stay. */
   aim(port: number): void
+  /** Passes nothing on until `release`, and ends no connection. */
+  hold(): void
+  release(): void
   close(): Promise<void>
 }
 
-export async function openProxy(given: { host: string; port: number }): Promise<TcpProxy> {
+/** Sees what is about to be passed on to the server or to its client; false ends the connection instead. */
+export type Watch = (to: 'server' | 'client', bytes: Buffer, connection: object) => boolean
+
+export async function openProxy(given: { host: string; port: number }, watch?: Watch): Promise<TcpProxy> {
   const target = { ...given }
+  let held: Promise<void> | undefined
+  let release = () => {}
+  const pass = (to: 'server' | 'client', connection: Socket) =>
+    new Transform({
+      async transform(bytes: Buffer, _encoding, done) {
+        if (held) await held
+        if (watch && !watch(to, bytes, connection)) connection.destroy()
+        else done(null, bytes)
+      },
+    })
   const sockets = new Set<Socket>()
   const keep = (socket: Socket, other: Socket) => {
     sockets.add(socket)
@@ -30,7 +47,8 @@ export async function openProxy(given: { host: string; port: number }): Promise<
     const outgoing = connect(target)
     keep(incoming, outgoing)
     keep(outgoing, incoming)
-    incoming.pipe(outgoing).pipe(incoming)
+    incoming.pipe(pass('server', incoming)).pipe(outgoing)
+    outgoing.pipe(pass('client', incoming)).pipe(incoming)
   })
   const listen = async (port: number) => {
     server.listen(port, '127.0.0.1')
@@ -48,5 +66,23 @@ export async function openProxy(given: { host: string; port: number }): Promise<
   const aim = (other: number) => {
     target.port = other
   }
-  return { port, aim, cut, restore: () => listen(port), close: cut }
+  return {
+    port,
+    aim,
+    cut,
+    restore: () => listen(port),
+    hold() {
+      held = new Promise((resolve) => {
+        release = () => {
+          held = undefined
+          resolve()
+        }
+      })
+    },
+    release: () => release(),
+    async close() {
+      release()
+      await cut()
+    },
+  }
 }

@@ -8,6 +8,13 @@ import { createServer } from 'node:net'
 import postgres from 'postgres'
 import { inject } from 'vitest'
 
+declare module 'vitest' {
+  interface ProvidedContext {
+    databaseUrl: string
+    redisUrl: string
+  }
+}
+
 /** A database to which all migrations of the product and of BullMQ are applied; nobody may connect to it but to copy. */
 export const TEMPLATE = 'lastword_template'
 

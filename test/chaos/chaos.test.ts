@@ -1,0 +1,168 @@
+/** The plan by property; and that the ledger would see each kind of finding. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { Summary } from './conductor.ts'
+import { type Change, type Entry, FINDINGS, judge, TELLERS, toTold } from './ledger.ts'
+import { type Backend, endOf, heldBy, KINDS, kindsFor, makePlan } from './plan.ts'
+import { printFindings, printSummary } from './print.ts'
+
+describe('the plan', () => {
+  const options = fc.record({
+    backend: fc.constantFrom<Backend>('redis', 'postgres'),
+    has: fc.record({ server: fc.boolean(), disk: fc.boolean(), clock: fc.boolean() }),
+    faults: fc.integer({ min: 1, max: 120 }),
+    spanMs: fc.integer({ min: 1_000, max: 3_600_000 }),
+  })
+  const planned = fc.tuple(fc.nat(), options).map(([seed, { backend, has, faults, spanMs }]) => {
+    const given = { faults, spanMs, kinds: kindsFor(backend, has) }
+    return { seed, given, plan: makePlan(seed, given) }
+  })
+
+  it('follows from the seed', () => {
+    fc.assert(
+      fc.property(planned, ({ seed, given, plan }) => {
+        expect(makePlan(seed, given)).toEqual(plan)
+      }),
+    )
+    const given = { faults: 40, spanMs: 60_000, kinds: kindsFor('redis', { server: true, disk: true, clock: true }) }
+    expect(makePlan(1, given)).not.toEqual(makePlan(2, given))
+  })
+
+  it('has each kind before any comes again', () => {
+    fc.assert(
+      fc.property(planned, ({ given: { kinds, faults }, plan }) => {
+        expect(plan).toHaveLength(faults)
+        const first = plan.slice(0, kinds.length).map(({ kind }) => kind)
+        expect(new Set(first).size).toBe(Math.min(faults, kinds.length))
+        for (const { kind } of plan) expect(kinds).toContain(kind)
+      }),
+    )
+  })
+
+  it('strikes a target once at a time, for as long as its kind lasts', () => {
+    fc.assert(
+      fc.property(planned, ({ plan }) => {
+        const freeAt = new Map<string, number>()
+        for (const { kind, at, lastsMs } of plan) {
+          const [least, most] = KINDS[kind].lastsMs
+          expect(lastsMs).toBeGreaterThanOrEqual(least)
+          expect(lastsMs).toBeLessThanOrEqual(most)
+          for (const target of heldBy(kind)) {
+            expect(at).toBeGreaterThanOrEqual(freeAt.get(target) ?? 0)
+            freeAt.set(target, at + lastsMs)
+          }
+        }
+        expect(endOf(plan)).toBeGreaterThanOrEqual(Math.max(...freeAt.values()))
+      }),
+    )
+  })
+
+  it('leaves out what cannot strike here', () => {
+    const bare = kindsFor('postgres', { server: false, disk: false, clock: false })
+    expect(bare.filter((kind) => /^Redis|restarted|crashed|disk|clock/.test(kind))).toEqual([])
+    const all = (['redis', 'postgres'] as const).flatMap((backend) =>
+      kindsFor(backend, { server: true, disk: true, clock: true }),
+    )
+    expect(new Set(all)).toEqual(new Set(Object.keys(KINDS)))
+  })
+})
+
+describe('the ledger', () => {
+  const accepted: Change = { status: 'accepted', previousStatus: null, at: 1_000, final: false }
+  const delivered: Change = { status: 'delivered', previousStatus: 'accepted', at: 5_000, final: true }
+  const told = [toTold(accepted), toTold(delivered)]
+  const right: Entry = {
+    account: 'seven',
+    messageId: '77100000001',
+    recipient: '447090000042',
+    sentAt: 0,
+    finals: [{ statuses: ['delivered'], acknowledged: true }],
+    receipts: { DELIVERED: 2 },
+    askedAt: [3_000, 5_500],
+    row: { status: 'delivered', final: true },
+    changes: [accepted, delivered],
+    reports: { DELIVERED: 2, ACCEPTED: 1 },
+    claims: [
+      { from: 2_900, to: 3_100 },
+      { from: 4_900, to: 5_600 },
+    ],
+    told: { feed: told, callback: told, queue: told },
+  }
+  const kindsOf = (changes: Partial<Entry>, queueLostUntil = 0) =>
+    judge({ ...right, ...changes }, { queueLostUntil, tellers: TELLERS }).map(({ kind }) => kind)
+  const unknown = { ...delivered, status: 'unknown' } as const
+  const unknownTold = [toTold(accepted), toTold(unknown)]
+
+  it.each<[string, Partial<Entry>]>([
+    ['everything as it truly is', {}],
+    ['a repeat of a callback', { told: { ...right.told, callback: [told[0], told[1], told[0]] as typeof told } }],
+    [
+      'unknown where truth never came',
+      {
+        finals: [],
+        row: { status: 'unknown', final: true },
+        changes: [accepted, unknown],
+        told: { feed: unknownTold, callback: unknownTold, queue: unknownTold },
+      },
+    ],
+    [
+      'an earlier final whose correction nobody told of',
+      { finals: [...right.finals, { statuses: ['failed'], acknowledged: false }] },
+    ],
+    ['a request under way when the status came', { askedAt: [6_500], claims: [{ from: 5_900, to: 7_000 }] }],
+  ])('passes %s', (_, changes) => {
+    expect(kindsOf(changes)).toEqual([])
+  })
+
+  it.each<[(typeof FINDINGS)[number], Partial<Entry>]>([
+    ['not tracked', { row: undefined }],
+    ['wrong status', { finals: [{ statuses: ['failed'], acknowledged: false }] }],
+    ['wrong status', { finals: [] }],
+    ['wrong status', { row: { status: 'delivered', final: false } }],
+    ['wrong status', { finals: [...right.finals, { statuses: ['failed'], acknowledged: true }] }],
+    ['broken chain of changes', { changes: [accepted, { ...delivered, previousStatus: null }] }],
+    ['change untold', { told: { ...right.told, feed: [toTold(accepted)] } }],
+    ['change untold', { told: { ...right.told, queue: [toTold(accepted)] } }],
+    ['told out of order', { told: { ...right.told, callback: [...told].reverse() } }],
+    ['told what did not happen', { told: { ...right.told, queue: [...told, 'read@9'] } }],
+    ['asked after it was known', { askedAt: [9_000], claims: [{ from: 8_000, to: 9_500 }] }],
+    ['asked without a claim', { askedAt: [100] }],
+    ['in two batches at once', { claims: [...right.claims, { from: 3_000, to: 3_050 }] }],
+    ['acknowledged receipt lost', { reports: { DELIVERED: 1 } }],
+  ])('sees: %s', (kind, changes) => {
+    expect(kindsOf(changes)).toEqual([kind])
+  })
+
+  it('excuses what Redis lost before the app took it, and no more', () => {
+    const missing = { told: { ...right.told, queue: [] } }
+    expect(kindsOf(missing, 4_000)).toEqual(['change untold'])
+    expect(kindsOf(missing, 5_000)).toEqual([])
+  })
+})
+
+it('prints each kind of fault and finding, with what repeats it', () => {
+  const summary: Summary = {
+    backend: 'redis',
+    seed: 7,
+    messages: 9,
+    tracked: 8,
+    erased: 1,
+    seconds: 3,
+    faults: new Map([
+      ['Redis emptied', { struck: 2, missed: 0 }],
+      ['worker killed after the job is added', { struck: 1, missed: 1 }],
+    ]),
+    statuses: { delivered: 8 },
+    changes: 16,
+    told: { feed: 16 },
+    requests: 4,
+    receipts: 5,
+    findings: [{ kind: 'wrong status', about: 'seven 77', during: '10:00:00.000, during step 3 (Redis emptied)' }],
+  }
+  expect(printSummary(summary)).toMatch(
+    /in Redis, seed 7: 9 messages, 3 faults of 2 kinds, 3 s\n[\s\S]* 1 {2}wrong status/,
+  )
+  expect(printSummary(summary)).toContain('1 (and 1 met nothing)  worker killed after the job is added')
+  for (const kind of FINDINGS) expect(printSummary(summary)).toContain(kind)
+  expect(printFindings(summary)).toBe('1 × wrong status:\n  seven 77\n    10:00:00.000, during step 3 (Redis emptied)')
+})
