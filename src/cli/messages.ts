@@ -1,5 +1,5 @@
 /** `lastword status` and `lastword poll`: one message, looked at or asked about. */
-import type { Message, MessageWithReports, PolledMessage } from '../client/answers.ts'
+import type { MessageWithReports, PolledMessage } from '../client/answers.ts'
 import { createClient } from '../client/client.ts'
 import { readServiceLocation } from '../config.ts'
 import { formatTable, printable } from './table.ts'
@@ -28,8 +28,7 @@ export async function runPoll(account: string, messageId: string, flags: Message
 }
 
 function describePoll({ paused, account, blockedBy }: PolledMessage): string {
-  const but = blockedBy.map(({ message }) => printable(message)).join('; and ')
-  const asked = but ? `Due now, but ${but}.` : 'The provider is being asked.'
+  const asked = blockedBy.length > 0 ? `Due now, but ${describeBlocks({ blockedBy })}.` : 'The provider is being asked.'
   if (!paused) return asked
   const { since, until, trouble } = paused
   const why = printable(trouble ?? 'no good answer')
@@ -37,7 +36,36 @@ function describePoll({ paused, account, blockedBy }: PolledMessage): string {
 That is over, and this message is asked about first. ${asked}`
 }
 
-function describe(message: Message): string {
+function describeBlocks({ blockedBy }: Pick<PolledMessage, 'blockedBy'>): string {
+  return blockedBy.map(({ message }) => printable(message)).join('; and ')
+}
+
+type Known = Omit<MessageWithReports, 'reports' | 'queries' | 'callbacks'>
+
+function describeAttempts({ polls, failedPolls }: Known): string {
+  const times = (count: number) => `${count} ${count === 1 ? 'time' : 'times'}`
+  return `${times(polls)}${failedPolls > 0 ? `, and ${times(failedPolls)} of late without a good answer` : ''}`
+}
+
+const OUTCOMES: Readonly<Record<NonNullable<Known['lastAttempt']>['outcome'], string>> = {
+  answered: 'answered',
+  noStatusYet: 'answered, no status yet',
+  missing: 'answered, not known there',
+  failed: 'no good answer',
+}
+
+function describeLast({ lastAttempt }: Known): string | null {
+  return lastAttempt && `${lastAttempt.at}: ${lastAttempt.error ?? OUTCOMES[lastAttempt.outcome]}`
+}
+
+function describeNext(message: Known): string | null {
+  const { asking, nextPollAt, blockedBy } = message
+  if (asking === 'never' || message.final) return null
+  const next = asking === 'later' ? String(nextPollAt) : asking === 'due' ? 'now' : 'being asked now'
+  return blockedBy.length > 0 ? `${next}, but ${describeBlocks(message)}` : next
+}
+
+function describe(message: Known): string {
   const { status, final, statusAt, settledBy } = message
   const known = status === null ? 'no report yet' : `${status}, ${final ? `final (${settledBy})` : 'outstanding'}`
   const rows = [
@@ -46,8 +74,9 @@ function describe(message: Message): string {
     ['Status', known],
     ['Since', statusAt],
     ['Sent', message.sentAt],
-    ['Asked', `${message.polls} ${message.polls === 1 ? 'time' : 'times'}`],
-    ['Next asked', message.nextPollAt],
+    ['Asked', describeAttempts(message)],
+    ['Last asked', describeLast(message)],
+    ['Next asked', describeNext(message)],
     ['Window ends', final ? null : message.windowEndsAt],
     ['Refused', message.queryError],
     ['Metadata', message.metadata && JSON.stringify(message.metadata)],

@@ -181,7 +181,7 @@ export interface components {
             sentAt: string;
             /** @description How many times the provider was asked about the message. */
             polls: number;
-            /** @description When it is next due; `null` when nothing is to be asked any more. */
+            /** @description When it is next due; `null` when nothing is to be asked any more. A time that has passed means now. */
             nextPollAt: string | null;
             /** @description When the provider’s look-up window closes. */
             windowEndsAt: string;
@@ -197,6 +197,21 @@ export interface components {
             messages: components["schemas"]["Message"][];
             /** @description The `cursor` of the next page; `null` on the last one. */
             nextCursor: string | null;
+        };
+        Block: {
+            /**
+             * @description The kind of cause.
+             * @enum {string}
+             */
+            cause: "not-configured" | "query-off" | "refused" | "unreachable" | "failing" | "waiting" | "queue-paused" | "queue-away" | "no-worker";
+            /** @description The account that is kept back; `null` where nobody is asked. */
+            account: string | null;
+            /** @description Since when, where that is known. */
+            since: string | null;
+            /** @description Until when, where it ends by itself. */
+            until: string | null;
+            /** @description For people, to follow a “but”. */
+            message: string;
         };
         MessageReport: {
             status: components["schemas"]["Status"];
@@ -290,7 +305,7 @@ export interface components {
             sentAt: string;
             /** @description How many times the provider was asked about the message. */
             polls: number;
-            /** @description When it is next due; `null` when nothing is to be asked any more. */
+            /** @description When it is next due; `null` when nothing is to be asked any more. A time that has passed means now. */
             nextPollAt: string | null;
             /** @description When the provider’s look-up window closes. */
             windowEndsAt: string;
@@ -300,27 +315,33 @@ export interface components {
             } | null;
             /** @description Why the provider refused to answer about this message. It is then asked about alone, once a day. */
             queryError?: string;
+            /**
+             * @description Whether it is asked about at `nextPollAt`, is due now, is being asked about, or never is again. One that is due waits only for causes in `blockedBy`.
+             * @enum {string}
+             */
+            asking: "later" | "due" | "under-way" | "never";
+            /** @description How many requests about it brought no good answer within the last seven days. */
+            failedPolls: number;
+            /** @description The last request about it; `null` before the first. */
+            lastAttempt: {
+                /** @description When it ended. */
+                at: string;
+                /**
+                 * @description As in `queries`.
+                 * @enum {string}
+                 */
+                outcome: "answered" | "noStatusYet" | "missing" | "failed";
+                /** @description Why it failed. */
+                error: string | null;
+            } | null;
+            /** @description What keeps the provider from being asked now; empty for a final message. */
+            blockedBy: components["schemas"]["Block"][];
             /** @description Every report about the message, in the order of arrival. */
             reports: components["schemas"]["MessageReport"][];
             /** @description Each time the provider was asked about it within the last seven days, in order. */
             queries: components["schemas"]["MessageQuery"][];
             /** @description Its callbacks that were not taken yet, and those of the last seven days that were, in order. */
             callbacks: components["schemas"]["MessageCallback"][];
-        };
-        Block: {
-            /**
-             * @description The kind of cause.
-             * @enum {string}
-             */
-            cause: "not-configured" | "query-off" | "refused" | "unreachable" | "failing" | "waiting" | "queue-paused" | "queue-away" | "no-worker";
-            /** @description The account that is kept back; `null` where nobody is asked. */
-            account: string | null;
-            /** @description Since when, where that is known. */
-            since: string | null;
-            /** @description Until when, where it ends by itself. */
-            until: string | null;
-            /** @description For people, to follow a “but”. */
-            message: string;
         };
         /** @description Which messages. */
         MessageFilter: {
@@ -374,7 +395,7 @@ export interface components {
             sentAt: string;
             /** @description How many times the provider was asked about the message. */
             polls: number;
-            /** @description When it is next due; `null` when nothing is to be asked any more. */
+            /** @description When it is next due; `null` when nothing is to be asked any more. A time that has passed means now. */
             nextPollAt: string | null;
             /** @description When the provider’s look-up window closes. */
             windowEndsAt: string;
@@ -384,6 +405,25 @@ export interface components {
             } | null;
             /** @description Why the provider refused to answer about this message. It is then asked about alone, once a day. */
             queryError?: string;
+            /**
+             * @description Whether it is asked about at `nextPollAt`, is due now, is being asked about, or never is again. One that is due waits only for causes in `blockedBy`.
+             * @enum {string}
+             */
+            asking: "later" | "due" | "under-way" | "never";
+            /** @description How many requests about it brought no good answer within the last seven days. */
+            failedPolls: number;
+            /** @description The last request about it; `null` before the first. */
+            lastAttempt: {
+                /** @description When it ended. */
+                at: string;
+                /**
+                 * @description As in `queries`.
+                 * @enum {string}
+                 */
+                outcome: "answered" | "noStatusYet" | "missing" | "failed";
+                /** @description Why it failed. */
+                error: string | null;
+            } | null;
             /** @description Only where the account was paused: this request has ended that, and the message is asked about first. */
             paused?: {
                 /** @description Since when the account has got no good answer. */

@@ -34,6 +34,23 @@ export interface Block {
   message: string
 }
 
+export const ASKING_STATES = ['later', 'due', 'under-way', 'never'] as const
+type Asking = (typeof ASKING_STATES)[number]
+
+interface MessageState {
+  final: boolean
+  dueAt: number | undefined
+  /** A batch holds it. */
+  isInBatch: boolean
+}
+
+/** When a message is asked about: `due` is now, as soon as nothing keeps the provider from being asked. */
+export function askingOf({ final, dueAt, isInBatch }: MessageState, now: number): Asking {
+  if (final || dueAt === undefined) return 'never'
+  if (isInBatch) return 'under-way'
+  return dueAt <= now ? 'due' : 'later'
+}
+
 export interface AskingState {
   account: string
   /** Undefined for an account that is asked. */

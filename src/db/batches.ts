@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { type Db, executePrepared, fromNow, rowsAs } from './client.ts'
+import { type Db, executePrepared, fromNow, millisecondsOf, rowsAs } from './client.ts'
 import { batches, due, messages } from './schema.ts'
 
 /** A message of a claimed batch. */
@@ -146,6 +146,15 @@ export async function giveBackExpired(db: Db): Promise<number> {
 
 /** A message that an answer has told of since its batch was claimed is scheduled already. */
 export const isUnmet = sql.raw('NOT m.final AND (m.asked_at IS NULL OR m.asked_at < b.claimed_at)')
+
+/** Whether a batch holds the message: the provider is being asked about it, or is about to; and the time, in milliseconds. */
+export async function findHolder(db: Db, { account, id }: { account: string; id: number }) {
+  const [row] = await db.execute<{ is_held: boolean; now_ms: number }>(sql`
+    SELECT ${millisecondsOf('clock_timestamp()')} AS now_ms, EXISTS (
+      SELECT FROM ${batches} b JOIN ${messages} m ON m.id = ${id}
+      WHERE b.account = ${account} AND b.messages @> ARRAY[${id}]::bigint[] AND ${isUnmet}) AS is_held`)
+  return { isInBatch: row?.is_held ?? false, now: row?.now_ms ?? Date.now() }
+}
 
 async function giveBack(db: Db, which: SQL, delayMs: number): Promise<number> {
   const rows = await executePrepared<{ given: number }>(

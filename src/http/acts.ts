@@ -11,7 +11,7 @@ import { type ActRow, beginAct, endAct, listActs } from '../db/acts.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
 import { rowCursorSchema, textSchema } from './list-query.ts'
-import { actPageSchema } from './openapi/answers.ts'
+import { actPageSchema } from './openapi/act-answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
 declare module 'fastify' {

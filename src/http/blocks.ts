@@ -1,9 +1,12 @@
-/** Looks for what keeps the provider from being asked (core/blocks.ts). */
-import { type Block, findBlocks } from '../core/blocks.ts'
+/** Looks for what keeps the provider from being asked (core/blocks.ts), and how asking about a message stands. */
+import { askingOf, type Block, findBlocks } from '../core/blocks.ts'
 import { accountQueueName } from '../core/queue-table.ts'
 import { findHealth } from '../db/accounts.ts'
+import { findHolder } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
+import type { MessageRow } from '../db/messages.ts'
+import type { AskedQuestion } from '../db/status-queries.ts'
 import type { Queues } from '../jobs/queues.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Accounts } from '../tracking.ts'
@@ -54,4 +57,16 @@ export function whyNeverAsked(accounts: Accounts, name: string): 'not-configured
 export function toBlock({ cause, account, since, until, message }: Block) {
   const timeOf = (ms: number | undefined) => (ms === undefined ? null : new Date(ms))
   return { cause, account: account ?? null, since: timeOf(since), until: timeOf(until), message }
+}
+
+/** How asking about a message stands, as the API tells of it, by the questions about it that are kept. */
+export async function describeAsking(db: Db, row: MessageRow, questions: readonly AskedQuestion[]) {
+  const { final, dueAt, askedAt } = row
+  const { isInBatch, now } = await findHolder(db, row)
+  const last = questions.at(-1) ?? (askedAt ? ({ at: askedAt, outcome: 'answered', error: null } as const) : undefined)
+  return {
+    asking: askingOf({ final, dueAt: dueAt?.getTime(), isInBatch }, now),
+    failedPolls: questions.filter(({ outcome }) => outcome === 'failed').length,
+    lastAttempt: last ? { at: last.at, outcome: last.outcome, error: last.error } : null,
+  }
 }

@@ -16,6 +16,7 @@ import { providerOf } from '../providers/registry.ts'
 import type { Tracing } from '../tracing.ts'
 import { type Accounts, track } from '../tracking.ts'
 import { readOrder, trackingOrderSchema } from '../tracking-order.ts'
+import { describeAsking, type FindBlocks, toBlock } from './blocks.ts'
 import { describeCallbacks } from './callbacks.ts'
 import { listQuerySchema, readListQuery, textSchema } from './list-query.ts'
 import { messageDetailsSchema, messagePageSchema, trackedSchema } from './openapi/answers.ts'
@@ -27,6 +28,7 @@ export interface MessageRoutesOptions {
   learner: Learner
   metrics: Metrics
   tracing: Tracing
+  findBlocks: FindBlocks
 }
 
 /** 10,000 messages with some metadata each. */
@@ -86,7 +88,7 @@ const LOOK: RouteDoc = {
   tag: 'Messages',
   summary: 'Look at one message',
   description:
-    'One message with every report about it, what each of them did, each question to the provider, and what became of its callbacks.',
+    'One message with every report about it, what each of them did, each question to the provider, and what became of its callbacks; and what keeps the provider from being asked now.',
   params: messagePathSchema,
   querystring: recipientQuerySchema,
   response: { 200: messageDetailsSchema.describe('The message.') },
@@ -95,7 +97,7 @@ const LOOK: RouteDoc = {
 
 export function registerMessageRoutes(
   server: FastifyInstance,
-  { db, accounts, learner, metrics, tracing }: MessageRoutesOptions,
+  { db, accounts, learner, metrics, tracing, findBlocks }: MessageRoutesOptions,
 ): void {
   server.post('/v1/messages', { bodyLimit: TRACKING_BODY_BYTES, config: { doc: TRACK } }, async (request, reply) => {
     const { partial } = parseInput(trackQuerySchema, request.query, 'query')
@@ -119,7 +121,10 @@ export function registerMessageRoutes(
     const row = await findOne(db, accounts, request)
     const reports = toReports(await findReports(db, row.id), row.lifeSince)
     const callbacks = describeCallbacks(await findCallbacks(db, row.id), await findAttempts(db, [row.id]))
-    return { ...toMessage(row), reports, queries: await findQuestions(db, row), callbacks }
+    const queries = await findQuestions(db, row)
+    const asking = await describeAsking(db, row, queries)
+    const blockedBy = row.final ? [] : (await findBlocks(row.account)).map(toBlock)
+    return { ...toMessage(row), ...asking, blockedBy, reports, queries, callbacks }
   })
 }
 

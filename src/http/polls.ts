@@ -7,12 +7,13 @@ import type { Db } from '../db/client.ts'
 import { listMessages } from '../db/list.ts'
 import type { MessageRow } from '../db/messages.ts'
 import { pollNow } from '../db/moves.ts'
+import { findQuestions } from '../db/status-queries.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Learner } from '../learner.ts'
 import type { Accounts } from '../tracking.ts'
 import { describePause } from './accounts.ts'
 import { record } from './acts.ts'
-import { type FindBlocks, toBlock, whyNeverAsked } from './blocks.ts'
+import { describeAsking, type FindBlocks, toBlock, whyNeverAsked } from './blocks.ts'
 import { filterSchema, readFilter } from './list-query.ts'
 import { findOne, messagePathSchema, recipientQuerySchema, toMessage } from './messages.ts'
 import { polledMessageSchema, polledSchema } from './openapi/answers.ts'
@@ -90,9 +91,10 @@ export function registerPollRoutes(
       const { account, messageId } = row
       await record(db, request, { account, messageId }, () => pollOne(row, paused !== undefined))
       await wakeDispatcher(request.log)
-      const message = toMessage(await findOne(db, accounts, request))
+      const polled = await findOne(db, accounts, request)
+      const asking = await describeAsking(db, polled, await findQuestions(db, polled))
       const blockedBy = await findAllBlocks([account])
-      return reply.code(202).send({ ...message, ...(paused ? { paused } : {}), blockedBy })
+      return reply.code(202).send({ ...toMessage(polled), ...asking, ...(paused ? { paused } : {}), blockedBy })
     },
   )
 

@@ -114,7 +114,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerStatisticsRoutes(guarded, { db, accounts, now: learner.now })
     registerChangeRoutes(guarded, { db, nextChange })
     registerCallbackRoutes(guarded, { db })
-    registerMessageRoutes(guarded, { db, accounts, learner, metrics, tracing })
+    registerMessageRoutes(guarded, { db, accounts, learner, metrics, tracing, findBlocks })
     registerMessageCount(guarded, { db, accounts })
     registerPollRoutes(guarded, { db, accounts, learner, queues, findBlocks })
     registerActRoutes(guarded, { db })

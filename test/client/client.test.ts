@@ -99,6 +99,10 @@ describe('the client', () => {
       nextPollAt: null,
       windowEndsAt: anyTime,
       metadata: { order: 7 },
+      asking: 'never',
+      failedPolls: 0,
+      lastAttempt: null,
+      blockedBy: [],
       reports: [
         {
           status: 'delivered',
@@ -110,6 +114,8 @@ describe('the client', () => {
           error: null,
         },
       ],
+      queries: [],
+      callbacks: [],
     })
   })
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { type AskingState, BLOCK_CAUSES, findBlocks } from '../../src/core/blocks.ts'
+import { type AskingState, askingOf, BLOCK_CAUSES, findBlocks } from '../../src/core/blocks.ts'
 
 const NOW = Date.parse('2026-01-31T10:00:00Z')
 const LATER = NOW + 600_000
@@ -81,4 +81,15 @@ it.each(CASES)('%j is kept back by these', (given, expected) => {
 it('every cause is found by one of these', () => {
   const found = CASES.flatMap(([given]) => findBlocks(state(given)).map(({ cause }) => cause))
   expect([...new Set(found)].sort()).toEqual([...BLOCK_CAUSES].sort())
+})
+
+it.each([
+  [{ final: true, dueAt: undefined, isInBatch: false }, 'never'],
+  [{ final: true, dueAt: NOW - 1, isInBatch: true }, 'never'],
+  [{ final: false, dueAt: undefined, isInBatch: false }, 'never'],
+  [{ final: false, dueAt: NOW + 1, isInBatch: true }, 'under-way'],
+  [{ final: false, dueAt: NOW, isInBatch: false }, 'due'],
+  [{ final: false, dueAt: NOW + 1, isInBatch: false }, 'later'],
+])('%j is asked about: %s', (message, asking) => {
+  expect(askingOf(message, NOW)).toBe(asking)
 })

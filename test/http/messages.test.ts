@@ -1,9 +1,11 @@
 import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
+import { releaseBatch } from '../../src/db/batches.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { claimDue } from '../../src/db/schedule.ts'
 import { due, messages } from '../../src/db/schema.ts'
+import { noteFailedQuery } from '../../src/db/status-queries.ts'
 import { type Api, anyTime, expectProblem, startApi } from '../support/api.ts'
 
 const accounts = [
@@ -195,6 +197,8 @@ describe('POST /v1/messages', () => {
   })
 })
 
+const NO_WORKER = { cause: 'no-worker', account: null, since: null, until: null, message: 'no worker has run yet' }
+
 describe('GET /v1/messages/{account}/{messageId}', () => {
   it('shows a message that has no report yet', async () => {
     const sentAt = fromNow(-HOUR)
@@ -215,7 +219,13 @@ describe('GET /v1/messages/{account}/{messageId}', () => {
       nextPollAt: anyTime,
       windowEndsAt: new Date(Date.parse(sentAt) + 30 * DAY).toISOString(),
       metadata: { order: 7 },
+      asking: 'due',
+      failedPolls: 0,
+      lastAttempt: null,
+      blockedBy: [NO_WORKER],
       reports: [],
+      queries: [],
+      callbacks: [],
     })
   })
 
@@ -245,6 +255,10 @@ describe('GET /v1/messages/{account}/{messageId}', () => {
       nextPollAt: null,
       windowEndsAt: anyTime,
       metadata: null,
+      asking: 'never',
+      failedPolls: 0,
+      lastAttempt: null,
+      blockedBy: [],
       reports: arriving.map(({ status, rawStatus, source, occurredAt }, index) => ({
         status,
         rawStatus,
@@ -254,7 +268,32 @@ describe('GET /v1/messages/{account}/{messageId}', () => {
         outcome: ['applied', 'stale', 'applied', 'duplicate', 'contradicting'][index],
         error: index === 4 ? error : null,
       })),
+      queries: [],
+      callbacks: [],
     })
+  })
+
+  it('shows how asking about it stands: due, being asked about, failed, answered', async () => {
+    await track({ messageId: '1', sentAt: fromNow(-HOUR) })
+    const look = async () => (await api.get('/v1/messages/seven/1')).body
+    await api.post('/v1/messages/seven/1/poll')
+    expect(await look()).toMatchObject({ asking: 'due', lastAttempt: null })
+    const claim = () => claimDue(api.db, { account: 'seven', limit: 1, leaseMs: HOUR }, ({ due }) => [due])
+    const { id: batch = '' } = (await claim()).batches[0] ?? {}
+    expect(await look()).toMatchObject({ asking: 'under-way' })
+    await noteFailedQuery(api.db, { account: 'seven', lookup: 'status', batch, job: '1' }, 'HTTP 500')
+    const failed = { failedPolls: 1, lastAttempt: { at: anyTime, outcome: 'failed', error: 'HTTP 500' }, polls: 0 }
+    expect(await look()).toMatchObject(failed)
+    await releaseBatch(api.db, { batch, delayMs: 0 })
+    expect(await look()).toMatchObject({ ...failed, asking: 'due' })
+    const { id: next = '', messages: held = [] } = (await claim()).batches[0] ?? {}
+    const dueAt = new Date(Date.now() + HOUR)
+    const answeredMessages = held.map(({ id }) => ({ id, askedAt: undefined, word: undefined, isMissing: false }))
+    const query = { account: 'seven', lookup: 'status', batch: next, job: '2', ids: 1, messages: answeredMessages }
+    const answered = { batch: next, messages: held.map(({ id }) => ({ id, dueAt })), query }
+    await applyReports(api.db, [], { answered })
+    const lastAttempt = { at: anyTime, outcome: 'noStatusYet', error: null }
+    expect(await look()).toMatchObject({ asking: 'later', failedPolls: 1, lastAttempt, polls: 1 })
   })
 
   it('finds an ID in any form of it', async () => {
@@ -348,8 +387,12 @@ describe('GET /v1/messages', () => {
   it('lists whole messages, without their reports', async () => {
     await track({ messageId: '1', metadata: { order: 7 } })
     const one = await api.get('/v1/messages/seven/1')
-    const { reports: _, ...message } = one.body as Record<string, unknown>
-    expect((await api.get('/v1/messages')).body).toEqual({ messages: [message], nextCursor: null })
+    const { body } = await api.get('/v1/messages')
+    expect(body).toEqual({
+      messages: [expect.objectContaining({ messageId: '1', metadata: { order: 7 } })],
+      nextCursor: null,
+    })
+    expect(one.body).toMatchObject((body as { messages: object[] }).messages[0] ?? {})
   })
 
   it('lists nothing where there is nothing', async () => {
@@ -410,7 +453,6 @@ describe('GET /v1/messages', () => {
 })
 
 describe('POST /v1/messages/{account}/{messageId}/poll', () => {
-  const NO_WORKER = { cause: 'no-worker', account: null, since: null, until: null, message: 'no worker has run yet' }
   const conflict = (detail: string) => ({ status: 409, title: 'Conflict', detail, code: 'CONFLICT' })
 
   it('makes a message due now', async () => {
@@ -431,6 +473,9 @@ describe('POST /v1/messages/{account}/{messageId}/poll', () => {
       nextPollAt: anyTime,
       windowEndsAt: anyTime,
       metadata: null,
+      asking: 'due',
+      failedPolls: 0,
+      lastAttempt: null,
       blockedBy: [NO_WORKER],
     })
     const { nextPollAt } = answer.body as { nextPollAt: string }

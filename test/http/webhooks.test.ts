@@ -69,6 +69,10 @@ describe('a delivery receipt', () => {
       nextPollAt: null,
       windowEndsAt: anyTime,
       metadata: null,
+      asking: 'never',
+      failedPolls: 0,
+      lastAttempt: null,
+      blockedBy: [],
       reports: [
         {
           status: 'delivered',
@@ -80,6 +84,8 @@ describe('a delivery receipt', () => {
           error: null,
         },
       ],
+      queries: [],
+      callbacks: [],
     })
   })
 

@@ -3,8 +3,7 @@
  * Times are those of the JSON, not `Date`s. A named one has that name in the OpenAPI document.
  */
 import { z } from 'zod'
-import { ACT_KINDS, ACT_OUTCOMES } from '../../core/act.ts'
-import { BLOCK_CAUSES } from '../../core/blocks.ts'
+import { ASKING_STATES, BLOCK_CAUSES } from '../../core/blocks.ts'
 import type { Outcome } from '../../core/settle.ts'
 import { SOURCES, STATUSES } from '../../core/status.ts'
 import { CALLBACK_STATES } from '../../db/callbacks.ts'
@@ -85,7 +84,7 @@ const messageSchema = namedObject('Message', {
   nextPollAt: field(
     timeSchema.nullable(),
     '2026-01-31T10:01:30.000Z',
-    'When it is next due; `null` when nothing is to be asked any more.',
+    'When it is next due; `null` when nothing is to be asked any more. A time that has passed means now.',
   ),
   windowEndsAt: field(timeSchema, '2026-03-02T10:00:00.000Z', 'When the provider’s look-up window closes.'),
   metadata: metadataSchema,
@@ -104,8 +103,31 @@ const blockedBySchema = z.array(
   }),
 )
 
+const QUESTION_OUTCOMES = ['answered', 'noStatusYet', 'missing', 'failed'] as const
+
+const askingShape = {
+  asking: field(
+    z.enum(ASKING_STATES),
+    'later',
+    'Whether it is asked about at `nextPollAt`, is due now, is being asked about, or never is again. One that is due waits only for causes in `blockedBy`.',
+  ),
+  failedPolls: field(countSchema, 0, 'How many requests about it brought no good answer within the last seven days.'),
+  lastAttempt: field(
+    z
+      .object({
+        at: timeSchema.describe('When it ended.'),
+        outcome: z.enum(QUESTION_OUTCOMES).describe('As in `queries`.'),
+        error: noTextSchema.describe('Why it failed.'),
+      })
+      .nullable(),
+    null,
+    'The last request about it; `null` before the first.',
+  ),
+}
+
 export const polledMessageSchema = namedObject('PolledMessage', {
   ...messageSchema.shape,
+  ...askingShape,
   paused: z
     .object({
       since: noTimeSchema.describe('Since when the account has got no good answer.'),
@@ -190,7 +212,7 @@ const questionSchema = namedObject('MessageQuery', {
   at: timeSchema.describe('When the answer was there.'),
   lookup: field(textSchema, 'status', 'The look-up that was asked.'),
   outcome: z
-    .enum(['answered', 'noStatusYet', 'missing', 'failed'])
+    .enum(QUESTION_OUTCOMES)
     .describe(
       '`answered` with a status; `noStatusYet`: the provider knows the message and has none; `missing`: the answer does not mention it; `failed`: there was no good answer.',
     ),
@@ -203,6 +225,8 @@ const questionSchema = namedObject('MessageQuery', {
 
 export const messageDetailsSchema = namedObject('MessageWithReports', {
   ...messageSchema.shape,
+  ...askingShape,
+  blockedBy: field(blockedBySchema, [], 'What keeps the provider from being asked now; empty for a final message.'),
   reports: z.array(reportSchema).describe('Every report about the message, in the order of arrival.'),
   queries: z
     .array(questionSchema)
@@ -263,26 +287,6 @@ export const untakenCallbacksSchema = z.object({
 export const callbackCountSchema = z.object({ callbacks: countSchema.describe('How many would be due again.') })
 
 export const replayedSchema = z.object({ replayed: countSchema.describe('How many are due again.') })
-
-export const actPageSchema = namedObject('ActPage', {
-  acts: z
-    .array(
-      z.object({
-        at: timeSchema.describe('When it began.'),
-        by: field(textSchema, 'ops', 'The name of the key; `unnamed key`, or `no key` where none is configured.'),
-        kind: field(z.enum(ACT_KINDS), 'pause', 'The act.'),
-        account: noTextSchema.describe('The account of the message, or of all that were asked about.'),
-        messageId: noTextSchema.describe('The message, unless it was erased.'),
-        queue: field(textSchema.nullable(), 'status-query.seven', 'The queue in Bull Board.'),
-        job: noTextSchema.describe('The job in Bull Board.'),
-        jobs: noTextSchema.describe('The state of the jobs that it was about, like `failed`.'),
-        count: field(countSchema.nullable(), null, 'How many messages, callbacks or jobs it was about.'),
-        outcome: field(z.enum(ACT_OUTCOMES), 'done', '`begun` where the process died before it had ended.'),
-      }),
-    )
-    .describe('The latest first.'),
-  nextCursor: noTextSchema.describe('For the next page; `null` on the last.'),
-})
 
 export const webhookAnswerSchema = namedObject('WebhookAnswer', {
   reports: countSchema.describe('How many reports were stored.'),

@@ -31,7 +31,7 @@ export function MessagePage({ view, message, isErasing, problem, notice }: Messa
 }
 
 function Facts({ message, view }: { message: MessageWithReports; view: View }): JSX.Element {
-  const { account, recipient, metadata, sentAt, nextPollAt, windowEndsAt, polls, settledBy, queryError } = message
+  const { account, recipient, metadata, sentAt, windowEndsAt, polls, failedPolls, settledBy, queryError } = message
   const error = message.reports.findLast((report) => report.status === message.status && report.error)?.error
   return (
     <dl class="facts">
@@ -54,12 +54,15 @@ function Facts({ message, view }: { message: MessageWithReports; view: View }): 
       <dt>Found by</dt>
       <dd>{settledBy ?? 'nobody yet'}</dd>
       <dt>Asked</dt>
-      <dd>{plural(polls, 'time')}</dd>
+      <dd>
+        {plural(polls, 'time')}
+        {failedPolls > 0 && `, and ${plural(failedPolls, 'time')} of late without a good answer`}
+      </dd>
       {!message.final && (
         <>
           <dt>Asked next</dt>
           <dd>
-            <Next at={nextPollAt} now={view.now} />
+            <Next message={message} now={view.now} />
           </dd>
           <dt>Window</dt>
           <dd>

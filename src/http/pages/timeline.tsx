@@ -6,16 +6,16 @@ import type { View } from './frame.tsx'
 import { durationOf, moment, plural, Status, Time } from './words.tsx'
 
 export function Timeline({ message, view }: { message: MessageWithReports; view: View }): JSX.Element {
-  const { sentAt, final, nextPollAt, windowEndsAt } = message
+  const { sentAt, final, asking, windowEndsAt } = message
   return (
     <ol class="timeline">
       <li>
         <b>Sent</b> <span class="dim">{moment(sentAt)}</span>
       </li>
       {eventsOf(message, view)}
-      {!final && nextPollAt && (
+      {!final && asking !== 'never' && (
         <li class="next">
-          <b>Asked next</b> <Next at={nextPollAt} now={view.now} />
+          <b>Asked next</b> <Next message={message} now={view.now} />
         </li>
       )}
       {!final && (
@@ -170,15 +170,22 @@ function Callback({ callback, view }: { callback: MessageCallback; view: View })
       {lastAttempts.length > 0 && <Attempts attempts={lastAttempts} view={view} />}
       {nextAttemptAt && (
         <div class="dim">
-          {lastAttempts.length > 0 ? 'tried again' : 'tried'} <Next at={nextAttemptAt} now={view.now} />
+          {lastAttempts.length > 0 ? 'tried again' : 'tried'}{' '}
+          {Date.parse(nextAttemptAt) <= view.now ? 'now' : <Time at={nextAttemptAt} now={view.now} />}
         </div>
       )}
     </li>
   )
 }
 
-export function Next({ at, now }: { at: string | null; now: number }): JSX.Element {
-  if (at === null) return <>never again</>
-  if (Date.parse(at) <= now) return <>due now</>
-  return <Time at={at} now={now} />
+export function Next({ message, now }: { message: MessageWithReports; now: number }): JSX.Element {
+  const { asking, nextPollAt, blockedBy } = message
+  if (asking === 'never') return <>never again</>
+  const but = blockedBy.map((block) => block.message).join('; and ')
+  return (
+    <>
+      {asking === 'later' ? <Time at={nextPollAt} now={now} /> : asking === 'due' ? 'due now' : 'being asked now'}
+      {but && <span class="bad-text">, but {but}</span>}
+    </>
+  )
 }
