@@ -3,15 +3,23 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import postgres from 'postgres'
 import { afterEach, describe, expect, inject, it } from 'vitest'
+import { makeDue } from '../support/schedule.ts'
 import {
+  allSettled,
   closeAll,
   closeLater,
   createInstallation,
   type Installation,
+  minutesAgo,
+  ONE_MINUTE,
+  openSandbox,
   sendReceipt,
+  sevenAccount,
   spawnService,
   startService,
+  statusesOf,
   trackOver,
+  truthsOf,
   until,
 } from '../support/service.ts'
 import { freePort } from '../support/services.ts'
@@ -54,7 +62,9 @@ interface Page {
   next: string
 }
 
-it('tells every change after an older backup was restored, under new names (F8)', { timeout: 90_000 }, async () => {
+it('settles what is outstanding, and tells every change under new names, after an older backup was restored (F8)', {
+  timeout: 90_000,
+}, async () => {
   const received: string[] = []
   const receiver = createServer((request, response) => {
     received.push(String(request.headers['webhook-id']))
@@ -65,7 +75,9 @@ it('tells every change after an older backup was restored, under new names (F8)'
   const address = receiver.address()
   const url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`
   const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
-  const accounts = [{ ...ACCOUNT, callback: { url, secret }, changesQueue: 'told' }]
+  const sandbox = await openSandbox({ law: ONE_MINUTE })
+  const polled = sevenAccount(sandbox, { name: 'polled', polling: { firstAfter: '1h', maxInterval: '1h' } })
+  const accounts = [{ ...ACCOUNT, callback: { url, secret }, changesQueue: 'told' }, polled]
   const environment = { CALLBACK_ALLOW_PRIVATE: 'true' }
   const installation = await createInstallation('redis')
   const { pathname } = new URL(installation.databaseUrl)
@@ -85,11 +97,23 @@ it('tells every change after an older backup was restored, under new names (F8)'
     return { service, names: received.slice(before), jobs: jobs.map(({ data }) => data.messageId), feed, ids }
   }
 
+  /** Has the provider asked about what is outstanding, and compares what it said with the truth. */
+  const settlePolled = async () => {
+    const sql = postgres(installation.databaseUrl, { max: 1, onnotice: () => {} })
+    await makeDue(sql)
+    await allSettled({ sql }, 'polled')
+    expect(await statusesOf({ sql }, 'polled')).toEqual(truthsOf(sandbox))
+    await sql.end()
+  }
+
   const first = await settleTen(100)
+  const sentAt = minutesAgo(5)
+  await trackOver(first.service.url, sandbox.send(20, { sentAt }), { account: 'polled', sentAt })
   await first.service.close()
   await installation.sql.end()
   await administer(`CREATE DATABASE ${name}_backup TEMPLATE ${name}`)
   const lost = await settleTen(200)
+  await settlePolled()
   await lost.service.close()
   await administer(`DROP DATABASE ${name} WITH (FORCE)`, `CREATE DATABASE ${name} TEMPLATE ${name}_backup`)
 
@@ -106,6 +130,8 @@ it('tells every change after an older backup was restored, under new names (F8)'
     const page = (await (await read(cursor)).json()) as Page
     expect(page.changes.map(({ messageId }) => messageId)).toEqual(after.ids)
   }
+  await settlePolled()
+  expect(sandbox.truths().map(({ askedAt }) => askedAt.length)).toEqual(Array(20).fill(2))
 })
 
 /** Has a process live some milliseconds in the future. */
