@@ -89,7 +89,7 @@ describe('the ledger', () => {
     told: { feed: told, callback: told, queue: told },
   }
   const kindsOf = (changes: Partial<Entry>, queueLostUntil = 0) =>
-    judge({ ...right, ...changes }, { queueLostUntil, tellers: TELLERS }).map(({ kind }) => kind)
+    judge({ ...right, ...changes }, { queueLostUntil, tellers: TELLERS, watchedFrom: 0 }).map(({ kind }) => kind)
   const unknown = { ...delivered, status: 'unknown' } as const
   const unknownTold = [toTold(accepted), toTold(unknown)]
 

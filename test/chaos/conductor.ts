@@ -8,6 +8,7 @@ import { strike } from './faults.ts'
 import { type Circumstances, type Finding, judge, TELLERS, timeOf } from './ledger.ts'
 import { type Backend, endOf, type Fault, heldBy, type Kind } from './plan.ts'
 import { openStage, type Stage, type StageOptions, USUAL_KNOBS } from './stage.ts'
+import { upgrade } from './upgrade.ts'
 
 export interface ChaosOptions extends Omit<StageOptions, 'onEnded'> {
   plan: readonly Fault[]
@@ -62,11 +63,13 @@ export async function runChaos(options: ChaosOptions): Promise<Summary> {
   })
   options.onOpened(stage.close)
   try {
-    await watchBatches(stage.database.sql)
+    if (!options.firstCli) await watchBatches(stage.database.sql)
     say(`${backend}: everything is up after ${seconds(begun)} s`)
     const sending = sendAll(stage, messages, Math.max(options.sendForMs, endOf(plan)))
+    const upgraded = options.firstCli ? upgrade(stage, options.sendForMs, say) : undefined
     const struck = await strikeAll(stage, plan, say)
     await sending
+    const watchedFrom = (await upgraded) ?? 0
     say(`${backend}: everything is sent and mended after ${seconds(begun)} s`)
     const refused = await stage.app.idle()
     for (const about of refused) ended.push({ kind: 'not tracked', about })
@@ -76,7 +79,7 @@ export async function runChaos(options: ChaosOptions): Promise<Summary> {
     await stage.sandbox.close()
     await settle(stage, SETTLE_BEYOND_WINDOW_MS, say)
     const tellers = TELLERS.filter((teller) => teller !== 'callback' || options.calls)
-    const judged = await judgeAll(stage, tellers)
+    const judged = await judgeAll(stage, { tellers, queueLostUntil: stage.queueLostAt, watchedFrom })
     const leftovers = await findLeftovers(stage)
     await Promise.all([stage.api, ...stage.workers].map((member) => member.stop()))
     const findings = [...ended, ...judged.findings, ...leftovers, ...(await findNumbersInLogs(folder))]
@@ -178,8 +181,7 @@ async function findLeft({ database: { sql }, app, queueLostAt }: Stage) {
   }
 }
 
-async function judgeAll(stage: Stage, tellers: Circumstances['tellers']) {
-  const circumstances = { queueLostUntil: stage.queueLostAt, tellers }
+async function judgeAll(stage: Stage, circumstances: Circumstances) {
   const statuses: Record<string, number> = {}
   const findings: Finding[] = []
   let tracked = 0

@@ -73,6 +73,8 @@ export interface Circumstances {
   tellers: readonly Teller[]
   /** Until when changes may be missing from the app's queue, because Redis lost what it held: documented. */
   queueLostUntil: number
+  /** From when on claims were written down. */
+  watchedFrom: number
 }
 
 /** Between a final status and the moment at which its commit is seen, clocks of two programs and a busy disk. */
@@ -85,7 +87,7 @@ export function judge(entry: Entry, circumstances: Circumstances): Finding[] {
     ...judgeStatus(entry),
     ...judgeChain(entry),
     ...circumstances.tellers.flatMap((teller) => judgeTold(entry, teller, circumstances)),
-    ...judgeAsked(entry),
+    ...judgeAsked(entry, circumstances),
     ...judgeClaims(entry),
     ...judgeReceipts(entry),
   ].map((finding) => ({ ...finding, about: `${about}: ${finding.about}` }))
@@ -135,9 +137,10 @@ export function toTold({ status, at }: { status: Status; at: number }): Told {
 }
 
 /** A request belongs to the latest claim before it; one whose claim came after the final status was in vain. */
-function judgeAsked({ askedAt, claims, changes }: Entry): Finding[] {
+function judgeAsked({ askedAt, claims, changes }: Entry, { watchedFrom }: Circumstances): Finding[] {
   const knownAt = changes.find(({ final }) => final)?.at ?? Number.POSITIVE_INFINITY
   return askedAt.flatMap((at): Finding[] => {
+    if (at < watchedFrom) return []
     const claimedAt = Math.max(...claims.filter(({ from }) => from <= at).map(({ from }) => from))
     if (claimedAt === Number.NEGATIVE_INFINITY) return [{ kind: 'asked without a claim', about: timeOf(at), at }]
     if (claimedAt <= knownAt + COMMIT_MS) return []

@@ -6,6 +6,7 @@
  *   npm run chaos -- --seed 7 --backend redis                     the plan of a seed again
  *   npm run chaos -- --messages 1000000 --faults 300              the long form: hours
  *   npm run chaos -- --other-cli /path/of/another/dist/cli.js     another version takes part in deploys
+ *   npm run chaos -- --faults 0 --from-cli /path/of/an/older/dist/cli.js    an upgrade while messages are sent
  *
  * Ends with 1 when there is a finding; the logs of all processes are kept then. As root, disks are filled, too.
  */
@@ -27,6 +28,7 @@ const { values: options } = parseArgs({
     faults: { type: 'string', default: '40' },
     backend: { type: 'string', default: 'both' },
     'other-cli': { type: 'string' },
+    'from-cli': { type: 'string' },
   },
 })
 const seed = read('seed', options.seed ?? String(Math.floor(Math.random() * 2 ** 31)))
@@ -78,6 +80,7 @@ for (const backend of backends) {
     calls: true,
     diskBytes: has.disk ? DISK_BYTES + messages * DISK_BYTES_A_MESSAGE : undefined,
     otherCli: options['other-cli'],
+    firstCli: options['from-cli'],
     say,
     onOpened: (end) => {
       close = end

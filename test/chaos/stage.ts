@@ -35,6 +35,8 @@ export interface StageOptions {
   databaseUrl?: string | undefined
   diskBytes?: number | undefined
   otherCli?: string | undefined
+  /** The command line of an older version, with which the processes start. */
+  firstCli?: string | undefined
   /** The share of messages that never become final. */
   neverShare: number
   /** So many times faster than life are the providers, and asking. */
@@ -97,7 +99,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
 }
 
 async function openAll(options: StageOptions, releasers: (() => Promise<unknown>)[]): Promise<Omit<Stage, 'close'>> {
-  const { backend, seed, folder, neverShare, databaseUrl, diskBytes, otherCli, onEnded } = options
+  const { backend, seed, folder, neverShare, databaseUrl, diskBytes, otherCli, firstCli, onEnded } = options
   await mkdir(folder, { recursive: true, mode: 0o711 })
   const databaseGates: TcpProxy[] = []
   const redisGates: TcpProxy[] = []
@@ -149,9 +151,17 @@ async function openAll(options: StageOptions, releasers: (() => Promise<unknown>
   }
   const api = await create('api', 'api')
   const workers = await Promise.all(WORKERS.map((name) => create('worker', name)))
-  const app = opened(await openApp({ sandbox, random: createRandom(seed, 2), apiUrl, queueUrl: queueUrlAt(appPorts) }))
+  const app = opened(
+    await openApp({
+      sandbox,
+      random: createRandom(seed, 2),
+      apiUrl,
+      queueUrl: queueUrlAt(appPorts),
+      erases: !firstCli,
+    }),
+  )
   accounts = JSON.stringify(accountsOf({ ...options, sandbox, provider, callbackUrl: app.callbackUrl }))
-  await Promise.all([api, ...workers].map((member) => member.start()))
+  await Promise.all([api, ...workers].map((member) => member.start(firstCli ? { cli: firstCli } : {})))
   sandbox.set({ webhookUrl: `${apiUrl}/webhooks/seven`, cmWebhookUrl: `${apiUrl}/webhooks/cm` })
   return { database, redis, sandbox, provider, app, api, workers, otherCli, queueLostAt: 0 }
 }
