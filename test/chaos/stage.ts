@@ -85,6 +85,9 @@ export const USUAL_KNOBS = {
   cutOff: 0,
 } as const
 
+/** The writing of receipts that 0.1.0 could read; others it acknowledged, and kept nothing of. */
+const OF_0_1_0 = { webhookForm: 'JSON', cmWebhookForm: 'json', webhookEncoding: 'plain', webhookNoise: 0 } as const
+
 export async function openStage(options: StageOptions): Promise<Stage> {
   const releasers: (() => Promise<unknown>)[] = []
   const close = async () => {
@@ -114,7 +117,7 @@ async function openAll(options: StageOptions, releasers: (() => Promise<unknown>
   )
   const redis = backend === 'redis' ? opened(await openRedisPair({ gates: redisGates })) : undefined
   const law = lawOf(neverShare, options.timeScale)
-  const sandbox = opened(await createSandbox({ seed, law, knobs: USUAL_KNOBS }))
+  const sandbox = opened(await createSandbox({ seed, law, knobs: { ...USUAL_KNOBS, ...(firstCli ? OF_0_1_0 : {}) } }))
   const provider = opened(await openProvider(sandbox, createRandom(seed, 1)))
   const apiPort = await freePort()
   const apiUrl = `http://127.0.0.1:${apiPort}`
