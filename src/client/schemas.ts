@@ -25,6 +25,10 @@ export interface components {
             lastGoodAnswer: string | null;
             /** @description The paused queues that its messages wait for; `null` where the queues do not answer. */
             pausedQueues: string[] | null;
+            /** @description The budget of requests to the status API, all workers together. */
+            requestsPerSecond: number;
+            /** @description How many requests were made within the last minute, answered or not. */
+            requestsLastMinute: number;
             /** @description When the first answer after that came which was not good. */
             noGoodAnswerSince: string | null;
             /** @description Why the latest of these was not. */

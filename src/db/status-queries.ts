@@ -126,6 +126,14 @@ export async function findQuestions(
   }))
 }
 
+/** How many requests were made for each account within the last minute, answered or not. */
+export async function countLatest(db: Db): Promise<Map<string, number>> {
+  const rows = await db.execute<{ account: string; requests: number }>(sql`
+    SELECT account, count(*)::int AS requests FROM ${statusQueries}
+    WHERE at > now() - interval '1 minute' AND ids IS NOT NULL GROUP BY account`)
+  return new Map(rows.map(({ account, requests }) => [account, requests]))
+}
+
 /** Deletes queries from before `olderThan`; returns how many. */
 export async function deleteQueries(db: Db, { olderThan, limit }: RetentionStep): Promise<number> {
   const rows = await db.execute(sql`

@@ -13,6 +13,7 @@ import { agesOf, planOf } from '../core/plan.ts'
 import { accountQueueName, SINGLE_QUEUES } from '../core/queue-table.ts'
 import { findHealths } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
+import { countLatest } from '../db/status-queries.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Learner } from '../learner.ts'
 import { parseInput } from '../parse-input.ts'
@@ -64,6 +65,7 @@ export function registerAccountRoutes(server: FastifyInstance, options: AccountR
     })
     const { healths, now } = await findHealths(db)
     const noWorker = await findNoWorkerSince(db)
+    const requests = await countLatest(db)
     return {
       ...(noWorker === undefined ? {} : { worker: noWorker }),
       accounts: [...accounts.values()].map((account) => {
@@ -79,6 +81,8 @@ export function registerAccountRoutes(server: FastifyInstance, options: AccountR
           troubleSince: trouble ? timeOf(bad?.since) : null,
           pausedUntil: isPaused(health, now) ? timeOf(pausedUntil) : null,
           lastGoodAnswer: timeOf(lastGoodAt),
+          requestsPerSecond: account.requestsPerSecond,
+          requestsLastMinute: requests.get(account.name) ?? 0,
           noGoodAnswerSince: timeOf(bad?.since),
           lastError: bad?.reason ?? null,
           pausedQueues: paused?.filter((queue) => concerns(queue, account)) ?? null,

@@ -4,7 +4,7 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { findMessages, trackMessages } from '../../src/db/messages.ts'
 import { applyReports } from '../../src/db/reports.ts'
-import { deleteQueries, findQuestions, noteFailedQuery } from '../../src/db/status-queries.ts'
+import { countLatest, deleteQueries, findQuestions, noteFailedQuery } from '../../src/db/status-queries.ts'
 import { openTables, type Tables } from '../support/api.ts'
 
 let tables: Tables
@@ -92,6 +92,8 @@ it('leads from a message to every question about it, in order, whatever else was
     (await findQuestions(tables.db, await rowOf(messageId))).map(({ outcome, rawStatus }) => rawStatus ?? outcome)
   expect(await outcomes('2')).toEqual(['NUL \ufffd', 'noStatusYet', 'SENT'])
   expect(await outcomes('3')).toEqual(['noStatusYet', 'failed'])
+  // All six were requests of this account, the one that failed, too.
+  expect(await countLatest(tables.db)).toEqual(new Map([['seven', 6]]))
 })
 
 it('keeps none for ever, and forgets the earliest first', async () => {

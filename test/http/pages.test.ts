@@ -186,6 +186,7 @@ describe('the other pages', () => {
     expect((await read('/')).html).toContain('href="/accounts/seven"')
     const { text, html } = await read('/accounts/seven')
     expect(text).toContain('no receipt has come yet')
+    expect(text).toContain('0 of 300 requests in the last minute (0 %); 5 a second')
     expect(html).toContain('<path class="line"')
     expect((await read('/accounts/nope')).text).toContain('No account named &quot;nope&quot; is configured.')
   })

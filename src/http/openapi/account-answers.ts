@@ -36,6 +36,8 @@ const accountHealthSchema = namedObject('AccountHealth', {
     [],
     'The paused queues that its messages wait for; `null` where the queues do not answer.',
   ),
+  requestsPerSecond: field(z.number(), 5, 'The budget of requests to the status API, all workers together.'),
+  requestsLastMinute: field(countSchema, 12, 'How many requests were made within the last minute, answered or not.'),
   noGoodAnswerSince: noTimeSchema.describe('When the first answer after that came which was not good.'),
   lastError: noTextSchema.describe('Why the latest of these was not.'),
   webhookRoute: z

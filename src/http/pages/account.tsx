@@ -52,7 +52,7 @@ export function AccountPage({ view, account, schedule, counted, alerts }: Accoun
 }
 
 function Health({ account, view }: { account: AccountHealth; view: View }): JSX.Element {
-  const { status, trouble, troubleSince, pausedUntil, lastGoodAnswer, lookup, query } = account
+  const { status, trouble, troubleSince, pausedUntil, pausedQueues, lastGoodAnswer, lookup, query } = account
   return (
     <dl class="facts">
       <dt>Look-up</dt>
@@ -77,15 +77,38 @@ function Health({ account, view }: { account: AccountHealth; view: View }): JSX.
           </dd>
         </>
       )}
+      {pausedQueues !== null && pausedQueues.length > 0 && (
+        <>
+          <dt>Paused</dt>
+          <dd class="bad-text">{pausedQueues.join(', ')}</dd>
+        </>
+      )}
       <dt>Last good answer</dt>
       <dd>
         <Time at={lastGoodAnswer} now={view.now} />
+      </dd>
+      <dt>Rate budget</dt>
+      <dd>
+        <Budget account={account} />
       </dd>
     </dl>
   )
 }
 
-/** The figures of the day, with the share of the requests that the provider allows. */
+/** The share of the requests that may be made which have been made within the last minute. */
+function Budget({ account: { requestsPerSecond, requestsLastMinute } }: { account: AccountHealth }): JSX.Element {
+  const budget = requestsPerSecond * 60
+  return (
+    <span class={requestsLastMinute > budget * NEARLY_ALL ? 'warn-text' : undefined}>
+      {countOf(requestsLastMinute)} of {countOf(budget)} requests in the last minute (
+      {percentOf(Math.min(1, requestsLastMinute / budget))}); {requestsPerSecond} a second
+    </span>
+  )
+}
+
+const NEARLY_ALL = 0.9
+
+/** The figures of the day. */
 function Day({ counted }: { counted: Counted }): JSX.Element {
   const [total] = counted.accounts
   if (!total) return <p class="dim">Nothing happened.</p>

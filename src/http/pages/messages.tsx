@@ -39,9 +39,9 @@ export function MessagesPage(props: MessagesProps): JSX.Element {
         .map((one) => (
           <section>
             {one.by && <h2>{one.by}</h2>}
+            <MessagesActs found={one} view={view} given={given} outstanding={outstanding} />
             <List messages={one.page.messages} view={view} />
             <More found={one} prefix={prefix} />
-            <MessagesActs found={one} view={view} given={given} outstanding={outstanding} />
           </section>
         ))}
     </Frame>
@@ -107,7 +107,9 @@ function List({ messages, view }: { messages: readonly Message[]; view: View }):
               </a>
             </td>
             <td data-label="Account">{message.account}</td>
-            <td data-label="To">{message.recipient ? masked(message.recipient) : '–'}</td>
+            <td data-label="To" class="short">
+              {message.recipient ? masked(message.recipient) : '–'}
+            </td>
             <td data-label="Status">
               <Status status={message.status} />
             </td>

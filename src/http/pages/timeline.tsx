@@ -145,7 +145,7 @@ function Batch({ account, query: { batch, job, ids, lookup }, view: { prefix } }
   return (
     <span class="dim">
       {' '}
-      · by {lookup}, <a href={`${prefix}/messages?${new URLSearchParams({ account, batch })}`}>{others}</a>
+      · look-up {lookup}, <a href={`${prefix}/messages?${new URLSearchParams({ account, batch })}`}>{others}</a>
       {job && (
         <>
           , <a href={`${queue}/${encodeURIComponent(job)}`}>job</a>
