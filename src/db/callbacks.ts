@@ -12,7 +12,7 @@
  */
 import { and, asc, desc, eq, getTableColumns, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import { type CallbackAttempt, recordedAttempt } from './callback-attempts.ts'
-import { type Db, fromNow, textArray } from './client.ts'
+import { type Db, fromNow, millisecondsOf, textArray } from './client.ts'
 import { accountStates, type CallbackBody, callbacks, receivers } from './schema.ts'
 
 export type CallbackRow = typeof callbacks.$inferSelect
@@ -163,6 +163,29 @@ export async function listUntaken(
     .where(and(or(isNull(callbacks.nextAttemptAt), isNotNull(callbacks.lastError)), isBefore, matches(filter)))
     .orderBy(desc(callbacks.change))
     .limit(limit)
+}
+
+export interface UntakenGroup {
+  receiver: string
+  /** Why the last attempts failed. */
+  error: string | null
+  callbacks: number
+  /** How many of them have failed for good. */
+  failed: number
+  /** When the first of them was due. */
+  since: Date
+}
+
+/** The receivers that have not taken callbacks, by reason, the most first; of the latest `limit` callbacks. */
+export async function groupUntaken(db: Db, limit: number): Promise<UntakenGroup[]> {
+  const rows = await db.execute<Record<keyof UntakenGroup, never> & { since: number }>(sql`
+    SELECT receiver, last_error AS error, count(*)::int AS callbacks,
+      count(*) FILTER (WHERE next_attempt_at IS NULL)::int AS failed, ${millisecondsOf('min(first_due_at)')} AS since
+    FROM (
+      SELECT receiver, last_error, next_attempt_at, first_due_at FROM ${callbacks}
+      WHERE next_attempt_at IS NULL OR last_error IS NOT NULL ORDER BY change DESC LIMIT ${limit}
+    ) c GROUP BY receiver, last_error ORDER BY callbacks DESC, receiver, last_error`)
+  return rows.map((row) => ({ ...row, since: new Date(row.since) }))
 }
 
 const isReplayed = (filter: CallbackFilter) =>

@@ -7,6 +7,7 @@ import {
   type CallbackFilter,
   type CallbackRow,
   countReplayed,
+  groupUntaken,
   listUntaken,
   replayCallbacks,
   stateOf,
@@ -16,7 +17,12 @@ import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
 import { record } from './acts.ts'
 import { rowCursorSchema, textSchema, timeSchema } from './list-query.ts'
-import { callbackCountSchema, replayedSchema, untakenCallbacksSchema } from './openapi/answers.ts'
+import {
+  callbackCountSchema,
+  callbackSummarySchema,
+  replayedSchema,
+  untakenCallbacksSchema,
+} from './openapi/callback-answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
 const wordSchema = textSchema.min(1).max(1_000)
@@ -63,6 +69,19 @@ const LIST: RouteDoc = {
   problems: ['invalidQuery'],
 }
 
+/** The most callbacks that a summary looks through, and the most rows that it has. */
+const MOST_SUMMED = 10_000
+const MOST_REASONS = 100
+
+const SUMMARY: RouteDoc = {
+  operationId: 'summarizeCallbacks',
+  tag: 'Changes',
+  summary: 'Who does not take callbacks, and why',
+  description:
+    'The receivers that have not taken callbacks, with the reasons of the last attempts and how many callbacks each has kept back; of the latest 10,000 callbacks that were not taken.',
+  response: { 200: callbackSummarySchema.describe('Receivers and reasons.') },
+}
+
 const COUNT: RouteDoc = {
   operationId: 'countCallbacks',
   tag: 'Changes',
@@ -97,6 +116,11 @@ export function registerCallbackRoutes(server: FastifyInstance, { db }: { db: Db
     )
     const described = untaken.map((row) => ({ ...toUntaken(row), ...triedAs(attempts.get(row.change)) }))
     return { callbacks: described, nextCursor: last ? String(last.change) : null }
+  })
+
+  server.get('/v1/callbacks/summary', { config: { doc: SUMMARY } }, async () => {
+    const groups = await groupUntaken(db, MOST_SUMMED)
+    return { reasons: groups.slice(0, MOST_REASONS) }
   })
 
   server.get('/v1/callbacks/count', { config: { doc: COUNT } }, async (request) => ({

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { addCallbacks } from '../../src/db/callbacks.ts'
-import { type Api, expectProblem, startApi } from '../support/api.ts'
+import { type Api, anyTime, expectProblem, startApi } from '../support/api.ts'
 
 let api: Api
 beforeAll(async () => {
@@ -49,6 +49,15 @@ it('lists the callbacks that were not taken page by page, each once and the late
     detail: expect.stringMatching(/cursor: expected the "nextCursor"/),
     errors: expect.any(Array),
   })
+})
+
+it('says who does not take callbacks, and why', async () => {
+  const receiver = 'https://example.com'
+  const { reasons } = (await api.get('/v1/callbacks/summary')).body as { reasons: object[] }
+  expect(reasons).toEqual([
+    { receiver, error: 'the receiver answered HTTP 500', callbacks: 2, failed: 0, since: anyTime },
+    { receiver, error: null, callbacks: 2, failed: 2, since: anyTime },
+  ])
 })
 
 it('counts the callbacks that match, and replays those and no others', async () => {

@@ -206,6 +206,7 @@ describe('the other pages', () => {
     const { text, html } = await read('/callbacks')
     expect(text).toMatch(tried)
     expect(text).toContain('1 attempt ')
+    expect(html).toContain('href="/callbacks?receiver=https%3A%2F%2Freceiver.example&amp;error=the+receiver+answered')
     expect(html).not.toMatch(/secret-path|<script>alert/)
     expect(html).toContain('href="/messages/seven/1"')
     const message = await read('/messages/seven/1')

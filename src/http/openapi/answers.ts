@@ -21,8 +21,8 @@ export function namedObject<S extends z.ZodRawShape>(name: string, shape: S): z.
 }
 
 export const textSchema = z.string()
-const accountSchema = field(textSchema, 'seven', 'The account the message was sent with.')
-const messageIdSchema = field(
+export const accountSchema = field(textSchema, 'seven', 'The account the message was sent with.')
+export const messageIdSchema = field(
   textSchema,
   '77232007287',
   'The provider’s ID of the message in its normal form; at CM.com, your `reference`.',
@@ -42,7 +42,7 @@ const metadataSchema = field(
   'What your app attached to the message when tracking it.',
 )
 
-const statusSchema = named(
+export const statusSchema = named(
   'Status',
   z.enum(STATUSES).meta({
     examples: ['transmitted'],
@@ -183,7 +183,7 @@ const reportSchema = namedObject('MessageReport', {
     ),
 })
 
-const attemptsSchema = z
+export const attemptsSchema = z
   .array(
     namedObject('CallbackAttempt', {
       at: timeSchema.describe('When it began.'),
@@ -262,31 +262,6 @@ export const changePageSchema = namedObject('ChangePage', {
     'Pass it as `after` to go on from here. It is told even when there are no changes.',
   ),
 })
-
-export const untakenCallbacksSchema = z.object({
-  callbacks: z
-    .array(
-      z.object({
-        change: field(z.int(), 4711, 'The change it tells of; name it to try again.'),
-        account: accountSchema,
-        messageId: messageIdSchema,
-        status: field(statusSchema, 'delivered', 'The status it tells.'),
-        receiver: field(textSchema, 'https://example.com', 'Whom it is for: the origin of the URL.'),
-        state: z.enum(CALLBACK_STATES).describe('Waits for another attempt, is called, or has failed for good.'),
-        attempts: countSchema.describe('How often it was tried.'),
-        firstDueAt: timeSchema.describe('When it was due first.'),
-        nextAttemptAt: noTimeSchema.describe('When it is tried again, while it waits for that.'),
-        lastError: field(textSchema.nullable(), 'the receiver answered HTTP 500', 'Why the last attempt failed.'),
-        lastAttempts: attemptsSchema,
-      }),
-    )
-    .describe('The latest change first.'),
-  nextCursor: noTextSchema.describe('For the next page; `null` on the last.'),
-})
-
-export const callbackCountSchema = z.object({ callbacks: countSchema.describe('How many would be due again.') })
-
-export const replayedSchema = z.object({ replayed: countSchema.describe('How many are due again.') })
 
 export const webhookAnswerSchema = namedObject('WebhookAnswer', {
   reports: countSchema.describe('How many reports were stored.'),

@@ -1,6 +1,7 @@
 /** The pages of callbacks: those that were not taken, and trying some of them again. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { askApi } from './ask-api.ts'
+import { askApi, needApi } from './ask-api.ts'
+import type { Reason } from './callback-reasons.tsx'
 import { CALLBACK_FILTERS, type CallbackPage, CallbacksPage } from './callbacks.tsx'
 import type { Problem } from './frame.tsx'
 import {
@@ -42,8 +43,9 @@ export function registerCallbackPages(server: FastifyInstance, { prefix, viewOf 
       ? await askApi<{ callbacks: number }>(request, { path: '/v1/callbacks/count', query: filter })
       : undefined
     const count = counted?.ok ? counted.body.callbacks : undefined
+    const { reasons } = await needApi<{ reasons: Reason[] }>(request, { path: '/v1/callbacks/summary' })
     const accounts = await accountNames(request)
-    const props = { view: viewOf(request), given, accounts, page, count, problem, notice: noticeOf(given) }
+    const props = { view: viewOf(request), given, accounts, reasons, page, count, problem, notice: noticeOf(given) }
     return sendPage(reply, problem?.status ?? 200, <CallbacksPage {...props} />)
   }
 }

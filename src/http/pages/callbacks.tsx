@@ -2,6 +2,7 @@
 import type { JSX } from 'preact'
 import type { CallbackAttempt } from '../../client/answers.ts'
 import { Attempts } from './attempts.tsx'
+import { type Reason, Reasons } from './callback-reasons.tsx'
 import { Choice, Hidden, Moment, Text } from './fields.tsx'
 import { accountPath, Frame, messagePath, type Problem, type View } from './frame.tsx'
 import { filledIn, type Texts } from './page-context.tsx'
@@ -34,6 +35,7 @@ export interface CallbacksProps {
   view: View
   given: Texts
   accounts: readonly string[]
+  reasons: readonly Reason[]
   page: CallbackPage
   /** How many would be tried again, where somebody is about to have them tried. */
   count: number | undefined
@@ -42,13 +44,15 @@ export interface CallbacksProps {
 }
 
 export function CallbacksPage(props: CallbacksProps): JSX.Element {
-  const { view, given, page, count, problem, notice } = props
+  const { view, given, reasons, page, count, problem, notice } = props
   const filters = filtersOf(given)
   const isFiltered = Object.keys(filters).length > 0
   const isEmpty = page.callbacks.length === 0
   return (
     <Frame view={view} title="Callbacks" path="/callbacks" problem={problem} notice={notice}>
       <h1>Callbacks that were not taken</h1>
+      {!isFiltered && reasons.length > 0 && <Reasons reasons={reasons} view={view} />}
+      {!isFiltered && !isEmpty && <h2>One by one</h2>}
       {(!isEmpty || isFiltered) && <Filters {...props} isFiltered={isFiltered} />}
       {isEmpty && !problem && (
         <p>
