@@ -245,7 +245,7 @@ async function listen(server: FastifyInstance, host: string, port: number): Prom
 
 /** Says whether an account is asked with the credentials and at the address of before, without telling them. */
 function digestOf(account: Account): string {
-  const { polling, callback, changesQueue, webhookToken, signingKey, ...asked } = account
+  const { polling, callback, changesQueue, webhookToken, signingKey, messageIds, ...asked } = account
   return createHash('sha256').update(JSON.stringify(asked)).digest('hex').slice(0, 32)
 }
 

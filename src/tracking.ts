@@ -68,12 +68,23 @@ export interface AccountRecord {
   firstAge: number
   isPolled: boolean
   defaultCountry?: Country | undefined
+  /** Messages are tracked whose IDs do not look like the provider's. */
+  takesAnyId?: boolean | undefined
 }
 
 export function recordOf(account: Account, plans: Plans): AccountRecord {
   const { name, provider, polling, defaultCountry } = account
+  const takesAnyId = account.messageIds === 'any'
   const isPolled = providerOf(account).lookups(account).length > 0
-  return { account: name, provider, polling, firstAge: plans.planOf(account).firstAge, isPolled, defaultCountry }
+  return {
+    account: name,
+    provider,
+    polling,
+    firstAge: plans.planOf(account).firstAge,
+    isPolled,
+    defaultCountry,
+    takesAnyId,
+  }
 }
 
 interface Scheduled {
@@ -123,13 +134,19 @@ export function resultOf({ partial }: ReadOrder, { messages, repeats, refused }:
 
 function problemsOf(
   provider: Provider,
-  { account, polling, defaultCountry }: AccountRecord,
+  { account, polling, defaultCountry, takesAnyId }: AccountRecord,
   { messageId, recipient, sentAt: given, callbackUrl }: OrderedMessage,
   { now, mayCallBack }: Moment,
 ): Issue[] {
   const issues: Issue[] = []
   const wrong = (path: string, message: string) => issues.push({ path, message })
-  if (provider.normalizeMessageId(messageId) === undefined) wrong('messageId', `expected ${provider.messageIdRule}`)
+  const id = provider.normalizeMessageId(messageId)
+  const { givenIds } = provider
+  if (id === undefined) wrong('messageId', `expected ${provider.messageIdRule}`)
+  else if (givenIds && !takesAnyId && !givenIds.pattern.test(id)) {
+    const remedy = `track the ID that the provider answered with, or set "messageIds": "any" in the account`
+    wrong('messageId', `expected ${givenIds.rule}, found another form; ${remedy}`)
+  }
   const open = provider.keyedByRecipient && recipient !== undefined && isNationalNumber(recipient)
   if (open && !defaultCountry) {
     wrong(

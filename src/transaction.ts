@@ -97,7 +97,7 @@ async function findAccount(db: Db, account: string): Promise<AccountRecord & { n
   // One text, because the app's client may rename columns and transform values.
   const rows: unknown = await db.execute(sql`
     SELECT json_build_object('account', account, 'provider', provider, 'polling', polling, 'firstAge', coalesce(first_age, 0), 'isPolled', is_polled,
-      'defaultCountry', default_country, 'now', (extract(epoch FROM clock_timestamp()) * 1000)::float8)::text
+      'defaultCountry', default_country, 'takesAnyId', takes_any_id, 'now', (extract(epoch FROM clock_timestamp()) * 1000)::float8)::text
     FROM ${schema.accountStates} WHERE account = ${account} AND provider IS NOT NULL`)
   if (!Array.isArray(rows)) throw notATransaction()
   const [row] = rows

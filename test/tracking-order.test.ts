@@ -16,6 +16,7 @@ const { accounts } = readConfig({
   ACCOUNTS: JSON.stringify([
     { name: 'seven', provider: 'seven', apiKey: 'seven-api-key', callback: { secret: `whsec_${'A'.repeat(32)}` } },
     { name: 'silent', provider: 'seven', apiKey: 'silent-api-key', query: 'off', polling: { window: '2d' } },
+    { name: 'any', provider: 'seven', apiKey: 'any-api-key', messageIds: 'any' },
     { name: 'cm', provider: 'cm', productToken: 'product-token' },
     { name: 'dutch', provider: 'cm', productToken: 'product-token', defaultCountry: 'NL' },
   ]),
@@ -135,6 +136,12 @@ const UNTRACKABLE: [string, unknown, string, string][] = [
     'expected 1 to 64 letters, digits, dots, hyphens and underscores, as in "77232007287"',
   ],
   [
+    'an ID of another form than the provider gives',
+    one({ messageId: 'foo' }),
+    'messages[0].messageId',
+    'expected only digits, as in "77232007287", found another form; track the ID that the provider answered with, or set "messageIds": "any" in the account',
+  ],
+  [
     'a time of more than a year ahead',
     one({ sentAt: fromNow(366 * DAY) }),
     'messages[0].sentAt',
@@ -210,6 +217,10 @@ describe('an order is taken with', () => {
     expect(schedule(one({ sentAt })).messages).toMatchObject([{ sentAt: new Date(sentAt) }])
   })
 
+  it('an ID of any form where the account says so', () => {
+    expect(schedule(one({ messageId: 'foo' }, 'any')).messages).toMatchObject([{ messageId: 'foo' }])
+  })
+
   it('IDs as numbers or with spaces around them, each once', () => {
     const { messages, result } = schedule(order([{ messageId: 77232000007 }, { messageId: ' 77232000007 ' }]))
     expect(messages.map(({ messageId }) => messageId)).toEqual(['77232000007'])
@@ -226,17 +237,17 @@ describe('an order that may be tracked in part', () => {
     const { messages } = given as { messages: { messageId?: unknown }[] }
     const index = Number(/\d+/.exec(path)?.[0])
     const field = path.replace(/^messages\[\d+\]\.?/, '')
-    const { result, messages: scheduled } = schedule({ ...order([...messages, { messageId: 'good' }]), partial: true })
+    const { result, messages: scheduled } = schedule({ ...order([...messages, { messageId: '99' }]), partial: true })
     const id = messages[index]?.messageId
     expect(result.refused).toEqual([
       { index, messageId: id == null ? null : String(id), reason: field ? `${field}: ${message}` : message },
     ])
-    expect(scheduled.at(-1)?.messageId).toBe('good')
+    expect(scheduled.at(-1)?.messageId).toBe('99')
   })
 
   it('accounts for each of its messages once, in their order', () => {
     const message = fc.oneof(
-      fc.record({ messageId: fc.constantFrom('a', ' a ', 'b', 7, '?', '', null) }),
+      fc.record({ messageId: fc.constantFrom('1', ' 1 ', '2', 7, '?', '', null) }),
       fc.constantFrom('text', 7, null),
     )
     fc.assert(

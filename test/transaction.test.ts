@@ -22,7 +22,14 @@ import { createEmptyDatabase } from './support/services.ts'
 
 const ACCOUNTS = JSON.stringify([
   { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
-  { name: 'silent', provider: 'seven', apiKey: 'seven-api-key', query: 'off', polling: { window: '2d' } },
+  {
+    name: 'silent',
+    provider: 'seven',
+    apiKey: 'seven-api-key',
+    query: 'off',
+    polling: { window: '2d' },
+    messageIds: 'any',
+  },
   { name: 'cm', provider: 'cm', productToken: 'product-token', defaultCountry: 'NL' },
 ])
 
@@ -186,6 +193,9 @@ describe('track', () => {
 
   it('gives an account that is never polled no poll before its window ends', async () => {
     await track(sql, { account: 'silent', messages: [{ messageId: '1' }] })
+    await track(sql, { account: 'silent', messages: [{ messageId: 'foo' }] })
+    const foreign = track(sql, { account: 'seven', messages: [{ messageId: 'foo' }] })
+    await expect(foreign).rejects.toMatchObject({ code: 'INPUT_INVALID', message: /expected only digits/ })
     const [row] = await sql
       .unsafe("SELECT due_at = window_ends_at, window_ends_at - sent_at = '2d' FROM lastword.messages")
       .values()

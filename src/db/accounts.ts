@@ -55,6 +55,7 @@ interface AccountRecord {
   firstAge: number
   isPolled: boolean
   defaultCountry?: string | undefined
+  takesAnyId?: boolean | undefined
   /** A digest of the credentials and of where they are used. */
   credentials: string
 }
@@ -71,18 +72,19 @@ export async function recordAccounts(db: Db, accounts: readonly AccountRecord[])
     first_age: ['float8', ({ firstAge }) => firstAge],
     is_polled: ['boolean', ({ isPolled }) => isPolled],
     default_country: ['text', ({ defaultCountry }) => defaultCountry],
+    takes_any_id: ['boolean', ({ takesAnyId }) => takesAnyId ?? false],
     credentials: ['text', ({ credentials }) => credentials],
   })
   await db.execute(sql`
-    INSERT INTO ${accountStates} AS s (account, provider, polling, first_age, is_polled, default_country, credentials)
-    SELECT account, provider, polling, first_age, is_polled, default_country, credentials FROM ${rows}
+    INSERT INTO ${accountStates} AS s (account, provider, polling, first_age, is_polled, default_country, takes_any_id, credentials)
+    SELECT account, provider, polling, first_age, is_polled, default_country, takes_any_id, credentials FROM ${rows}
     ORDER BY account
     ON CONFLICT (account) DO UPDATE SET
       provider = excluded.provider, polling = excluded.polling, first_age = excluded.first_age, is_polled = excluded.is_polled,
-      default_country = excluded.default_country, credentials = excluded.credentials,
+      default_country = excluded.default_country, takes_any_id = excluded.takes_any_id, credentials = excluded.credentials,
       health = CASE WHEN s.credentials <> excluded.credentials THEN '{}' ELSE s.health END
-    WHERE (s.provider, s.polling, s.first_age, s.is_polled, s.default_country, s.credentials) IS DISTINCT FROM (
-      excluded.provider, excluded.polling, excluded.first_age, excluded.is_polled, excluded.default_country, excluded.credentials)`)
+    WHERE (s.provider, s.polling, s.first_age, s.is_polled, s.default_country, s.takes_any_id, s.credentials) IS DISTINCT FROM (
+      excluded.provider, excluded.polling, excluded.first_age, excluded.is_polled, excluded.default_country, excluded.takes_any_id, excluded.credentials)`)
 }
 
 /** Records at which age messages are first asked about by what has been learned, where that is another by now. */

@@ -11,8 +11,7 @@
  * changes         every change of a tracked message's status, in the order of their commits (see changes.ts).
  * feed_readers    how far each reader inside the service has come in the changes.
  * callbacks       one row for each change that is to be sent to a URL and has not been taken yet.
- * hour_counts     how many messages are outstanding, have ended and how, by hour and account (see counts.ts).
- * counts_pending  what is to be added to these.
+ * hour_counts     how many messages are outstanding, have ended and how, by hour and account (see counts.ts); counts_pending: what is to be added.
  * receivers       those who receive callbacks, while something keeps them back (see receivers.ts).
  * erased          which messages were erased, for as long as reports of them may come: those are dropped.
  * account_states  what asking has shown of accounts (core/account-health.ts), and what tracking must know of them.
@@ -186,6 +185,7 @@ export const accountStates = lastword.table('account_states', {
   firstAge: doublePrecision('first_age'),
   isPolled: boolean('is_polled').notNull().default(false),
   defaultCountry: text('default_country'),
+  takesAnyId: boolean('takes_any_id').notNull().default(false),
   goneUrl: text('gone_url'),
 })
 

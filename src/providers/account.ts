@@ -24,6 +24,8 @@ export interface Account extends ProviderAccount {
     | undefined
   /** The BullMQ queue that receives one job for each change. */
   changesQueue?: string | undefined
+  /** `any`: messages are tracked whose IDs do not look like the provider's. */
+  messageIds?: 'any' | undefined
 }
 
 /** A duration such as `30s`, read as milliseconds, above zero. */

@@ -173,6 +173,11 @@ export interface Provider<A extends ProviderAccount = ProviderAccount> {
   idsMayRecur: boolean
   /** The form of a message ID, for error messages. */
   messageIdRule: string
+  /**
+   * The IDs that the provider gives out, where they are known to be narrower than `normalizeMessageId`: others are refused
+   * when they are tracked, unless the account says `"messageIds": "any"`. Receipts are kept whatever their IDs.
+   */
+  givenIds?: { pattern: RegExp; rule: string }
   /** The one normal form in which IDs are stored and compared, or undefined for what cannot be an ID. */
   normalizeMessageId(messageId: string): string | undefined
   /** The one normal form of a phone number: `0031…`, `+31…`, `31…` and, within `country`, `06…` are the same. */

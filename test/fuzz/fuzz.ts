@@ -45,7 +45,7 @@ export interface FuzzOptions {
 }
 
 export const FUZZ_ACCOUNTS = [
-  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
+  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key', messageIds: 'any' },
   { name: 'cm', provider: 'cm', productToken: 'cm-product-token' },
 ]
 

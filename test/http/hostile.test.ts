@@ -62,7 +62,7 @@ async function sendRaw(text: string): Promise<{ statuses: number[]; isClosed: bo
 }
 
 describe('a request within another', () => {
-  const order = '{"account":"seven","messages":[{"messageId":"smuggled"}]}'
+  const order = '{"account":"seven","messages":[{"messageId":"4711"}]}'
   const head = 'Host: localhost\r\nContent-Type: application/json\r\n'
   const inner = `POST /v1/messages HTTP/1.1\r\n${head}Content-Length: ${order.length}\r\n\r\n${order}`
   const around = (fields: string, body = '') =>
@@ -100,7 +100,7 @@ describe('a request within another', () => {
   })
 
   it('was tracked by none of these', async () => {
-    expect(await installation.sql`SELECT FROM lastword.messages WHERE message_id = 'smuggled'`).toHaveLength(0)
+    expect(await installation.sql`SELECT FROM lastword.messages WHERE message_id = '4711'`).toHaveLength(0)
   })
 })
 

@@ -26,6 +26,7 @@ export const sevenAccountSchema = z
     signatureFreshness: durationSchema.default(SIGNATURE_FRESHNESS_MS),
     baseUrl: z.url({ protocol: /^https?$/ }).default('https://gateway.seven.io/api'),
     query: z.enum(['auto', 'status', 'logbook', 'off']).default('auto'),
+    messageIds: z.literal('any').optional(),
   })
   .transform(
     ({ timeout, signatureFreshness, ...account }): SevenAccount => ({

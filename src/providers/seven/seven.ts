@@ -28,6 +28,7 @@ export const seven: Provider<SevenAccount> = {
   keyedByRecipient: false,
   idsMayRecur: false,
   messageIdRule: '1 to 64 letters, digits, dots, hyphens and underscores, as in "77232007287"',
+  givenIds: { pattern: /^\d+$/, rule: 'only digits, as in "77232007287"' },
   normalizeMessageId(messageId) {
     const id = messageId.trim()
     return isMessageId(id) ? id : undefined

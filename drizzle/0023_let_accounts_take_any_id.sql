@@ -1,0 +1,1 @@
+ALTER TABLE "lastword"."account_states" ADD COLUMN "takes_any_id" boolean DEFAULT false NOT NULL;
