@@ -184,29 +184,29 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     const told = jobs.map((job) => `${job?.data.messageId} ${job?.data.status}`)
     expect(new Set(told).size).toBe(20)
   })
+})
 
-  it('tells by job and by callback what was committed before a process died', { timeout: 60_000 }, async () => {
-    const receiver = await createReceiver()
-    closeLater(receiver.close)
-    const installation = await createInstallation(backend)
-    const accounts = [accountOf('seven', { callback: { url: receiver.url, secret: SECRET } })]
-    const environment = installation.environment(accounts, { CALLBACK_ALLOW_PRIVATE: 'true' })
-    // No worker has ever run here: what comes before the first one is told by it.
-    const api = spawnService(['api'], environment)
-    const url = await api.ready()
-    const messageIds = newIds(5)
-    await trackOver(url, messageIds)
-    for (const messageId of messageIds) expect(await sendReceipt(url, messageId, 'DELIVERED')).toBe(200)
-    await killAtOnce(api)
-    expect(receiver.received).toEqual([])
-    expect(await waitingIds(installation)).toEqual([])
+it('tells by job and by callback what was committed before a process died', { timeout: 60_000 }, async () => {
+  const receiver = await createReceiver()
+  closeLater(receiver.close)
+  const installation = await createInstallation('redis')
+  const accounts = [accountOf('seven', { callback: { url: receiver.url, secret: SECRET } })]
+  const environment = installation.environment(accounts, { CALLBACK_ALLOW_PRIVATE: 'true' })
+  // No worker has ever run here: what comes before the first one is told by it.
+  const api = spawnService(['api'], environment)
+  const url = await api.ready()
+  const messageIds = newIds(5)
+  await trackOver(url, messageIds)
+  for (const messageId of messageIds) expect(await sendReceipt(url, messageId, 'DELIVERED')).toBe(200)
+  await killAtOnce(api)
+  expect(receiver.received).toEqual([])
+  expect(await waitingIds(installation)).toEqual([])
 
-    await spawnWorker(environment)
-    await until(() => expect(receiver.received).toHaveLength(5))
-    const told = receiver.received.map(({ text }) => JSON.parse(text).data.messageId)
-    expect(told.sort()).toEqual([...messageIds].sort())
-    await until(async () => expect(await waitingIds(installation)).toEqual(await expectedIds(installation)))
-  })
+  await spawnWorker(environment)
+  await until(() => expect(receiver.received).toHaveLength(5))
+  const told = receiver.received.map(({ text }) => JSON.parse(text).data.messageId)
+  expect(told.sort()).toEqual([...messageIds].sort())
+  await until(async () => expect(await waitingIds(installation)).toEqual(await expectedIds(installation)))
 })
 
 it('calls again with the same ID when a process died in the middle of a callback', { timeout: 60_000 }, async () => {
