@@ -1,6 +1,14 @@
 import { defineConfig } from 'drizzle-kit'
 
-const TABLES = ['schema', 'act-tables', 'alert-tables', 'attempt-tables', 'query-tables', 'trace-tables']
+const TABLES = [
+  'schema',
+  'act-tables',
+  'alert-tables',
+  'attempt-tables',
+  'forgetting-tables',
+  'query-tables',
+  'trace-tables',
+]
 
 export default defineConfig({
   dialect: 'postgresql',

@@ -5,8 +5,9 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { forgetInActs } from './acts.ts'
 import { callbackAttempts } from './attempt-tables.ts'
-import { type Db, retryLostRaces, textArray } from './client.ts'
+import { type Db, retryLostRaces, rowsAs, textArray } from './client.ts'
 import { countedOutstanding } from './counts.ts'
+import { forgetting } from './forgetting-tables.ts'
 import { besides } from './retention.ts'
 import { batches, callbacks, changes, due, erased, feedReaders, messages } from './schema.ts'
 
@@ -23,7 +24,10 @@ export function erasedKey(account: SQL, messageId: SQL, recipientKey: SQL): SQL 
 
 const REMEMBERED = sql.raw(`interval '30 days'`)
 
-/** Erases these messages and returns them. Waits until no reader of the changes has one of them in hand. */
+/**
+ * Erases these messages and returns them. Waits until no reader of the changes has one of them in hand. They stay noted for
+ * whoever has the queues forget them, so that a queue that is away, or a process that dies, puts that off and no more.
+ */
 export async function eraseMessages(db: Db, ids: readonly number[]): Promise<ErasedMessage[]> {
   return retryLostRaces(() =>
     db.transaction(async (transaction) => {
@@ -41,6 +45,9 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
         DELETE FROM ${changes} WHERE message IN (SELECT id FROM gone)
       ), uncalled AS (
         DELETE FROM ${callbacks} WHERE message IN (SELECT id FROM gone)
+      ), unforgotten AS (
+        INSERT INTO ${forgetting} (account, message_id) SELECT DISTINCT account, message_id FROM gone
+        ON CONFLICT DO NOTHING
       ), remembered AS (
         INSERT INTO ${erased} AS e (key, until)
         SELECT ${erasedKey(sql.raw('account'), sql.raw('message_id'), sql.raw('recipient_key'))},
@@ -68,4 +75,19 @@ export async function findByNumber(db: Db, numbers: readonly string[], limit: nu
 
 export async function forgetErased(db: Db): Promise<void> {
   await db.execute(sql`DELETE FROM ${erased} WHERE until < now()`)
+}
+
+/** Erased messages, up to `limit`, that jobs may still name. */
+export async function findUnforgotten(db: Db, limit: number): Promise<ErasedMessage[]> {
+  return db.select().from(forgetting).limit(limit)
+}
+
+/** Notes that no job names these messages any more. */
+export async function noteForgotten(db: Db, gone: readonly ErasedMessage[]): Promise<void> {
+  const rows = rowsAs('g', gone, {
+    account: ['text', ({ account }) => account],
+    message_id: ['text', ({ messageId }) => messageId],
+  })
+  await db.execute(sql`
+    DELETE FROM ${forgetting} f USING ${rows} WHERE f.account = g.account AND f.message_id = g.message_id`)
 }

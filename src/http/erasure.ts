@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import type { Db } from '../db/client.ts'
-import { eraseMessages, findByNumber } from '../db/erasure.ts'
+import { eraseMessages, findByNumber, noteForgotten } from '../db/erasure.ts'
 import type { Queues } from '../jobs/queues.ts'
 import { parseInput } from '../parse-input.ts'
 import type { Accounts } from '../tracking.ts'
@@ -67,14 +67,21 @@ export function registerErasureRoutes(server: FastifyInstance, { db, accounts, q
       return sum
     })
     if (erased > 0) return { erased }
+    // A repeat of a request that failed on the way: the number may stand in jobs that no message leads to.
+    await queues.forget({ messages: [], isErasedNumber: isOneOf(numbers) })
     throw new LastwordError('NOT_FOUND', 'No message to this number is known; check that it has its country code.')
   })
 
   async function erase(ids: readonly number[], numbers: readonly string[] = []): Promise<number> {
     if (ids.length === 0) return 0
     const messages = await eraseMessages(db, ids)
-    const isErasedNumber = (recipient: string) => numbersOf(accounts, recipient).some((form) => numbers.includes(form))
-    await queues.forget({ messages, isErasedNumber: numbers.length > 0 ? isErasedNumber : () => false })
+    await queues.forget({ messages, isErasedNumber: isOneOf(numbers) })
+    await noteForgotten(db, messages)
     return messages.length
+  }
+
+  function isOneOf(numbers: readonly string[]): (recipient: string) => boolean {
+    if (numbers.length === 0) return () => false
+    return (recipient) => numbersOf(accounts, recipient).some((form) => numbers.includes(form))
   }
 }

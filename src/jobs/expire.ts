@@ -6,7 +6,7 @@
  * are no longer fresh; what was noted of receivers; attempts of callbacks, and status queries, after a week; and settled messages, callbacks that failed for good, acts and
  * finished jobs after MESSAGES_RETENTION.
  *
- * Adds up what was counted since the last time (db/counts.ts).
+ * Adds up what was counted since the last time (db/counts.ts), and has queues forget erased messages that they may still name.
  */
 import type { Job, Queue } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
@@ -15,7 +15,7 @@ import { deleteAttempts } from '../db/callback-attempts.ts'
 import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { deleteOldCounts, foldCounts } from '../db/counts.ts'
-import { forgetErased } from '../db/erasure.ts'
+import { findUnforgotten, forgetErased, noteForgotten } from '../db/erasure.ts'
 import { deleteExpiredNonces } from '../db/nonces.ts'
 import { deleteFreeReceivers } from '../db/receivers.ts'
 import { applyReports } from '../db/reports.ts'
@@ -25,6 +25,7 @@ import { deleteQueries } from '../db/status-queries.ts'
 import type { Learner } from '../learner.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
+import type { Queues } from './queues.ts'
 
 export interface ExpirerOptions {
   db: Db
@@ -40,6 +41,8 @@ export interface ExpirerOptions {
   messagesForMs: number
   /** The queues whose finished jobs go. */
   queues: readonly Queue[]
+  /** Removes erased messages from every job. */
+  forget: Queues['forget']
 }
 
 const MOST_AT_ONCE = 1000
@@ -92,7 +95,10 @@ export function createExpirer(options: ExpirerOptions) {
     const changesDeleted = await untilDone(() => deleteChanges(db, { ...ago(changesForMs), readers }))
     await deleteExpiredNonces(db)
     await forgetErased(db)
-    return { expired, untrackedDeleted, changesDeleted, settledDeleted: await deleteOld() }
+    const settledDeleted = await deleteOld()
+    // A queue that is away fails this, so it comes last.
+    await forgetInQueues(options)
+    return { expired, untrackedDeleted, changesDeleted, settledDeleted }
   }
 }
 
@@ -123,6 +129,14 @@ function createDeleter({ db, learner, messagesForMs, queues }: ExpirerOptions) {
     }
     return settled
   }
+}
+
+/** Ends what an erasure has begun: its process died, or the queue was away. */
+async function forgetInQueues({ db, forget }: ExpirerOptions): Promise<void> {
+  const messages = await findUnforgotten(db, MOST_AT_ONCE)
+  if (messages.length === 0) return
+  await forget({ messages, isErasedNumber: () => false })
+  await noteForgotten(db, messages)
 }
 
 async function cleanQueue(queue: Queue, olderThanMs: number): Promise<void> {

@@ -97,7 +97,15 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   const caller = createCallbackCaller({ ...options, sender, shutdown: shutdown.signal, onLeft: feeder.wake })
   const jobs: Record<SingleQueue, [Processor, Partial<WorkerOptions>?]> = {
     dispatch: [createDispatcher({ db, queues, accounts, learner, leaseMs })],
-    expire: [createExpirer({ ...options, untrackedForMs, queues: queues.all, readers: readersOf(accounts) })],
+    expire: [
+      createExpirer({
+        ...options,
+        untrackedForMs,
+        queues: queues.all,
+        forget: queues.forget,
+        readers: readersOf(accounts),
+      }),
+    ],
     track: [createTracker(options), { ...trackWorkerOptions, ...options.tracing.trackWorker }],
     callbacks: [caller, { concurrency: MOST_CALLBACKS_AT_ONCE }],
   }

@@ -1,10 +1,76 @@
-/** The plan by property; and that the ledger would see each kind of finding. */
+/** The chaos in short, on each backend; the plan by property; and that the ledger would see each kind of finding. */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import type { Summary } from './conductor.ts'
+import { afterAll, describe, expect, it } from 'vitest'
+import { makeFolder } from '../support/programs.ts'
+import { closeAll, closeLater } from '../support/service.ts'
+import { createDatabase } from '../support/services.ts'
+import { runChaos, type Summary } from './conductor.ts'
 import { type Change, type Entry, FINDINGS, judge, TELLERS, toTold } from './ledger.ts'
-import { type Backend, endOf, heldBy, KINDS, kindsFor, makePlan } from './plan.ts'
+import { type Backend, endOf, type Fault, heldBy, KINDS, type Kind, kindsFor, makePlan } from './plan.ts'
 import { printFindings, printSummary } from './print.ts'
+
+const SEED = 20_261_127
+const MESSAGES = 300
+
+/** Kinds that need no server of their own, each over within seconds, in an order in which none hides another. */
+const SHORT: Readonly<Record<Backend, readonly Kind[]>> = {
+  redis: [
+    'worker killed after its claim, before the job is added',
+    'Redis emptied',
+    'worker killed with the answer in hand, before it is written',
+    'API killed after the commit of a receipt, before its answer',
+  ],
+  postgres: [
+    'worker killed after the job is added',
+    'connections to Postgres ended',
+    'worker killed after the commit of an answer',
+    'worker frozen for longer than its lease',
+  ],
+}
+
+afterAll(closeAll)
+
+const EVERY_MS = 1_500
+
+function shortPlan(backend: Backend): Fault[] {
+  return SHORT[backend].map((kind, index) => {
+    const [least] = KINDS[kind].lastsMs
+    return { step: index + 1, kind, at: index * EVERY_MS, lastsMs: least, aim: index % 2 === 0 ? 0 : 0.9 }
+  })
+}
+
+it.concurrent.each(['redis', 'postgres'] as const)(
+  'finds every message as it truly is with the queues in %s',
+  { timeout: 120_000 },
+  async (backend) => {
+    const database = await createDatabase()
+    const folder = await makeFolder()
+    const summary = await runChaos({
+      backend,
+      seed: SEED,
+      folder: join(folder, backend),
+      plan: shortPlan(backend),
+      messages: MESSAGES,
+      sendForMs: 2_000,
+      windowMs: 120_000,
+      // Whatever never becomes final would be waited for until its window closes.
+      neverShare: 0,
+      timeScale: 240,
+      calls: false,
+      databaseUrl: database.url,
+      say: () => {},
+      onOpened: closeLater,
+    })
+    expect(printFindings(summary)).toBe('')
+    expect(summary.tracked + summary.erased).toBe(MESSAGES)
+    for (const [kind, { struck }] of summary.faults) expect([kind, struck]).toEqual([kind, 1])
+    expect(summary.receipts).toBeGreaterThan(MESSAGES)
+    await database.drop()
+    await rm(folder, { recursive: true, force: true })
+  },
+)
 
 describe('the plan', () => {
   const options = fc.record({
@@ -76,7 +142,7 @@ describe('the ledger', () => {
     messageId: '77100000001',
     recipient: '447090000042',
     sentAt: 0,
-    finals: [{ statuses: ['delivered'], acknowledged: true }],
+    finals: [{ statuses: ['delivered'], at: 4_000, acknowledged: true }],
     receipts: { DELIVERED: 2 },
     askedAt: [3_000, 5_500],
     row: { status: 'delivered', final: true },
@@ -107,7 +173,11 @@ describe('the ledger', () => {
     ],
     [
       'an earlier final whose correction nobody told of',
-      { finals: [...right.finals, { statuses: ['failed'], acknowledged: false }] },
+      { finals: [...right.finals, { statuses: ['failed'], at: 6_000, acknowledged: false }] },
+    ],
+    [
+      'an earlier final whose correction is told with the same time',
+      { finals: [...right.finals, { statuses: ['failed'], at: 4_000, acknowledged: true }] },
     ],
     ['a request under way when the status came', { askedAt: [6_500], claims: [{ from: 5_900, to: 7_000 }] }],
   ])('passes %s', (_, changes) => {
@@ -116,10 +186,10 @@ describe('the ledger', () => {
 
   it.each<[(typeof FINDINGS)[number], Partial<Entry>]>([
     ['not tracked', { row: undefined }],
-    ['wrong status', { finals: [{ statuses: ['failed'], acknowledged: false }] }],
+    ['wrong status', { finals: [{ statuses: ['failed'], at: 6_000, acknowledged: false }] }],
     ['wrong status', { finals: [] }],
     ['wrong status', { row: { status: 'delivered', final: false } }],
-    ['wrong status', { finals: [...right.finals, { statuses: ['failed'], acknowledged: true }] }],
+    ['wrong status', { finals: [...right.finals, { statuses: ['failed'], at: 6_000, acknowledged: true }] }],
     ['broken chain of changes', { changes: [accepted, { ...delivered, previousStatus: null }] }],
     ['change untold', { told: { ...right.told, feed: [toTold(accepted)] } }],
     ['change untold', { told: { ...right.told, queue: [toTold(accepted)] } }],

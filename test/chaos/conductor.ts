@@ -165,16 +165,20 @@ async function settle(stage: Stage, withinMs: number, say: (text: string) => voi
 }
 
 async function findLeft({ database: { sql }, app, queueLostAt }: Stage) {
-  const [row] = await sql<{ outstanding: number; changes: number; callbacks: number; lost: number }[]>`
+  const [row] = await sql<
+    { outstanding: number; unforgotten: number; changes: number; callbacks: number; lost: number }[]
+  >`
     SELECT (SELECT count(*)::int FROM lastword.messages WHERE NOT final AND tracked_at IS NOT NULL) AS outstanding,
+      (SELECT count(*)::int FROM lastword.forgetting) AS unforgotten,
       (SELECT count(*)::int FROM lastword.changes) AS changes,
       (SELECT count(*)::int FROM lastword.callbacks) AS callbacks,
       (SELECT count(*)::int FROM lastword.changes WHERE changed_at <= to_timestamp(${queueLostAt / 1000})) AS lost`
-  const { outstanding = 1, changes = 0, callbacks = 0, lost = 0 } = row ?? {}
+  const { outstanding = 1, unforgotten = 0, changes = 0, callbacks = 0, lost = 0 } = row ?? {}
   const { feed, queue } = app.counts()
   // Whoever was erased was told of before, so that more may have been told than there are changes.
   return {
     outstanding,
+    unforgotten,
     'untold by the feed': Math.max(0, changes - feed),
     'untold by callback': callbacks,
     'untold by the queue': Math.max(0, changes - lost - queue),

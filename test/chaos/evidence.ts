@@ -92,7 +92,7 @@ function entryOf({ app }: Stage, account: string, truth: Truth, row: RowOf | und
     messageId,
     recipient,
     sentAt: sentAt.getTime(),
-    finals: finalsOf(truth),
+    finals: finalsOf(account, truth),
     receipts: countBy(receipts as readonly { status: string }[], ({ status }) => rawOf(account, status)),
     // A sweep asks about a time; whoever was sent to in it is told of.
     askedAt: account === 'cm' ? [] : askedAt.map((at) => at.getTime()),
@@ -125,11 +125,16 @@ const FINAL_WORDS: Readonly<Record<string, readonly FinalStatus[]>> = {
   Undelivered: ['undelivered', 'failed'],
 }
 
-function finalsOf({ history, receipts }: Truth): Entry['finals'] {
+/** CM.com's receipts tell whole seconds. */
+const CM_RESOLUTION_MS = 1_000
+
+function finalsOf(account: string, { history, receipts }: Truth): Entry['finals'] {
   const told = new Set<string>(receipts.map(({ status }) => status))
-  return history.flatMap(({ status }) => {
+  const resolutionMs = account === 'cm' ? CM_RESOLUTION_MS : 1
+  return history.flatMap(({ status, at }) => {
     const statuses = FINAL_WORDS[status]
-    return statuses ? [{ statuses, acknowledged: told.has(status) }] : []
+    const toldAt = Math.floor(at.getTime() / resolutionMs)
+    return statuses ? [{ statuses, at: toldAt, acknowledged: told.has(status) }] : []
   })
 }
 

@@ -32,6 +32,8 @@ const workerOf = ({ workers }: Stage, { aim }: Fault): Member => {
   return worker
 }
 const apiOf = ({ api }: Stage): Member => api
+const anyWorker = ({ workers }: Stage) => workers
+const onlyApi = ({ api }: Stage) => [api]
 type Choose = (stage: Stage, fault: Fault) => Member
 
 const killed = (choose: Choose): Strike =>
@@ -40,13 +42,20 @@ const killed = (choose: Choose): Strike =>
     (stage, fault) => choose(stage, fault).start(),
   )
 
+/** Kills the first of some processes that comes by. */
 const killedAt =
-  (choose: Choose, trap: Trap): Strike =>
-  async (stage, fault) => {
-    const member = choose(stage, fault)
-    const happened = await member.lurk(trap, fault.lastsMs)
-    if (happened) await member.start()
-    return { happened }
+  (choose: (stage: Stage) => readonly Member[], trap: Trap): Strike =>
+  async (stage, { lastsMs }) => {
+    const found = new AbortController()
+    const until = AbortSignal.any([found.signal, AbortSignal.timeout(lastsMs)])
+    const killed = choose(stage).map(async (member) => {
+      const isKilled = await member.lurk(trap, until)
+      if (!isKilled) return false
+      found.abort()
+      await member.start()
+      return true
+    })
+    return { happened: (await Promise.all(killed)).includes(true) }
   }
 
 const frozen = (choose: Choose): Strike =>
@@ -75,18 +84,18 @@ const RECEIPT = /\{"webhook"/
 
 const STRIKES: Readonly<Record<Kind, Strike>> = {
   'worker killed': killed(workerOf),
-  'worker killed after its claim, before the job is added': killedAt(workerOf, {
+  'worker killed after its claim, before the job is added': killedAt(anyWorker, {
     server: 'database',
     marks: CLAIMED,
     moment: 'after',
   }),
-  'worker killed after the job is added': killedAt(workerOf, { server: 'queue', marks: JOB, moment: 'after' }),
-  'worker killed with the answer in hand, before it is written': killedAt(workerOf, {
+  'worker killed after the job is added': killedAt(anyWorker, { server: 'queue', marks: JOB, moment: 'after' }),
+  'worker killed with the answer in hand, before it is written': killedAt(anyWorker, {
     server: 'database',
     marks: ANSWER,
     moment: 'before',
   }),
-  'worker killed after the commit of an answer': killedAt(workerOf, {
+  'worker killed after the commit of an answer': killedAt(anyWorker, {
     server: 'database',
     marks: ANSWER,
     moment: 'after',
@@ -95,12 +104,12 @@ const STRIKES: Readonly<Record<Kind, Strike>> = {
   'worker frozen for longer than its lease': frozen(workerOf),
   'worker with a clock an hour ahead that steps back': turnClock,
   'API killed': killed(apiOf),
-  'API killed before the commit of a receipt': killedAt(apiOf, {
+  'API killed before the commit of a receipt': killedAt(onlyApi, {
     server: 'database',
     marks: RECEIPT,
     moment: 'before',
   }),
-  'API killed after the commit of a receipt, before its answer': killedAt(apiOf, {
+  'API killed after the commit of a receipt, before its answer': killedAt(onlyApi, {
     server: 'database',
     marks: RECEIPT,
     moment: 'after',

@@ -14,10 +14,10 @@ export interface Entry {
   recipient: string
   sentAt: number
   /**
-   * The final statuses of its true history, in order, each under every name by which the provider tells it, and whether a
-   * receipt of it was acknowledged; empty where truth never came.
+   * The final statuses of its true history, in order, each under every name by which the provider tells it, with the time
+   * as it is told, and whether a receipt of it was acknowledged; empty where truth never came.
    */
-  finals: readonly { statuses: readonly FinalStatus[]; acknowledged: boolean }[]
+  finals: readonly { statuses: readonly FinalStatus[]; at: number; acknowledged: boolean }[]
   /** Receipts that were answered 2xx, by the provider's word. */
   receipts: Readonly<Record<string, number>>
   /** When the provider was asked about it by its ID. */
@@ -93,10 +93,11 @@ export function judge(entry: Entry, circumstances: Circumstances): Finding[] {
   ].map((finding) => ({ ...finding, about: `${about}: ${finding.about}` }))
 }
 
-/** A later final corrects an earlier one only where somebody told of it: nobody asks any more. */
+/** A later final corrects an earlier one only where somebody told of it: nobody asks any more. And it must be told as later. */
 function judgeStatus({ finals, row, sentAt }: Entry): Finding[] {
   const last = finals.at(-1)
-  const allowed = !last ? ['unknown'] : last.acknowledged ? last.statuses : finals.flatMap(({ statuses }) => statuses)
+  const isLast = last?.acknowledged && finals.slice(0, -1).every(({ at }) => at < last.at)
+  const allowed = !last ? ['unknown'] : isLast ? last.statuses : finals.flatMap(({ statuses }) => statuses)
   if (row?.final && allowed.includes(row.status as FinalStatus)) return []
   return [{ kind: 'wrong status', about: `${row?.status}, expected ${allowed.join(' or ')}`, at: sentAt }]
 }

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execute } from '../support/programs.ts'
@@ -32,8 +32,8 @@ export interface Member {
   stop(): Promise<void>
   freeze(): void
   thaw(): void
-  /** Kills it when the trap springs; false when it has not sprung within `ms`. */
-  lurk(trap: Trap, ms: number): Promise<boolean>
+  /** Kills it when the trap springs; false when it has not sprung before the signal. */
+  lurk(trap: Trap, until: AbortSignal): Promise<boolean>
   gates: readonly TcpProxy[]
   close(): Promise<void>
 }
@@ -152,25 +152,31 @@ export async function createMember(options: MemberOptions): Promise<Member> {
     kill: () => end('SIGKILL'),
     async stop() {
       const stopped = child
-      const killer = setTimeout(() => stopped?.kill('SIGKILL'), STOP_WITHIN_MS)
+      let state = ''
+      const killer = setTimeout(async () => {
+        state = await readFile(`/proc/${stopped?.pid}/stat`, 'utf8').catch(() => '')
+        stopped?.kill('SIGKILL')
+      }, STOP_WITHIN_MS)
       await end('SIGTERM')
       clearTimeout(killer)
-      if (stopped && stopped.exitCode !== 0) onEnded('badly', `${name}: ${stopped.signalCode ?? stopped.exitCode}`)
+      if (stopped && stopped.exitCode !== 0) {
+        onEnded('badly', `${name}: ${stopped.signalCode ?? stopped.exitCode} ${state.trim()}`)
+      }
     },
     freeze: () => void child?.kill('SIGSTOP'),
     thaw: () => void child?.kill('SIGCONT'),
-    async lurk(trap, ms) {
-      const killed = new Promise<boolean>((done) => {
+    async lurk(trap, until) {
+      const killed = await new Promise<boolean>((done) => {
         // The signal is sent before another byte passes.
         const spring = () => {
           sprung = undefined
           void end('SIGKILL').then(() => done(true))
         }
+        until.addEventListener('abort', () => sprung && done(false))
         sprung = { trap: trap.server === 'queue' ? seenAt(trap) : trap, spring, asked: new WeakSet() }
       })
-      const hasSprung = await Promise.race([killed, delay(ms, false)])
       sprung = undefined
-      return hasSprung
+      return killed
     },
     async close() {
       isClosed = true

@@ -70,7 +70,7 @@ export const USUAL_KNOBS = {
   webhookEncoding: 'mixed',
   webhookNoise: 0.05,
   webhookLoss: 0.05,
-  webhookLossPerMessage: 0.3,
+  webhookLossPerMessage: 0.5,
   webhookDuplicates: 0.1,
   webhookReorder: 0.1,
   webhookDelay: { medianMs: 10_000, sigma: 1.5 },
@@ -206,7 +206,7 @@ function accountsOf({
   const seven = { name: 'seven', provider: 'seven', apiKey: sandbox.apiKey, baseUrl: behindGate(sandbox.url) }
   const cm = { name: 'cm', provider: 'cm', productToken: sandbox.cm.productToken, baseUrl: behindGate(sandbox.cm.url) }
   return [
-    { ...seven, ...common, batchSize: 50, requestsPerSecond: 20 },
+    { ...seven, ...common, batchSize: 20, requestsPerSecond: 20 },
     { ...cm, ...common, requestsPerSecond: 5, maxWindow: '30s', clockSlack: '5s' },
   ]
 }

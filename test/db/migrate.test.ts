@@ -7,6 +7,7 @@ import * as actTables from '../../src/db/act-tables.ts'
 import * as alertTables from '../../src/db/alert-tables.ts'
 import * as attemptTables from '../../src/db/attempt-tables.ts'
 import { openDatabase } from '../../src/db/connection.ts'
+import * as forgettingTables from '../../src/db/forgetting-tables.ts'
 import { isMigrated, migrateDatabase } from '../../src/db/migrate.ts'
 import * as queryTables from '../../src/db/query-tables.ts'
 import * as tables from '../../src/db/schema.ts'
@@ -271,7 +272,15 @@ describe('migrating', () => {
   })
 })
 
-const schema = { ...tables, ...actTables, ...alertTables, ...attemptTables, ...queryTables, ...traceTables }
+const schema = {
+  ...tables,
+  ...actTables,
+  ...alertTables,
+  ...attemptTables,
+  ...forgettingTables,
+  ...queryTables,
+  ...traceTables,
+}
 
 describe('the schema and the migrations', () => {
   it('take nothing away that programs of the version before use, where they say so', async () => {

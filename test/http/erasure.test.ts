@@ -93,6 +93,14 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
     await trackOver(url, ['1'])
     expect(await sendReceipt(url, '1', 'DELIVERED')).toBe(200)
     expect(await client.get('seven', '1')).toMatchObject({ status: 'delivered', reports: [{ status: 'delivered' }] })
+
+    // An API that died before the queues had forgotten a message: a worker has them forget it.
+    expect(await everythingQueued(service, queues)).toContain('5550199')
+    await service.sql`INSERT INTO lastword.forgetting (account, message_id) VALUES ('seven', '3')`
+    await until(async () => {
+      expect(await service.sql`SELECT FROM lastword.forgetting`).toHaveLength(0)
+      expect(await everythingQueued(service, ['track', 'status-changes'])).not.toContain('5550199')
+    })
   })
 
   it('drops the answer about a message that was erased while a batch was asking', { timeout: 60_000 }, async () => {
