@@ -35,7 +35,7 @@ interface Page {
 }
 
 let ids = 0
-const newIds = (count: number) => Array.from({ length: count }, () => `id-${++ids}`)
+const newIds = (count: number) => Array.from({ length: count }, () => String(77_000_000_000 + ++ids))
 
 function report(messageId: string, status: Status, ms = 1): StatusReport {
   const occurredAt = new Date(START + ms)

@@ -171,7 +171,7 @@ async function setUp(options: SetupOptions | ((receiver: Receiver) => SetupOptio
 }
 
 let ids = 0
-const newIds = (count: number) => Array.from({ length: count }, () => `id-${++ids}`)
+const newIds = (count: number) => Array.from({ length: count }, () => String(77_000_000_000 + ++ids))
 
 async function trackWithPhone({ url }: Service, messageIds: readonly string[]): Promise<void> {
   const response = await fetch(`${url}/v1/messages`, {
