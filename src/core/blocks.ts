@@ -84,7 +84,8 @@ const TROUBLES: Readonly<Record<Trouble, string>> = {
   failing: 'gets no good answer',
 }
 
-function blocksOfHealth({ account, health, now }: AskingState): Block[] {
+/** The causes that the account's health alone tells of: one, or none. */
+export function blocksOfHealth({ account, health, now }: Pick<AskingState, 'account' | 'health' | 'now'>): Block[] {
   const { trouble, bad } = health
   if (!needsProbe(health) && !isPaused(health, now)) return []
   const until = isPaused(health, now) ? health.pausedUntil : undefined

@@ -8,8 +8,10 @@ import type { BoardOptions } from '@bull-board/api/typings/app'
 import { FastifyAdapter } from '@bull-board/fastify'
 import type { FastifyInstance } from 'fastify'
 import type { Key } from '../config/keys.ts'
+import { blocksOfHealth } from '../core/blocks.ts'
 import { LastwordError } from '../core/errors.ts'
 import { accountQueueName, describeQueue, isInternal } from '../core/queue-table.ts'
+import { findHealths } from '../db/accounts.ts'
 import type { Db } from '../db/client.ts'
 import type { Queues } from '../jobs/queues.ts'
 import { createKeyFinder } from './auth.ts'
@@ -28,7 +30,7 @@ export interface BoardRoutesOptions {
 }
 
 export async function registerBoard(server: FastifyInstance, options: BoardRoutesOptions): Promise<void> {
-  const { queues, keys, prefix, publicUrl } = options
+  const { db, queues, keys, prefix, publicUrl } = options
   const serverAdapter = new FastifyAdapter().setBasePath(prefix + BASE_PATH)
   const adapters = queues.all.map((queue) => {
     const externalJobUrl = ({ data }: { data?: Batched }) => messagesUrl(prefix, data)
@@ -41,10 +43,15 @@ export async function registerBoard(server: FastifyInstance, options: BoardRoute
     adapter.setFormatter('data', maskRecipients)
     return adapter
   })
+  const findWaits = () =>
+    describeWaits(db).catch((error: unknown) => {
+      server.log.warn({ err: error }, 'Bull Board cannot say which accounts wait')
+      return new Map<string, string>()
+    })
   // The host says which of several installations a tab shows.
   const environment = publicUrl ? { label: new URL(publicUrl).host, color: '#334155', textColor: '#ffffff' } : undefined
   const uiConfig = { boardTitle: 'Lastword', ...(environment ? { environment } : {}) }
-  createBullBoard({ queues: adapters, serverAdapter, options: { uiConfig, handlerHooks: hooksFor(keys) } })
+  createBullBoard({ queues: adapters, serverAdapter, options: { uiConfig, handlerHooks: hooksFor(keys, findWaits) } })
   await server.register(async (board) => {
     board.addHook('onRequest', async (request, reply) => {
       if (!UNREADABLE.test(request.url)) return
@@ -78,7 +85,19 @@ function messagesUrl(prefix: string, { account, batch }: Batched = {}) {
 /** Acts on a queue that would take its settings and schedule away while its workers run. */
 const BREAKING = /^\/api\/queues\/:queueName\/(obliterate|job-schedulers\/:schedulerId(\/remove)?)$/
 
-function hooksFor(keys: readonly Key[]): NonNullable<BoardOptions['handlerHooks']> {
+/** For each queue whose account waits, or gets no good answer: why, and until when. */
+async function describeWaits(db: Db): Promise<Map<string, string>> {
+  const { healths, now } = await findHealths(db)
+  const waits = [...healths].flatMap(([account, health]): [string, string][] =>
+    blocksOfHealth({ account, health, now }).map(({ message }) => [accountQueueName('status-query', account), message]),
+  )
+  return new Map(waits)
+}
+
+function hooksFor(
+  keys: readonly Key[],
+  findWaits: () => Promise<ReadonlyMap<string, string>>,
+): NonNullable<BoardOptions['handlerHooks']> {
   const find = createKeyFinder(keys)
   return {
     before({ method, route, request }) {
@@ -87,11 +106,16 @@ function hooksFor(keys: readonly Key[]): NonNullable<BoardOptions['handlerHooks'
         'Lastword needs this queue, its settings and its schedule: pause it instead, or clean the jobs of one state.'
       return { allow: false, status: 403, message }
     },
-    after({ route, request }, result) {
+    async after({ route, request }, result) {
       const { body } = result
+      if (route !== '/api/queues' || typeof body !== 'object' || !('queues' in body)) return result
       const mayChange = keys.length === 0 || find(request.headers.authorization)?.grants === 'change'
-      if (mayChange || route !== '/api/queues' || typeof body !== 'object' || !('queues' in body)) return result
-      const queues = body.queues.map((queue: object) => ({ ...queue, ...LOOK_ONLY }))
+      const waits = await findWaits()
+      const queues = body.queues.map((queue: { name: string; description?: string }) => {
+        const wait = waits.get(queue.name)
+        const description = wait ? `At present ${wait}. ${queue.description ?? ''}` : queue.description
+        return { ...queue, description, ...(mayChange ? {} : LOOK_ONLY) }
+      })
       return { ...result, body: { ...body, queues } }
     },
   }

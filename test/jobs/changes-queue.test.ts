@@ -41,7 +41,7 @@ const accountOf = (name: string, more: object = {}) => ({
 })
 
 let ids = 0
-const newIds = (count: number) => Array.from({ length: count }, () => `id-${++ids}`)
+const newIds = (count: number) => Array.from({ length: count }, () => String(77_000_000_000 + ++ids))
 
 /** Applies reports as webhooks and polls do, in a process that has no workers. */
 async function openWriter({ databaseUrl }: Installation) {
@@ -245,10 +245,16 @@ it('is one queue for two accounts that name the same, and shown in Bull Board', 
   for (const [ms, status] of (['transmitted', 'delivered'] as const).entries()) {
     for (const account of ['seven', 'other', 'silent']) await apply(messageIds, status, ms, account)
   }
+  const health = { trouble: 'refused', bad: { since: 0, count: 1, refusals: 0, reason: 'HTTP 401' } }
+  await service.sql`UPDATE lastword.account_states SET health = ${service.sql.json(health)} WHERE account = 'other'`
   const board = await (await fetch(`${service.url}/queues/api/queues`)).json()
   const shown = (board as { queues: { name: string; description: string }[] }).queues
   expect(shown.filter(({ name }) => name === QUEUE)).toHaveLength(1)
-  for (const { name, description } of shown) expect([name, description]).toEqual([name, describeQueue(name)])
+  const refused = 'At present account "other" is refused, and only one message at a time is asked about: HTTP 401. '
+  for (const { name, description } of shown) {
+    const waits = name === 'status-query.other' ? refused : ''
+    expect([name, description]).toEqual([name, waits + describeQueue(name)])
+  }
 
   const taken = openAppWorker('redis', service)
   await until(() => expect(taken).toHaveLength(20))
