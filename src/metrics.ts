@@ -2,6 +2,7 @@
  * The counts and measures of a process for Prometheus; the gauges, read when it is scraped, stand in http/gauges.ts.
  */
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { maskedStart } from './core/masked-text.ts'
 import { endingOf, isFinal } from './core/status.ts'
 import type { AppliedReport } from './db/reports.ts'
 import type { Log } from './log.ts'
@@ -104,7 +105,7 @@ export function createMetrics({ ofProcess }: { ofProcess: boolean }): Metrics {
         observeEnd(one, now)
         if (!report.unmapped) continue
         unmapped.inc({ account })
-        const status = rawStatus.slice(0, 40)
+        const status = maskedStart(rawStatus, 40)
         if (logged.has(`${account} ${status}`) || logged.size > 1000) continue
         logged.add(`${account} ${status}`)
         log.warn({ account, status }, 'the provider reports a status that is not in the table; taken as intermediate')

@@ -25,6 +25,8 @@ const HEADERS = {
   'x-frame-options': 'DENY',
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
+  // Answers hold phone numbers, and are asked for with credentials; assets say otherwise for themselves.
+  'cache-control': 'no-store',
 }
 
 export function createDoors(options: DoorsOptions): onRequestHookHandler {

@@ -31,18 +31,25 @@ const ADDRESSES = 10_000
 
 export async function createRefuse(server: FastifyInstance, metrics: Pick<Metrics, 'refusedSecrets'>): Promise<Refuse> {
   await server.register(rateLimit, { global: false, cache: ADDRESSES })
-  const count = server.createRateLimit({
-    max: MOST_IN_A_WINDOW,
-    timeWindow: WINDOW_MS,
-    keyGenerator: (request) => normalizeIP(addressOf(request)),
-  })
+  const createCount = () =>
+    server.createRateLimit({
+      max: MOST_IN_A_WINDOW,
+      timeWindow: WINDOW_MS,
+      keyGenerator: (request) => normalizeIP(addressOf(request)),
+    })
+  // Each by itself, so that many of one do not keep the others out of the log.
+  const counts: Record<Secret, ReturnType<typeof createCount>> = {
+    key: createCount(),
+    token: createCount(),
+    signature: createCount(),
+  }
   return async (secret, error, request, reply, details) => {
-    const counted = await count(request)
+    const counted = await counts[secret](request)
     // The type has room for addresses that are never counted; here there are none.
     const { isExceeded, remaining, ttlInSeconds } = counted.isAllowed ? NOT_COUNTED : counted
     metrics.refusedSecrets.inc({ secret, answer: isExceeded ? '429' : '401' })
     if (isExceeded) {
-      const detail = `This address has brought a wrong key, token or signature more than ${MOST_IN_A_WINDOW} times within a minute, and another one now; correct it. A right one is let in at once.`
+      const detail = `This address has brought a wrong ${secret} more than ${MOST_IN_A_WINDOW} times within a minute; correct it. A right one is let in at once.`
       reply.header('retry-after', ttlInSeconds)
       return sendProblem(reply, 429, 'Too many requests', detail, { code: 'UNAUTHORIZED' })
     }

@@ -59,6 +59,7 @@ export const CALLBACK_TIMEOUT_MS = 15_000
 const MOST_ANSWER_BYTES = 64 * 1024
 /** So much of an answer is kept, and looked at. */
 const ANSWER_CHARACTERS = 200
+const SHORTEST_SECRET = 8
 const ANSWER_START_BYTES = 1024
 
 export interface CallbackSenderOptions {
@@ -86,7 +87,7 @@ export function createCallbackSender({ allowPrivate, proxy = {} }: CallbackSende
         return await withDeadline(CALLBACK_TIMEOUT_MS, signal, async (deadline) => {
           if (!allowPrivate && usesProxy(proxy)) await refusePrivate(new URL(url).hostname)
           const response = await request(url, { method: 'POST', dispatcher: agent, signal: deadline, headers, body })
-          const answer = await readStart(response.body)
+          const answer = await readStart(url, response.body)
           return { refusal: refusalOf(response), httpStatus: response.statusCode, answer }
         })
       } catch (error) {
@@ -111,7 +112,7 @@ function refusalOf({ statusCode, headers }: Dispatcher.ResponseData): Refusal | 
 }
 
 /** How a body begins. It is read to its end, so that the connection serves again; one that fails on the way has said enough. */
-async function readStart(body: AsyncIterable<Buffer>): Promise<string> {
+async function readStart(url: string, body: AsyncIterable<Buffer>): Promise<string> {
   const start: Buffer[] = []
   let size = 0
   try {
@@ -123,7 +124,15 @@ async function readStart(body: AsyncIterable<Buffer>): Promise<string> {
   } catch {
     // Its status counts all the same.
   }
-  return maskedStart(Buffer.concat(start).toString(), ANSWER_CHARACTERS, size > ANSWER_START_BYTES)
+  const text = withoutSecretsOf(url, Buffer.concat(start).toString())
+  return maskedStart(text, ANSWER_CHARACTERS, size > ANSWER_START_BYTES)
+}
+
+/** Some receivers repeat the URL that they were called by, and its query may hold a token. */
+function withoutSecretsOf(url: string, text: string): string {
+  const { search, searchParams } = new URL(url)
+  const secrets = [search, ...searchParams.values()].filter((value) => value.length >= SHORTEST_SECRET)
+  return secrets.reduce((rest, secret) => rest.replaceAll(secret, '…'), text)
 }
 
 function signatureOf(id: string, secrets: readonly string[], body: string): Record<string, string> {

@@ -130,6 +130,7 @@ it('may not be framed, nor taken for another type, on any page', async () => {
     if (path === '/nothing-here') continue
     expect(headers['content-security-policy']).toContain("frame-ancestors 'none'")
     expect(headers).toMatchObject({ 'x-frame-options': 'DENY', 'x-content-type-options': 'nosniff' })
+    expect(headers['cache-control'], path).toBe('no-store')
   }
 })
 

@@ -1,5 +1,5 @@
 /** Wrong keys: what is logged and counted of them, and how an address that brings many is slowed. */
-import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify'
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { guardByKeys } from '../../src/http/auth.ts'
 import { createRefuse } from '../../src/http/refusals.ts'
@@ -20,7 +20,7 @@ describe('a wrong key', () => {
     const log = createLog({ level: 'info', secretFields: [], destination })
     server = fastify({
       loggerInstance: log as FastifyBaseLogger,
-      disableRequestLogging: true,
+      logController: new LogController({ disableRequestLogging: true }),
       trustProxy: ['10.0.0.0/8'],
     })
     metrics = createMetrics({ ofProcess: false })

@@ -259,7 +259,7 @@ export function spawnService(args: readonly string[], environment: Record<string
         if (child.exitCode !== null) return Promise.reject(new Error(`The process ended: ${written}`))
         expect(written).toMatch(/listening on|"working"/)
         return /listening on (http:\/\/[^,]+),/.exec(written)?.[1] ?? ''
-      }, 15_000),
+      }, 30_000),
     kill: (signal) => child.kill(signal),
     exited,
   }

@@ -76,7 +76,7 @@ export const PROBLEMS = {
   tooManyWrong: problem(
     'UNAUTHORIZED',
     'Wrong again, by an address that was so more than 20 times within a minute. A right one is let in at once.',
-    'This address has brought a wrong key, token or signature more than 20 times within a minute, and another one now; correct it. A right one is let in at once.',
+    'This address has brought a wrong key more than 20 times within a minute; correct it. A right one is let in at once.',
     { title: 'Too many requests', status: 429 },
   ),
   unknownAccount: problem('NOT_FOUND', 'No such account is configured.', 'No account named "other" is configured.'),

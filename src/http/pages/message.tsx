@@ -3,7 +3,7 @@ import type { JSX } from 'preact'
 import type { MessageWithReports } from '../../client/answers.ts'
 import { accountPath, Frame, messagePath, type Problem, type View } from './frame.tsx'
 import { Next, Timeline } from './timeline.tsx'
-import { masked, moment, plural, Status, Time } from './words.tsx'
+import { masked, moment, plural, reasonOf, Status, Time } from './words.tsx'
 
 export interface MessageProps {
   view: View
@@ -44,7 +44,7 @@ function Facts({ message, view }: { message: MessageWithReports; view: View }): 
       {error && (
         <>
           <dt>Why</dt>
-          <dd class="bad-text">{[error.code, error.description].filter(Boolean).join(': ')}</dd>
+          <dd class="bad-text">{reasonOf(error)}</dd>
         </>
       )}
       <dt>Sent</dt>

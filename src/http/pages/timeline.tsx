@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from 'preact'
 import type { MessageCallback, MessageQuery, MessageReport, MessageWithReports } from '../../client/answers.ts'
 import { Attempts } from './attempts.tsx'
 import type { View } from './frame.tsx'
-import { durationOf, moment, plural, Status, Time } from './words.tsx'
+import { durationOf, moment, plural, reasonOf, Status, Time, wordsOf } from './words.tsx'
 
 export function Timeline({ message, view }: { message: MessageWithReports; view: View }): JSX.Element {
   const { sentAt, final, asking, windowEndsAt } = message
@@ -82,10 +82,10 @@ function Report({ report, sentAt, children }: ReportProps): JSX.Element {
         {source === 'window'
           ? 'The window closed without an answer.'
           : `${source === 'webhook' ? 'Told by webhook' : 'Found by asking'} as `}
-        {source !== 'window' && <code>{rawStatus}</code>}
+        {source !== 'window' && <code>{wordsOf(rawStatus)}</code>}
         {children}
       </div>
-      {error && <div class="bad-text">{[error.code, error.description].filter(Boolean).join(': ')}</div>}
+      {error && <div class="bad-text">{reasonOf(error)}</div>}
       <div class="dim">
         {moment(occurredAt)}
         {age > 0 && `, ${durationOf(age)} after sending`}
@@ -122,7 +122,7 @@ function Question({ query, children }: { query: MessageQuery; children: Componen
       <b>Asked:</b> {ANSWERS[outcome]}
       {rawStatus !== null && (
         <>
-          , still <code>{rawStatus}</code>
+          , still <code>{wordsOf(rawStatus)}</code>
         </>
       )}
       {children}

@@ -1,5 +1,6 @@
 /** Times, durations, counts and statuses, as people read them. */
 import type { JSX } from 'preact'
+import { maskedStart } from '../../core/masked-text.ts'
 
 const UNITS: readonly [unit: string, seconds: number][] = [
   ['d', 86_400],
@@ -74,6 +75,18 @@ const TONES: Readonly<Record<string, string>> = {
 export function Status({ status }: { status: string | null }): JSX.Element {
   if (status === null) return <span class="status waiting">no status yet</span>
   return <span class={`status ${TONES[status] ?? 'waiting'}`}>{status}</span>
+}
+
+const MOST_WORDS = 1_000
+
+/** The words of a provider, without the phone numbers that they may hold. */
+export function wordsOf(text: string): string {
+  return maskedStart(text, MOST_WORDS)
+}
+
+/** Why a message failed. */
+export function reasonOf({ code, description }: { code?: string | null; description?: string | null }): string {
+  return wordsOf([code, description].filter(Boolean).join(': '))
 }
 
 /** A phone number by its last two digits. */
