@@ -1,4 +1,4 @@
-/** What an order may hold, rule by rule, with the sentence of each refusal. The doors show one example each. */
+/** The rules of a tracking order, with the sentence of each refusal. The doors show one example each. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../src/config.ts'
@@ -53,7 +53,7 @@ const A_TIME = 'expected an ISO 8601 time with an offset, like 2026-01-31T10:00:
 const A_URL = 'expected a URL that begins with https://, of at most 2000 characters'
 const A_PHONE = 'expected a phone number of 3 to 30 characters, like +491700000000'
 
-/** What cannot be read, by the place and the sentence. */
+/** Orders that cannot be read, by the place and the sentence. */
 const UNREADABLE: [string, unknown, string, string][] = [
   [
     'an empty ID',
@@ -127,7 +127,7 @@ const UNREADABLE: [string, unknown, string, string][] = [
   ['an unknown field of the order', { ...one({}), urgent: true }, '', 'Unrecognized key: "urgent"'],
 ]
 
-/** What can be read, and not be tracked for this account at this time. */
+/** Orders that can be read, and not be tracked for this account at this time. */
 const UNTRACKABLE: [string, unknown, string, string][] = [
   [
     'an ID that the provider cannot have given',

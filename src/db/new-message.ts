@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { jsonText, type ParameterColumn } from './client.ts'
 import type { MessageKey } from './recipients.ts'
 
-/** What the app gave with a message, kept as it is. A further column of this kind is named here and in the schema. */
+/** Fields that the app gave with a message, kept as they are. A further one is named here and in the schema. */
 interface Given {
   recipient: string | null
   metadata?: unknown

@@ -24,7 +24,7 @@ export interface App {
   erased: ReadonlySet<string>
   /** The numbers of those people. */
   erasedNumbers: ReadonlySet<string>
-  /** What one way told of a message, in order. */
+  /** The changes of a message as one way told them, in order. */
   toldOf(teller: Teller, key: string): readonly Told[]
   /** How many changes each way has told, and how many callbacks were refused for their signature. */
   counts(): Record<Teller, number> & { forged: number }

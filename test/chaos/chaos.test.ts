@@ -55,7 +55,7 @@ it.concurrent.each(['redis', 'postgres'] as const)(
       messages: MESSAGES,
       sendForMs: 2_000,
       windowMs: 120_000,
-      // Whatever never becomes final would be waited for until its window closes.
+      // A message that never becomes final would be waited for until its window closes.
       neverShare: 0,
       timeScale: 240,
       calls: false,

@@ -175,7 +175,7 @@ async function findLeft({ database: { sql }, app, queueLostAt }: Stage) {
       (SELECT count(*)::int FROM lastword.changes WHERE changed_at <= to_timestamp(${queueLostAt / 1000})) AS lost`
   const { outstanding = 1, unforgotten = 0, changes = 0, callbacks = 0, lost = 0 } = row ?? {}
   const { feed, queue } = app.counts()
-  // Whoever was erased was told of before, so that more may have been told than there are changes.
+  // People who were erased were told of before, so that more may have been told than there are changes.
   return {
     outstanding,
     unforgotten,

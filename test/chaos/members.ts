@@ -117,7 +117,7 @@ export async function createMember(options: MemberOptions): Promise<Member> {
       started.once('close', (code, signal) => {
         log.end()
         if (!isEnded.has(started)) tell(`${signal ?? code}`, written, isReady)
-        // Those who end it while it runs start it again themselves.
+        // A fault that ends it while it runs starts it again itself.
         if (isReady && !isEnded.has(started)) restart().catch((error) => onEnded('by itself', String(error)))
         done(written)
       })

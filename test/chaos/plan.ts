@@ -120,7 +120,7 @@ export function makePlan(seed: number, { faults, kinds, spanMs }: PlanOptions): 
   })
 }
 
-/** Whatever a fault has for itself while it lasts: a network is silent around a worker that lives. */
+/** The targets that a fault has for itself while it lasts: a network is silent around a worker that lives. */
 export function heldBy(kind: Kind): Target[] {
   const { target }: KindRow = KINDS[kind]
   if (target === 'worker' || target === 'workers' || target === 'network') return ['worker']

@@ -76,7 +76,7 @@ interface Batch {
   leaseEndsAt: number
 }
 
-/** What a worker has in hand; `stood` where it has stood still since its check. */
+/** The batch that a worker has in hand; `stood` where it has stood still since its check. */
 type Hand =
   | { at: 'idle' }
   | { at: 'seen'; dueAt: number }

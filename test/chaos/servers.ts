@@ -31,7 +31,7 @@ interface PostgresServer {
 }
 
 interface Moving {
-  /** Those to be told where the server is now. */
+  /** The gates to be told where the server is now. */
   gates: TcpProxy[]
 }
 

@@ -1,7 +1,7 @@
 /**
  * Pages: how long each page for people takes, and a scrape of the metrics, over a table that `lists` has filled: asked for
- * by HTTP from a process of the API, one after the other. What the filled messages would have left is filled in: counts by
- * the hour, callbacks that wait, and status queries of the last week.
+ * by HTTP from a process of the API, one after the other. The traces of the filled messages are filled in: counts by the
+ * hour, callbacks that wait, and status queries of the last week.
  */
 import type { Bench, Row } from '../bench.ts'
 import { type Installation, startService } from '../installation.ts'
