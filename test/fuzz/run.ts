@@ -3,6 +3,7 @@
  *
  *   npm run fuzz                              200,000 requests from a new seed
  *   npm run fuzz -- --seed 7 --count 5000     the first 5,000 of a seed
+ *   npm run fuzz -- --seed 7 --count 500000 --first 500000     the second half of a million
  *   npm run fuzz -- --seed 7 --only 4711      one request, printed whole
  *
  * DATABASE_URL names an empty database to use instead. Ends with 1 when there is a fault.
@@ -18,11 +19,20 @@ import { FUZZ_ACCOUNTS, fuzz } from './fuzz.ts'
 import { hasGrown, printFaults, printRequest, printSummary } from './print.ts'
 
 const { values: options } = parseArgs({
-  options: { seed: { type: 'string' }, count: { type: 'string', default: '200000' }, only: { type: 'string' } },
+  options: {
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 1e9)) },
+    count: { type: 'string', default: '200000' },
+    first: { type: 'string', default: '0' },
+    only: { type: 'string' },
+  },
 })
-const seed = Number(options.seed ?? Math.floor(Math.random() * 2 ** 31))
+for (const [name, text] of Object.entries(options)) {
+  if (!/^\d{1,9}$/.test(text))
+    throw new Error(`--${name}: found "${text}", expected a whole number below 1,000,000,000.`)
+}
+const seed = Number(options.seed)
 const count = options.only === undefined ? Number(options.count) : 1
-const first = Number(options.only ?? 0)
+const first = Number(options.only ?? options.first)
 
 const folder = await mkdtemp(join(tmpdir(), 'lastword-fuzz-'))
 await chmod(folder, 0o711)

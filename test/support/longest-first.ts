@@ -11,6 +11,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
  * costs time, nothing else.
  */
 const LONGEST = [
+  'http/hostile',
   'jobs/lookups',
   'jobs/callbacks',
   'jobs/recovery',
