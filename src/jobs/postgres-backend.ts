@@ -84,7 +84,7 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
 type Done = (error?: Error | null) => void
 
 /** The same reading of the URL as for the other client; pg itself knows one host, and no TLS that is only preferred. */
-function createPool(target: PostgresTarget, max: number): pg.Pool {
+export function createPool(target: PostgresTarget, max: number): pg.Pool {
   const { parameters, applicationName = 'lastword-queue', options = '' } = target
   const settings = { ...parameters, ...SESSION, ...DIRECT_SESSION, search_path: 'bullmq,public' }
   const written = Object.entries(settings).map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, '\\$&')}`)
@@ -96,6 +96,9 @@ function createPool(target: PostgresTarget, max: number): pg.Pool {
       // The pool hides the password from copies.
       super({ ...config, password: target.password, ...at, ssl: target.tls === 'off' ? false : target.tlsOptions })
       this.at = at
+      // The pool listens to those that nobody has; one that is lost while somebody has it, between two queries of a
+      // transaction, would end the process. The next query says what happened.
+      this.on('error', () => {})
       // As the pool calls it. After a failure the next connection goes to the next host.
       const connect = this.connect.bind(this) as (done: Done) => void
       const connectOrPassOver = (done: Done) =>

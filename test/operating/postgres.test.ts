@@ -9,7 +9,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import { openDatabase } from '../../src/db/connection.ts'
 import { openEmbedded } from '../../src/db/embedded.ts'
 import { openQueueBackend } from '../../src/jobs/backend.ts'
+import { createPool } from '../../src/jobs/postgres-backend.ts'
 import { createLog } from '../../src/log.ts'
+import { readPostgresUrl } from '../../src/urls/postgres.ts'
 import { execute, makeFolder } from '../support/programs.ts'
 import { openProxy } from '../support/proxy.ts'
 import {
@@ -240,6 +242,21 @@ describe('a database', () => {
     )
     await until(async () => expect(await ready()).toBe(200))
     await until(async () => expect(await sendReceipt(url, '77000000002', 'DELIVERED')).toBe(200))
+  })
+
+  it('may end a connection of the queues between two queries of a transaction', async () => {
+    const { sql, databaseUrl } = await createInstallation('postgres')
+    const pool = createPool(readPostgresUrl('QUEUE_URL', databaseUrl), 1).on('error', () => {})
+    closeLater(() => pool.end())
+    const client = await pool.connect()
+    const { rows } = await client.query('SELECT pg_backend_pid() AS pid')
+    const ended = new Promise((resolve) => client.once('end', resolve))
+    await sql`SELECT pg_terminate_backend(${rows[0].pid})`
+    await ended
+    const failed = await client.query('SELECT 1').catch((error: unknown) => error)
+    client.release()
+    expect(String(failed)).toMatch(/not queryable|terminated/)
+    expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
   })
 
   it('that takes no writes at the start is told of (F18)', async () => {
