@@ -27,7 +27,7 @@ export const LEASE_MS = 6_000
 /** Until a killed process is started again. */
 const DOWN: KindRow['lastsMs'] = [300, 3_000]
 /** Until a batch comes by whose worker is to be killed. */
-const LURKING: KindRow['lastsMs'] = [6_000, 8_000]
+const LURKING: KindRow['lastsMs'] = [6_000, 10_000]
 const AWAY: KindRow['lastsMs'] = [1_000, 5_000]
 const BAD_ANSWERS: KindRow['lastsMs'] = [3_000, 8_000]
 
