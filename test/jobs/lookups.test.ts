@@ -81,6 +81,8 @@ describe('the look-ups of an account', () => {
       noGoodAnswerSince: expect.any(String),
       lastError: expect.stringContaining('the API key is wrong'),
       pausedQueues: [],
+      requestsPerSecond: 1,
+      requestsLastMinute: expect.any(Number),
       webhookRoute: { state: 'unproved', since: expect.any(String), lost: 0, lagP95: null },
       schedule: { policy: 'learned', price: 300, webhookLoss: 1, finalsSeen: 0 },
     })
