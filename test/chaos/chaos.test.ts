@@ -12,7 +12,7 @@ import { type Backend, endOf, type Fault, heldBy, KINDS, type Kind, kindsFor, ma
 import { printFindings, printSummary } from './print.ts'
 
 const SEED = 20_261_127
-const MESSAGES = 300
+const MESSAGES = 200
 
 /** Kinds that need no server of their own, each over within seconds, in an order in which none hides another. */
 const SHORT: Readonly<Record<Backend, readonly Kind[]>> = {
@@ -45,7 +45,7 @@ function shortPlan(backend: Backend): Fault[] {
 
 it.concurrent.each(['redis', 'postgres'] as const)(
   'finds every message as it truly is with the queues in %s',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async (backend) => {
     const database = await createDatabase()
     const folder = await makeFolder()
