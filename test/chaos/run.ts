@@ -39,7 +39,8 @@ const backends: Backend[] = options.backend === 'both' ? ['redis', 'postgres'] :
 /** Each fault has so long, on the whole, and two cores settle so many messages meanwhile. */
 const FAULT_EVERY_MS = 6_000
 const MESSAGES_A_SECOND = 150
-const WINDOW_MS = 180_000
+/** Longer than faults, and a slow machine, keep a provider from being asked. */
+const WINDOW_MS = 300_000
 /** A minute of the providers takes a second, and so does the first pause before a receipt that was not taken comes again. */
 const TIME_SCALE = 60
 const NEVER_SHARE = 0.03

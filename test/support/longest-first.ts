@@ -12,9 +12,9 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
  */
 const LONGEST = [
   'http/hostile',
+  'chaos/chaos',
   'jobs/lookups',
   'jobs/callbacks',
-  'jobs/recovery',
   'operating/postgres',
   'cli',
   'packages',
@@ -33,6 +33,8 @@ const LONGEST = [
   'jobs/account-health',
   'jobs/main-job',
   'jobs/shutdown',
+  'chaos/protocol',
+  'jobs/recovery',
   'jobs/sweeps',
   'jobs/track',
   'http/changes',
