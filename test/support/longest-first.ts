@@ -22,7 +22,7 @@ const LONGEST = [
   'http/forgery',
   'http/hostile',
   'http/pages',
-  'http/planted-marks',
+  'operating/planted-marks',
   'jobs/learned',
   'operating/redis',
   'operating/installation',
