@@ -2,6 +2,7 @@ import { Writable } from 'node:stream'
 import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { StatusReport } from '../src/core/status.ts'
 import type { AppliedReport } from '../src/db/reports.ts'
 import { accountLearning } from '../src/db/schema.ts'
 import { type Learner, openLearner } from '../src/learner.ts'
@@ -43,15 +44,17 @@ async function open(): Promise<Learner> {
 
 function applied(source: 'webhook' | 'poll', { sentAgoMs = 600_000, finalAgoMs = 590_000 } = {}): AppliedReport {
   const now = Date.now()
+  const report: StatusReport = {
+    account: 'seven',
+    messageId: '1',
+    status: 'delivered',
+    rawStatus: 'DELIVERED',
+    source,
+    occurredAt: new Date(now - finalAgoMs),
+  }
   return {
-    report: {
-      account: 'seven',
-      messageId: '1',
-      status: 'delivered',
-      rawStatus: 'DELIVERED',
-      source,
-      occurredAt: new Date(now - finalAgoMs),
-    },
+    report,
+    given: report,
     previousStatus: null,
     status: 'delivered',
     changed: true,

@@ -96,7 +96,7 @@ async function writeGroup(writing: Writing, group: readonly Pending[]): Promise<
   const began = performance.now()
   try {
     const all = group.flatMap(({ reports }) => reports)
-    const applied = new Map((await applyReports(db, all, { now: now() })).map((result) => [result.report, result]))
+    const applied = new Map((await applyReports(db, all, { now: now() })).map((result) => [result.given, result]))
     onCommit(performance.now() - began)
     for (const { reports, resolve } of group) resolve(reports.flatMap((report) => applied.get(report) ?? []))
   } catch (error) {

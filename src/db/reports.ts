@@ -14,6 +14,8 @@ import { type Answered, type Incoming, type ResultRow, statementFor } from './re
 /** The effect of one report on its message. */
 export interface AppliedReport {
   report: StatusReport
+  /** The report as it was handed over: another object where it was dated ahead of its arrival. */
+  given: StatusReport
   previousStatus: Status | null
   status: Status
   changed: boolean
@@ -53,7 +55,7 @@ export async function applyReports(
 ): Promise<AppliedReport[]> {
   const reports = areRecorded ? given : await dateByArrival(db, given, new Date(now))
   const rounds = cutRounds(reports)
-  const applied = new Map<StatusReport, AppliedReport>()
+  const applied = new Map<StatusReport, Applied>()
   for (const [index, round] of rounds.entries()) {
     const options = { answered: index === rounds.length - 1 ? answered : undefined, keepUntracked, areRecorded }
     const write = (on: Db) => applyRound(on, round, options)
@@ -61,11 +63,16 @@ export async function applyReports(
     const results = await (isKeyed ? withBoundRecipients(db, round, write) : retryLostRaces(() => write(db)))
     for (const result of results) applied.set(result.report, result)
   }
-  return reports.flatMap((report) => applied.get(report) ?? [])
+  return reports.flatMap((report, index) => {
+    const result = applied.get(report)
+    return result ? [{ ...result, given: given[index] ?? report }] : []
+  })
 }
 
-async function applyRound(db: Db, round: readonly Incoming[], options: ApplyOptions): Promise<AppliedReport[]> {
-  const applied: AppliedReport[] = []
+type Applied = Omit<AppliedReport, 'given'>
+
+async function applyRound(db: Db, round: readonly Incoming[], options: ApplyOptions): Promise<Applied[]> {
+  const applied: Applied[] = []
   let left = round
   let { answered } = options
   // A row that another transaction created in the meantime is seen by the next attempt.
@@ -83,7 +90,7 @@ async function applyRound(db: Db, round: readonly Incoming[], options: ApplyOpti
   return applied
 }
 
-function toApplied(report: StatusReport, row: ResultRow): AppliedReport {
+function toApplied(report: StatusReport, row: ResultRow): Applied {
   const { old_status: previousStatus, new_status: status, unmatched, known_by: settledBy } = row
   const known = settledBy ? { settledBy, changedAt: row.known_ms ?? 0 } : undefined
   const before = { sentAt: row.sent_ms, askedAt: row.asked_ms ?? undefined, known }

@@ -93,6 +93,13 @@ describe('group commit', () => {
     expect(await storedIds()).toHaveLength(MOST_REPORTS_WAITING + 2)
   })
 
+  it('tells what became of a report that was dated ahead of its arrival', async () => {
+    const ahead = report('delivered', { occurredAt: new Date(Date.now() + 60_000) })
+    const [told] = await createReportWriter(database.db).write([ahead])
+    expect(told).toMatchObject({ given: ahead, report: { messageId: ahead.messageId }, unmatched: true })
+    expect(told?.report.occurredAt.getTime()).toBeLessThanOrEqual(Date.now())
+  })
+
   it('writes more than 500 reports of one caller, too', async () => {
     const { db } = watch()
     const reports = Array.from({ length: 1200 }, () => report())
@@ -107,6 +114,7 @@ describe('group commit', () => {
     const expected = (reports: StatusReport[]) =>
       reports.map((each) => ({
         report: each,
+        given: each,
         previousStatus: null,
         status: each.status,
         changed: true,

@@ -116,7 +116,7 @@ describe('while the database is away', () => {
   })
 
   it('many webhooks at once are all refused in time, and none of them is half stored', async () => {
-    const many = Array.from({ length: 100 }, (_, index) => `${id}-${index}`)
+    const many = Array.from({ length: 100 }, (_, index) => `${id}${2_000 + index}`)
     await withoutDatabase(async () => {
       for (const answer of await Promise.all(many.map(receive))) expectUnavailable(answer)
     })
@@ -154,18 +154,18 @@ describe('while the database is away', () => {
 
 describe('when the database is back', () => {
   it('everything that was held is still held', async () => {
-    const open = `${id}-open`
-    const early = `${id}-early`
+    const open = `${id}1001`
+    const early = `${id}1002`
     await track(id)
     await track(open)
     await receive(id)
     await receive(early)
     const before = [await ask(`/v1/messages/seven/${id}`), await ask(`/v1/messages/seven/${open}`)]
-    await withoutDatabase(async () => expectUnavailable(await track(`${id}-lost`)))
+    await withoutDatabase(async () => expectUnavailable(await track(`${id}1003`)))
     await isBack()
     const after = [await ask(`/v1/messages/seven/${id}`), await ask(`/v1/messages/seven/${open}`)]
     expect(after.map(({ body }) => body)).toEqual(before.map(({ body }) => body))
-    expect((await ask(`/v1/messages/seven/${id}-lost`)).status).toBe(404)
+    expect((await ask(`/v1/messages/seven/${id}1003`)).status).toBe(404)
     await track(early)
     expect(await ask(`/v1/messages/seven/${early}`)).toMatchObject({ body: { status: 'delivered' } })
   })
