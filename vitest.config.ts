@@ -12,7 +12,7 @@ export default defineConfig({
     // Loading everything anew for each file costs minutes. What a file changes for its process it restores at its end.
     isolate: false,
     sequence: { sequencer: LongestFirst },
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
   },
