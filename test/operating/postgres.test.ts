@@ -263,7 +263,7 @@ describe('a database', () => {
     const installation = await createInstallation('redis')
     const name = new URL(installation.databaseUrl).pathname.slice(1)
     await installation.sql.unsafe(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
-    const environment = { ...installation.environment([]), START_WITHIN: '200ms' }
+    const environment = { ...installation.environment([]), START_WITHIN: '3s' }
     const worker = spawnService(['worker'], environment)
     expect(await worker.exited).toBe(1)
     expect(worker.output()).toMatch(/^lastword: DATABASE_URL: .* takes no writes .*name the primary there\.$/m)
