@@ -476,9 +476,11 @@ describe('a receipt in XML', () => {
     for (let depth = 0; depth < 300; depth++) {
       text = `<a>${text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')}</a>`
     }
-    const begun = performance.now()
+    const before = process.cpuUsage()
     expect((await read(text)).reports).toEqual([])
-    expect(performance.now() - begun).toBeLessThan(5_000)
+    // The work of this process, however many others want the processor.
+    const { user, system } = process.cpuUsage(before)
+    expect((user + system) / 1000).toBeLessThan(1500)
   })
 
   it('is ignored for HTML, which is no receipt', async () => {
