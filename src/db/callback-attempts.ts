@@ -5,7 +5,6 @@
 import { asc, inArray, type SQL, sql } from 'drizzle-orm'
 import { callbackAttempts } from './attempt-tables.ts'
 import { type Db, storable } from './client.ts'
-import type { RetentionStep } from './retention.ts'
 
 export type CallbackAttemptRow = typeof callbackAttempts.$inferSelect
 
@@ -49,13 +48,4 @@ export async function findAttempts(db: Db, messages: readonly number[]): Promise
     .from(callbackAttempts)
     .where(inArray(callbackAttempts.message, [...messages]))
     .orderBy(asc(callbackAttempts.message), asc(callbackAttempts.id))
-}
-
-/** Deletes attempts from before `olderThan`; returns how many. */
-export async function deleteAttempts(db: Db, { olderThan, limit }: RetentionStep): Promise<number> {
-  const rows = await db.execute(sql`
-    DELETE FROM ${callbackAttempts} WHERE ctid = ANY(ARRAY(
-      SELECT ctid FROM ${callbackAttempts} WHERE at < ${olderThan.toISOString()}::timestamptz ORDER BY at LIMIT ${limit}
-    )) RETURNING id`)
-  return rows.length
 }

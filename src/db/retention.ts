@@ -4,8 +4,10 @@
  * order of their tracking.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import type { callbackAttempts } from './attempt-tables.ts'
 import type { Db } from './client.ts'
 import { unenteredMetadata } from './metadata-entries.ts'
+import type { statusQueries } from './query-tables.ts'
 import { callbacks, changes, failures, messages, statusReports } from './schema.ts'
 import { messageTraces } from './trace-tables.ts'
 
@@ -86,5 +88,18 @@ export async function deleteFailedCallbacks(db: Db, { olderThan, limit }: Retent
       SELECT change FROM ${callbacks} WHERE next_attempt_at IS NULL AND first_due_at < ${olderThan.toISOString()}
       LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ) RETURNING change`)
+  return rows.length
+}
+
+/** Deletes rows of what was asked and told of late, from before `olderThan`; returns how many. */
+export async function deleteDated(
+  db: Db,
+  table: typeof callbackAttempts | typeof statusQueries,
+  { olderThan, limit }: RetentionStep,
+): Promise<number> {
+  const rows = await db.execute(sql`
+    DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
+      SELECT ctid FROM ${table} WHERE at < ${olderThan.toISOString()}::timestamptz ORDER BY at LIMIT ${limit}
+    )) RETURNING at`)
   return rows.length
 }

@@ -11,7 +11,6 @@ import { type SQL, sql } from 'drizzle-orm'
 import { isUnmet } from './batches.ts'
 import { type Db, textArray } from './client.ts'
 import { statusQueries } from './query-tables.ts'
-import type { RetentionStep } from './retention.ts'
 import { batches, messages } from './schema.ts'
 
 /** A request, or the end of a sweep, as its job knows it. */
@@ -132,13 +131,4 @@ export async function countLatest(db: Db): Promise<Map<string, number>> {
     SELECT account, count(*)::int AS requests FROM ${statusQueries}
     WHERE at > now() - interval '1 minute' AND ids IS NOT NULL GROUP BY account`)
   return new Map(rows.map(({ account, requests }) => [account, requests]))
-}
-
-/** Deletes queries from before `olderThan`; returns how many. */
-export async function deleteQueries(db: Db, { olderThan, limit }: RetentionStep): Promise<number> {
-  const rows = await db.execute(sql`
-    DELETE FROM ${statusQueries} WHERE ctid = ANY(ARRAY(
-      SELECT ctid FROM ${statusQueries} WHERE at < ${olderThan.toISOString()}::timestamptz ORDER BY at LIMIT ${limit}
-    )) RETURNING at`)
-  return rows.length
 }

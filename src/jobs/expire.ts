@@ -11,17 +11,17 @@
 import type { Job, Queue } from 'bullmq'
 import type { StatusReport } from '../core/status.ts'
 import { deleteActs } from '../db/acts.ts'
-import { deleteAttempts } from '../db/callback-attempts.ts'
+import { callbackAttempts } from '../db/attempt-tables.ts'
 import { deleteChanges } from '../db/changes.ts'
 import type { Db } from '../db/client.ts'
 import { deleteOldCounts, foldCounts } from '../db/counts.ts'
 import { findUnforgotten, forgetErased, noteForgotten } from '../db/erasure.ts'
 import { deleteExpiredNonces } from '../db/nonces.ts'
+import { statusQueries } from '../db/query-tables.ts'
 import { deleteFreeReceivers } from '../db/receivers.ts'
 import { applyReports } from '../db/reports.ts'
-import { deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../db/retention.ts'
+import { deleteDated, deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../db/retention.ts'
 import { type ClosedMessage, findClosed } from '../db/schedule.ts'
-import { deleteQueries } from '../db/status-queries.ts'
 import type { Learner } from '../learner.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
@@ -118,8 +118,8 @@ function createDeleter({ db, learner, messagesForMs, queues }: ExpirerOptions) {
       after = next ?? 0
       if (next !== undefined) continue
       await untilDone(() => deleteFailedCallbacks(db, ago(messagesForMs)))
-      await untilDone(() => deleteAttempts(db, ago(Math.min(messagesForMs, LATELY_MS))))
-      await untilDone(() => deleteQueries(db, ago(Math.min(messagesForMs, LATELY_MS))))
+      await untilDone(() => deleteDated(db, callbackAttempts, ago(Math.min(messagesForMs, LATELY_MS))))
+      await untilDone(() => deleteDated(db, statusQueries, ago(Math.min(messagesForMs, LATELY_MS))))
       await untilDone(() => deleteActs(db, ago(messagesForMs)))
       await deleteFreeReceivers(db)
       await deleteOldCounts(db)

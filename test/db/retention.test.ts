@@ -4,13 +4,13 @@ import type { Status } from '../../src/core/status.ts'
 import { acts } from '../../src/db/act-tables.ts'
 import { beginAct, deleteActs, endAct, listActs } from '../../src/db/acts.ts'
 import { callbackAttempts } from '../../src/db/attempt-tables.ts'
-import { deleteAttempts, findAttempts } from '../../src/db/callback-attempts.ts'
+import { findAttempts } from '../../src/db/callback-attempts.ts'
 import { addCallbacks, listUntaken } from '../../src/db/callbacks.ts'
 import { addReader, deleteChanges, findChanges } from '../../src/db/changes.ts'
 import { trackMessages } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
-import { deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../../src/db/retention.ts'
+import { deleteDated, deleteFailedCallbacks, deleteSettled, deleteUntracked } from '../../src/db/retention.ts'
 import { callbacks, changes, feedReaders, messages, statusReports } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
 
@@ -179,15 +179,15 @@ describe('deleteFailedCallbacks', () => {
   })
 })
 
-describe('deleteAttempts', () => {
+describe('deleteDated', () => {
   it('deletes those that began so long ago, the oldest first', async () => {
     const attempt = { message: 1, change: 1, receiver: 'https://example.com', tookMs: 1 }
     const days = [9, 1, 8, 10]
     await database.db.insert(callbackAttempts).values(days.map((ago) => ({ ...attempt, at: fromNow(-ago * DAY) })))
     const step = { olderThan: fromNow(-7 * DAY), limit: 2 }
-    expect(await deleteAttempts(database.db, step)).toBe(2)
+    expect(await deleteDated(database.db, callbackAttempts, step)).toBe(2)
     expect((await findAttempts(database.db, [1])).map(({ at }) => Math.round((Date.now() - +at) / DAY))).toEqual([1, 8])
-    expect(await deleteAttempts(database.db, step)).toBe(1)
+    expect(await deleteDated(database.db, callbackAttempts, step)).toBe(1)
   })
 })
 

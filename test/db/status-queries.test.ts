@@ -3,8 +3,10 @@ import { randomUUID } from 'node:crypto'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { findMessages, trackMessages } from '../../src/db/messages.ts'
+import { statusQueries } from '../../src/db/query-tables.ts'
 import { applyReports } from '../../src/db/reports.ts'
-import { countLatest, deleteQueries, findQuestions, noteFailedQuery } from '../../src/db/status-queries.ts'
+import { deleteDated } from '../../src/db/retention.ts'
+import { countLatest, findQuestions, noteFailedQuery } from '../../src/db/status-queries.ts'
 import { openTables, type Tables } from '../support/api.ts'
 
 let tables: Tables
@@ -100,8 +102,8 @@ it('keeps none for ever, and forgets the earliest first', async () => {
   await tables.db.execute(sql`
     UPDATE lastword.status_queries SET at = at - interval '8 days' WHERE at = (SELECT min(at) FROM lastword.status_queries)`)
   const step = { olderThan: new Date(Date.now() - 7 * 86_400_000), limit: 10 }
-  expect(await deleteQueries(tables.db, step)).toBe(1)
-  expect(await deleteQueries(tables.db, step)).toBe(0)
+  expect(await deleteDated(tables.db, statusQueries, step)).toBe(1)
+  expect(await deleteDated(tables.db, statusQueries, step)).toBe(0)
   expect((await findQuestions(tables.db, await rowOf('1'))).map(({ outcome }) => outcome)).toEqual([
     'answered',
     'failed',
