@@ -16,6 +16,7 @@ import {
 } from './core/learning.ts'
 import type { Plan } from './core/plan.ts'
 import { isFinal } from './core/status.ts'
+import { hasRipened } from './core/webhook-route.ts'
 import { recordFirstAges } from './db/accounts.ts'
 import type { Db } from './db/client.ts'
 import { type Found, findLearned, moveLearned } from './db/learning.ts'
@@ -91,7 +92,9 @@ export async function openLearner({ db, accounts, log, now: clock = Date.now }: 
   }
 
   async function writeDown(account: string, told: News): Promise<void> {
-    const step = await moveLearned(db, account, (found, now) => learn(sound(account, found, now), told, now))
+    const step = await moveLearned(db, account, (found, now) =>
+      learn(sound(account, found, now), told, { graceMs: graceMsOf(account), now }),
+    )
     const { state, since, lost } = step.learned.route
     if (step.event === 'silent') {
       const details = { account, since: new Date(since), lost }
@@ -107,6 +110,10 @@ export async function openLearner({ db, accounts, log, now: clock = Date.now }: 
     for (const account of learned.keys()) {
       if (!before.has(account))
         log.warn({ account }, 'what was learned about the account is gone; learning begins again')
+    }
+    for (const [account, known] of before) {
+      if (known === 'damaged' || told.has(account)) continue
+      if (hasRipened(known.route, graceMsOf(account), clock())) told.set(account, noNews(clock()))
     }
     for (const [account, one] of told) await writeDown(account, one)
     const found = told.size === 0 ? before : await findLearned(db)

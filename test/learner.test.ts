@@ -106,6 +106,25 @@ it('tells of a silent route and of its return, a line each, whichever process fi
   expect(lines[1]).toMatchObject({ level: 30, account: 'seven', msg: expect.stringContaining('again') })
 })
 
+it('finds a route silent whose final statuses were all found early, without any news', async () => {
+  const [one, other] = [await open(), await open()]
+  one.observeReports(Array.from({ length: 100 }, () => applied('webhook', { finalAgoMs: 1_000 })))
+  await one.refresh()
+  one.observeReports(Array.from({ length: 10 }, () => applied('poll', { finalAgoMs: -1 })))
+  await one.refresh()
+  expect(one.learnedOf('seven').route).toMatchObject({ state: 'ok', lost: 0, early: { length: 10 } })
+  // All of it was a quarter of an hour ago.
+  const moved = sql`(SELECT jsonb_agg(at::float8 - 900000) FROM jsonb_array_elements_text(learned #> '{route,early}') AS at)`
+  await tables.db.execute(sql`
+    UPDATE ${accountLearning} SET learned = jsonb_set(
+      jsonb_set(learned, '{route,lastReceiptAt}', to_jsonb((learned #>> '{route,lastReceiptAt}')::float8 - 900000)),
+      '{route,early}', ${moved})`)
+  await other.refresh()
+  expect(other.learnedOf('seven').route).toMatchObject({ state: 'silent', lost: 10, early: [] })
+  await one.refresh()
+  expect(lines.map(({ level }) => level)).toEqual([50])
+})
+
 it('begins again from the prior, and says so, when what was learned cannot be read or is gone', async () => {
   const learner = await open()
   learner.observeReports([applied('webhook')])

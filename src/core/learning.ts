@@ -24,7 +24,7 @@ export interface Learned {
 
 export interface News {
   evidence: Evidence
-  route: RouteNews & { losses: number[] }
+  route: RouteNews & { losses: number[]; early: number[] }
 }
 
 /** The findings about a message at `now`. Times are milliseconds since 1970. */
@@ -55,7 +55,7 @@ export function nothingLearned(now: number): Learned {
 }
 
 export function noNews(now: number): News {
-  return { evidence: noEvidence(now), route: { receipts: 0, lastReceiptAt: 0, losses: [] } }
+  return { evidence: noEvidence(now), route: { receipts: 0, lastReceiptAt: 0, losses: [], early: [] } }
 }
 
 /** Counts an observation, in place. `graceMs` is how late a receipt may be. */
@@ -81,7 +81,7 @@ export function observe({ evidence, route }: News, seen: Observation, graceMs: n
   else if (now - finalAt > graceMs) {
     evidence.lost += 1
     route.losses.push(finalAt)
-  }
+  } else route.early.push(finalAt)
 }
 
 /** Counts the receipt of a message that is not tracked (yet), in place. */
@@ -91,10 +91,16 @@ export function observeUnmatched({ evidence, route }: News, now: number, isFinal
   if (isFinal) evidence.received += 1
 }
 
-/** Merges news. Losses while the route is silent say nothing about how many are usually lost. */
-export function learn(learned: Learned, news: News, now: number): { learned: Learned; event?: RouteStep['event'] } {
-  const before = learnedLoss(learned.evidence)
-  const step = nextRoute(learned.route, news.route, before, now)
+/**
+ * Merges news. `graceMs` is how late a receipt may be. Losses while the route is silent say nothing about how many are
+ * usually lost.
+ */
+export function learn(
+  learned: Learned,
+  news: News,
+  { graceMs, now }: { graceMs: number; now: number },
+): { learned: Learned; event?: RouteStep['event'] } {
+  const step = nextRoute(learned.route, news.route, { loss: learnedLoss(learned.evidence), graceMs, now })
   const isSilent = step.route.state === 'silent'
   const told = isSilent ? { ...news.evidence, lost: Math.min(0, news.evidence.lost) } : news.evidence
   return {

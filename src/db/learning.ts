@@ -26,6 +26,8 @@ const learnedSchema = z.object({
     lastReceiptAt: count.optional(),
     lost: count,
     returned: count,
+    // A row of an earlier version has none.
+    early: z.array(count).default([]),
   }),
 }) satisfies z.ZodType<Learned>
 

@@ -143,13 +143,17 @@ describe('what an observation tells', () => {
     const finals = evidence.finals.reduce((sum, count) => sum + count, 0)
     return { finals, received: evidence.received, lost: evidence.lost, ...route }
   }
-  const nothing = { finals: 0, received: 0, lost: 0, receipts: 0, lastReceiptAt: 0, losses: [] }
+  const nothing = { finals: 0, received: 0, lost: 0, receipts: 0, lastReceiptAt: 0, losses: [], early: [] }
   const receipt = { receipts: 1, lastReceiptAt: NOW }
 
   it.each<[string, Partial<Observation>, object]>([
     ['a poll finds no final status', {}, nothing],
     ['a poll finds one whose receipt is missing', { finalAt }, { ...nothing, finals: 1, lost: 1, losses: [finalAt] }],
-    ['a poll finds one whose receipt may still come', { finalAt: NOW - SECOND }, { ...nothing, finals: 1 }],
+    [
+      'a poll finds one whose receipt may still come',
+      { finalAt: NOW - SECOND },
+      { ...nothing, finals: 1, early: [NOW - SECOND] },
+    ],
     ['a receipt tells of one', { source: 'webhook', finalAt }, { ...nothing, ...receipt, finals: 1, received: 1 }],
     ['a receipt tells of none', { source: 'webhook' }, { ...nothing, ...receipt }],
     ['the window closes', { source: 'window', finalAt: NOW }, nothing],
@@ -197,7 +201,7 @@ describe('learning', () => {
   function told(learned: Learned, observations: readonly Partial<Observation>[], now = NOW) {
     const news = noNews(now)
     for (const one of observations) observe(news, { ...seen, ...one }, graceOf(learned, policy))
-    return learn(learned, news, now)
+    return learn(learned, news, { graceMs: graceOf(learned, policy), now })
   }
 
   it('asks as if no receipts came until one does, and less and less as they come', () => {
@@ -233,7 +237,7 @@ describe('learning', () => {
       const finalAt = takes < 3 * DAY ? NOW + takes : undefined
       observe(news, { ...seen, sentAt: NOW, now: NOW + 3 * DAY, source: 'poll', finalAt }, MINUTE)
     }
-    const { curve } = economyOf(learn(nothingLearned(NOW), news, NOW).learned, costs)
+    const { curve } = economyOf(learn(nothingLearned(NOW), news, { graceMs: MINUTE, now: NOW }).learned, costs)
     for (const age of AGES) expect(Math.abs(shareBy(curve, age) - shareBy(PRIOR_CURVE, age))).toBeLessThan(0.02)
   })
 })

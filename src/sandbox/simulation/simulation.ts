@@ -222,7 +222,7 @@ export function simulate(options: SimulationOptions): Outcome {
   function learnNow(): void {
     if (now - learnedAt < LEARN_EVERY_MS) return
     learnedAt = now
-    const step = learn(learned, news, now)
+    const step = learn(learned, news, { graceMs: graceOf(learned, planner.policy), now })
     learned = step.learned
     news = noNews(now)
     if (!step.event) return
