@@ -35,7 +35,7 @@ afterEach(closeAll)
 
 const PASSWORD = 'a-password-nobody-may-see'
 /** An operator should not have to wait for bad news. */
-const QUICKLY_MS = 40_000
+const QUICKLY_MS = 10_000
 
 /** Runs a command that must fail with one sentence, and returns the exit code and the sentence. */
 async function fail(args: string[], environment: Record<string, string>) {

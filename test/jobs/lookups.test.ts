@@ -127,7 +127,7 @@ describe('the look-ups of an account', () => {
 it('finds many IDs at fault beside each other, and settles all the others', { timeout: 60_000 }, async () => {
   const sandbox = await openSandbox({ law: ONE_MINUTE })
   const sentAt = minutesAgo(10)
-  const messageIds = sandbox.send(200, { sentAt })
+  const messageIds = sandbox.send(400, { sentAt })
   const poisonIds = messageIds.filter((_id, index) => index % 10 === 3)
   sandbox.set({ poisonIds })
   const service = await startService({ accounts: [sevenAccount(sandbox, { requestsPerSecond: 100 })] })
@@ -135,7 +135,7 @@ it('finds many IDs at fault beside each other, and settles all the others', { ti
   await until(async () => {
     const [row] = await service.sql`
       SELECT count(*) FILTER (WHERE final)::int AS final, count(query_error)::int AS blamed FROM lastword.messages`
-    expect(row).toEqual({ final: 180, blamed: 20 })
+    expect(row).toEqual({ final: 360, blamed: 40 })
   }, 50_000)
   sandbox.set({ poisonIds: [] })
   await makeDue(service.sql)

@@ -216,7 +216,6 @@ const TIMES = [
 
 export const pollsAndForgetsFixture: ProviderFixture = {
   provider: pollsAndForgets as Provider<never>,
-  isInvented: true,
   entry: {
     name: 'third',
     provider: 'polls-and-forgets',
