@@ -86,9 +86,9 @@ export async function start(
     const metrics = createMetrics({ ofProcess: parts.api || config.metricsPort !== undefined })
     const listener = await openChangeListener(database)
     opened.between.push(() => listener.close())
+    const dataDir = config.databaseUrl === undefined ? config.dataDir : undefined
     if (parts.api || parts.workers) {
-      const { alertReceiver: receiver, proxy, databaseUrl } = config
-      const dataDir = databaseUrl === undefined ? config.dataDir : undefined
+      const { alertReceiver: receiver, proxy } = config
       const own = { metrics, queueTrouble: watch.trouble, aheadMs: clock.aheadMs, dataDir, host: hostname() }
       const alerts = openAlertWatch({
         ...own,
@@ -109,10 +109,13 @@ export async function start(
       checkQueues: backend.check,
       aheadMs: clock.aheadMs,
       pools: { database: database.poolUse, queue: backend.poolUse },
+      memory: backend.memory,
+      dataDir,
     }
     const shared = { db, queues, accounts, learner, log, metrics }
 
     const tracing = config.tracing ? (await import('./opentelemetry.ts')).createTracing(db, log) : NO_TRACING
+    opened.between.push(() => tracing.close())
     if (parts.workers) {
       const workers = await openWorkers({
         ...shared,

@@ -14,7 +14,20 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { chmod, chown, mkdir, mkdtemp, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  open,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -55,6 +68,12 @@ const DONE_BY_OTHERS =
 const SETTINGS =
   '-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 -c log_checkpoints=off ' +
   '-c log_min_error_statement=panic -c log_error_verbosity=terse'
+
+/** The room on the disk of an embedded database. */
+export async function freeDiskBytes(dataDir: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dataDir)
+  return bavail * bsize
+}
 
 /** Joins the server on `dataDir`, or starts it, or creates it first. Throws CONFIG_INVALID or UNAVAILABLE. */
 export async function openEmbedded(dataDir: string): Promise<EmbeddedPostgres> {

@@ -10,9 +10,11 @@ import { findHealths } from '../db/accounts.ts'
 import { findAlerts } from '../db/alerts.ts'
 import { type Db, describeDatabaseError } from '../db/client.ts'
 import { findOutstanding } from '../db/counts.ts'
+import { freeDiskBytes } from '../db/embedded.ts'
 import { findInstallation } from '../db/installation.ts'
 import type { PoolUse } from '../db/pool.ts'
 import { findWaiting, MOST_COUNTED } from '../db/waiting.ts'
+import type { Memory } from '../jobs/queue-backend.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Learner } from '../learner.ts'
 import { createComplaint, type Log } from '../log.ts'
@@ -32,6 +34,10 @@ export interface GaugesOptions {
   aheadMs(): number
   /** The pools of connections of this process, by name. */
   pools: Readonly<Record<string, (() => PoolUse) | undefined>>
+  /** That of the queues in Redis; undefined when it has no limit, or the queues are in Postgres. */
+  memory(): Promise<Memory | undefined>
+  /** Where an embedded database is; undefined without one. */
+  dataDir: string | undefined
   log: Log
   metrics: Metrics
 }
@@ -64,6 +70,7 @@ export function registerGauges(options: GaugesOptions): void {
   // First, because reading the others takes connections, too.
   registerPools(register, options)
   registerProcess(register, options)
+  registerRoom(register, options)
   registerWaiting(register, options)
   registerAccounts(register, options)
   registerQueues(register, options)
@@ -116,6 +123,23 @@ function registerProcess(register: Register, { db, takesWrites, checkQueues, ahe
       const { workerSeenMsAgo } = await findInstallation(db)
       return workerSeenMsAgo === null ? [] : [[{}, workerSeenMsAgo / 1000]]
     },
+  )
+}
+
+/** Where it cannot be seen, the gauge is absent. */
+function registerRoom(register: Register, { memory, dataDir }: GaugesOptions): void {
+  const find = shared(memory)
+  const read = (pick: keyof Memory) => async (): Promise<Sample[]> => {
+    const found = await find()
+    return found ? [[{}, found[pick]]] : []
+  }
+  register('redis_memory_bytes', 'Memory that Redis uses; absent where it has no maxmemory', [], read('used'))
+  register('redis_memory_max_bytes', 'maxmemory of Redis; absent where it has none', [], read('most'))
+  register(
+    'database_disk_free_bytes',
+    'Room on the disk of the embedded Postgres; absent with another',
+    [],
+    async () => (dataDir === undefined ? [] : [[{}, await freeDiskBytes(dataDir)]]),
   )
 }
 

@@ -1,7 +1,12 @@
 /** The metrics that a process shows to Prometheus. */
+import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readConfig } from '../../src/config.ts'
+import { start } from '../../src/runtime.ts'
 import {
   allSettled,
   closeAll,
@@ -112,6 +117,21 @@ describe('the gauges', () => {
       expect(sampleOf(settled, `lastword_pool_waiting{pool="${pool}"}`)).toBe(0)
     }
     expect(sampleOf(settled, 'lastword_database_writable')).toBe(1)
+  })
+})
+
+describe('the room of an embedded database', () => {
+  it('is that on its disk', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'lastword-metrics-'))
+    closeLater(() => rm(dataDir, { recursive: true }))
+    const config = readConfig({ DATA_DIR: dataDir, PORT: '0', LOG_LEVEL: 'silent' })
+    const { url, close } = await start(config, { api: true, workers: false })
+    closeLater(close)
+    const free = sampleOf(await (await fetch(`${url}/metrics`)).text(), 'lastword_database_disk_free_bytes')
+    const { blocks, bsize } = await statfs(dataDir)
+    expect(free).toBeGreaterThan(0)
+    expect(free).toBeLessThan(blocks * bsize)
+    expect(sampleOf(settled, 'lastword_database_disk_free_bytes')).toBeUndefined()
   })
 })
 

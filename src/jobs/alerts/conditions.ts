@@ -2,12 +2,12 @@
  * The conditions that operators are told of (core/alerts.ts), as they are seen: some by anybody, in the database and in the
  * queues; some by one process only.
  */
-import { statfs } from 'node:fs/promises'
 import { isPaused, needsProbe } from '../../core/account-health.ts'
 import type { AlertKind, Condition } from '../../core/alerts.ts'
 import { findHealths } from '../../db/accounts.ts'
 import { findReported } from '../../db/alerts.ts'
 import type { Db } from '../../db/client.ts'
+import { freeDiskBytes } from '../../db/embedded.ts'
 import { findInstallation } from '../../db/installation.ts'
 import { findFailingReceivers, findGoneUrls } from '../../db/receivers.ts'
 import { findOverdueAccounts } from '../../db/schedule.ts'
@@ -184,12 +184,9 @@ export function createOwnConditions(sources: OwnSources, limits: AlertLimits) {
       const message = `The clock of ${host} is ${distance} the database's: times in the queue and in signatures are wrong.`
       conditions.push({ kind: 'clock-differs', subject: host, message })
     }
-    if (dataDir !== undefined) {
-      const { bavail, bsize } = await statfs(dataDir)
-      if (bavail * bsize < limits.diskBytes) {
-        const message = `Less than ${Math.round(limits.diskBytes / 1024 ** 2)} MiB are free on the disk of the database, at ${host}.`
-        conditions.push({ kind: 'disk-short', subject: host, message })
-      }
+    if (dataDir !== undefined && (await freeDiskBytes(dataDir)) < limits.diskBytes) {
+      const message = `Less than ${Math.round(limits.diskBytes / 1024 ** 2)} MiB are free on the disk of the database, at ${host}.`
+      conditions.push({ kind: 'disk-short', subject: host, message })
     }
     return conditions
   }
