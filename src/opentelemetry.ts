@@ -23,9 +23,11 @@ import { BullMQOtel } from 'bullmq-otel'
 import { ProviderError } from './core/errors.ts'
 import type { Db } from './db/client.ts'
 import { findBatchTraces, findTrace, findTracesByIds, keepFinder } from './db/message-traces.ts'
+import { orAborted, withDeadline } from './deadline.ts'
 import type { Log } from './log.ts'
 import type { Tracing } from './tracing.ts'
 
+const FLUSH_WITHIN_MS = 2_000
 /** The most that an SDK keeps of a span, unless it is told otherwise. */
 const MOST_LINKS = 128
 /**
@@ -91,6 +93,15 @@ export function createTracing(db: Db, log: Log): Tracing {
         if (refusal) span.setStatus({ code: SpanStatusCode.ERROR, message: refusal.reason })
         return sent
       })
+    },
+    async close() {
+      const sdk = provider instanceof ProxyTracerProvider ? provider.getDelegate() : provider
+      // The API has no word for it; each SDK has this one (https://opentelemetry.io/docs/specs/otel/trace/sdk/#forceflush).
+      if (!('forceFlush' in sdk) || typeof sdk.forceFlush !== 'function') return
+      const flushed: Promise<void> = sdk.forceFlush()
+      await withDeadline(FLUSH_WITHIN_MS, undefined, (signal) => orAborted(flushed, signal)).catch((error) =>
+        log.warn({ err: error }, 'spans that ended during the stop are not exported'),
+      )
     },
   }
 }

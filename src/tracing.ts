@@ -28,6 +28,8 @@ export interface Tracing {
     callback: { account: string; message: number },
     send: (traceparent: string | undefined) => Promise<R>,
   ): Promise<R>
+  /** Has the spans exported that ended during the stop; call it when there will be no further ones. */
+  close(): Promise<void>
 }
 
 export const NO_TRACING: Tracing = {
@@ -38,4 +40,5 @@ export const NO_TRACING: Tracing = {
   found: async () => {},
   receipt: (_account, _messageIds, work) => work(),
   callback: (_callback, send) => send(undefined),
+  close: async () => {},
 }

@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import {
+  BatchSpanProcessor,
   InMemorySpanExporter,
   NodeTracerProvider,
   type ReadableSpan,
@@ -40,11 +41,15 @@ const UNSAMPLED = callerOf(3, '00')
 const APP = callerOf(4)
 
 const exporter = new InMemorySpanExporter()
+/** Gets spans when it is told to flush them. */
+const lazyExporter = new InMemorySpanExporter()
+const lazy = new BatchSpanProcessor(lazyExporter, { scheduledDelayMillis: 3_600_000, maxExportBatchSize: 2048 })
 /** The `traceparent` of each callback, by its message. */
 const received = new Map<string, string | undefined>()
 let installation: Installation
 let sent: string[]
 let url: string
+let stopWorker: () => Promise<void>
 /** How many spans there were, and messages with a trace, before tracing was on. */
 let untraced: { spans: number; rows: number }
 
@@ -82,7 +87,7 @@ async function trackAs(url: string, traceparent: string, messageIds: readonly st
 const countTraces = async () => (await installation.sql`SELECT FROM lastword.message_traces`).length
 
 beforeAll(async () => {
-  new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }).register()
+  new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter), lazy] }).register()
   installation = await createInstallation('postgres')
   const sandbox = await openSandbox({ law: ONE_MINUTE, apiKey: API_KEY })
   const callback = { url: await openReceiver(), secret: SECRET }
@@ -115,7 +120,8 @@ beforeAll(async () => {
     const [row] = await installation.sql`SELECT count(*)::int AS due FROM lastword.due WHERE due_at <= now()`
     expect(row?.due).toBe(4)
   })
-  await startService({ installation, accounts, parts: { api: false, workers: true }, environment: TRACED })
+  const parts = { api: false, workers: true }
+  stopWorker = (await startService({ installation, accounts, parts, environment: TRACED })).close
 
   const order = {
     v: 1,
@@ -223,5 +229,11 @@ describe('with them', () => {
     expect(text).toContain('"lastword.account":"seven"')
     for (const planted of [...sent, TOLD, NAMED, NUMBER.slice(1), WORD, API_KEY, SECRET])
       expect(text).not.toContain(planted)
+  })
+
+  it('a stop has the spans exported that the SDK still holds', async () => {
+    expect(lazyExporter.getFinishedSpans()).toEqual([])
+    await stopWorker()
+    expect(lazyExporter.getFinishedSpans()).toHaveLength(exporter.getFinishedSpans().length)
   })
 })
