@@ -14,7 +14,6 @@ import { freeDiskBytes } from '../db/embedded.ts'
 import { findInstallation } from '../db/installation.ts'
 import type { PoolUse } from '../db/pool.ts'
 import { findWaiting, MOST_COUNTED } from '../db/waiting.ts'
-import type { Memory } from '../jobs/queue-backend.ts'
 import type { Queues } from '../jobs/queues.ts'
 import type { Learner } from '../learner.ts'
 import { createComplaint, type Log } from '../log.ts'
@@ -34,8 +33,8 @@ export interface GaugesOptions {
   aheadMs(): number
   /** The pools of connections of this process, by name. */
   pools: Readonly<Record<string, (() => PoolUse) | undefined>>
-  /** That of the queues in Redis; undefined when it has no limit, or the queues are in Postgres. */
-  memory(): Promise<Memory | undefined>
+  /** Bytes of the queues in Redis; undefined when it has no limit, or the queues are in Postgres. */
+  memory(): Promise<{ used: number; most: number } | undefined>
   /** Where an embedded database is; undefined without one. */
   dataDir: string | undefined
   log: Log
@@ -129,7 +128,7 @@ function registerProcess(register: Register, { db, takesWrites, checkQueues, ahe
 /** Where it cannot be seen, the gauge is absent. */
 function registerRoom(register: Register, { memory, dataDir }: GaugesOptions): void {
   const find = shared(memory)
-  const read = (pick: keyof Memory) => async (): Promise<Sample[]> => {
+  const read = (pick: 'used' | 'most') => async (): Promise<Sample[]> => {
     const found = await find()
     return found ? [[{}, found[pick]]] : []
   }
