@@ -17,6 +17,7 @@ import { DIRECT_SESSION, INSUFFICIENT_PRIVILEGE, passOver, readOnly, SESSION, un
 import { READ_ONLY } from '../db/pool.ts'
 import { createComplaint } from '../log.ts'
 import { type PostgresHost, type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
+import { createFreer } from './postgres-times.ts'
 import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'
 
 /** Connections beyond one for each worker: what queues and workers share for their short queries. */
@@ -73,6 +74,7 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
       waiting: pool.waitingCount,
     }),
     memory: async () => undefined,
+    freeTimes: createFreer(pool),
     meet: (installation) => meet(pool, installation).catch((error) => Promise.reject(explain(error))),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()))

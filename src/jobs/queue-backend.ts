@@ -26,6 +26,8 @@ export interface QueueBackend {
   memory(): Promise<Memory | undefined>
   /** Marks the queues as those of an installation, unless they are another's already; returns whose they are. */
   meet(installation: string): Promise<string>
+  /** Frees what a worker with a wrong clock, which is gone, keeps from the others; to be called every few seconds. */
+  freeTimes(): Promise<void>
   /** Closes every queue opened here, then the connections. Workers are closed by whoever opened them. */
   close(): Promise<void>
 }

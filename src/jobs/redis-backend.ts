@@ -62,6 +62,7 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
     prepare: async () => {},
     check: () => write(forQueues, prefix).catch((error) => Promise.reject(unavailable(at, error))),
     memory: () => findMemory(forQueues),
+    freeTimes: async () => {},
     meet: (installation) =>
       meet(forQueues, prefix, installation).catch((error) => Promise.reject(unavailable(at, error))),
     async close() {

@@ -82,7 +82,8 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   const https: ProviderHttp[] = []
   const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
   const complain = createComplaint(options.log, 'schedulers')
-  await addSchedulers(queues).catch(complain)
+  const keepGoing = () => Promise.all([addSchedulers(queues), backend.freeTimes()]).catch(complain)
+  await keepGoing()
   const feeder = openFeeder(options)
 
   const workers: Worker[] = []
@@ -124,7 +125,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     const own: Record<AccountQueue, [Processor, Partial<WorkerOptions>]> = { 'status-query': [querier, workerOptions] }
     for (const name of ACCOUNT_QUEUES) open(accountQueueName(name, account.name), ...own[name])
   }
-  const schedulers = setInterval(() => void addSchedulers(queues).catch(complain), SCHEDULERS_EVERY_MS)
+  const schedulers = setInterval(keepGoing, SCHEDULERS_EVERY_MS)
 
   return {
     async close() {

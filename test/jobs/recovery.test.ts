@@ -1,10 +1,15 @@
-/** Schedulers whose next tick is lost, or lies too far ahead: both are mended. test/chaos kills workers and empties Redis. */
+/** Schedulers whose next tick is lost, and times that lie too far ahead: both are mended. test/chaos kills workers and empties Redis. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, it } from 'vitest'
+import { createPool } from '../../src/jobs/postgres-backend.ts'
+import { createFreer } from '../../src/jobs/postgres-times.ts'
+import { readPostgresUrl } from '../../src/urls/postgres.ts'
 import {
   allSettled,
   BACKENDS,
   closeAll,
+  closeLater,
   createInstallation,
   type Installation,
   minutesAgo,
@@ -66,3 +71,41 @@ async function loseNextTicks(backend: (typeof BACKENDS)[number], { queueUrl, sql
     client?.disconnect()
   }
 }
+
+it('the times in Postgres of a worker that was an hour ahead hold nobody up once it is gone', async () => {
+  const { sql, queue, queueUrl } = await createInstallation('postgres')
+  const track = queue('track')
+  await track.add('order', {}, { jobId: 'locked' })
+  const pool = createPool(readPostgresUrl('QUEUE_URL', queueUrl), 1)
+  closeLater(() => pool.end())
+  const beginAhead = async (aheadMs: number) => {
+    const at = Date.now() + aheadMs
+    await pool.query("SELECT * FROM move_to_active('track', 'token', 30000, $1, 'ahead', 1, 1000)", [at])
+    await pool.query("SELECT * FROM move_stalled_jobs_to_wait('track', 1, $1, 30000)", [at])
+  }
+  const find = async () => {
+    const [row] = await sql`
+      SELECT (SELECT count(*)::int FROM bullmq.rate_limit) AS limits,
+        (SELECT count(*)::int FROM bullmq.meta WHERE field = 'stalled-check') AS checks,
+        (SELECT count(*)::int FROM bullmq.job WHERE locked_until_ms > ${Date.now() + 60_000}) AS locks`
+    return row
+  }
+  await beginAhead(3_600_000)
+  const free = createFreer(pool, 200)
+  await free()
+  expect(await find()).toEqual({ limits: 1, checks: 1, locks: 1 })
+  await delay(300)
+  await free()
+  expect(await find()).toEqual({ limits: 0, checks: 0, locks: 0 })
+
+  // A worker with that clock that lives moves them.
+  await sql`UPDATE bullmq.job SET state = 'waiting', locked_until_ms = NULL`
+  await beginAhead(3_600_000)
+  await free()
+  await delay(300)
+  await sql`UPDATE bullmq.job SET locked_until_ms = locked_until_ms + 1`
+  await sql`UPDATE bullmq.meta SET value = (value::bigint + 1)::text WHERE field = 'stalled-check'`
+  await sql`UPDATE bullmq.rate_limit SET expire_at_ms = expire_at_ms + 1`
+  await free()
+  expect(await find()).toEqual({ limits: 1, checks: 1, locks: 1 })
+})
