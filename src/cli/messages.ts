@@ -40,7 +40,7 @@ function describeBlocks({ blockedBy }: Pick<PolledMessage, 'blockedBy'>): string
   return blockedBy.map(({ message }) => printable(message)).join('; and ')
 }
 
-type Known = Omit<MessageWithReports, 'reports' | 'queries' | 'callbacks'>
+type Known = Omit<MessageWithReports, 'trackedAt' | 'reports' | 'queries' | 'callbacks'>
 
 function describeAttempts({ polls, failedPolls }: Known): string {
   const times = (count: number) => `${count} ${count === 1 ? 'time' : 'times'}`

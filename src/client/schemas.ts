@@ -319,6 +319,8 @@ export interface components {
             } | null;
             /** @description Why the provider refused to answer about this message. It is then asked about alone, once a day. */
             queryError?: string;
+            /** @description When it was tracked. */
+            trackedAt: string;
             /**
              * @description Whether it is asked about at `nextPollAt`, is due now, is being asked about, or never is again. One that is due waits only for causes in `blockedBy`.
              * @enum {string}

@@ -124,7 +124,7 @@ export function registerMessageRoutes(
     const queries = await findQuestions(db, row)
     const asking = await describeAsking(db, row, queries)
     const blockedBy = row.final ? [] : (await findBlocks(row.account)).map(toBlock)
-    return { ...toMessage(row), ...asking, blockedBy, reports, queries, callbacks }
+    return { ...toMessage(row), trackedAt: row.trackedAt, ...asking, blockedBy, reports, queries, callbacks }
   })
 }
 

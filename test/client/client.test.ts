@@ -99,6 +99,7 @@ describe('the client', () => {
       nextPollAt: null,
       windowEndsAt: anyTime,
       metadata: { order: 7 },
+      trackedAt: anyTime,
       asking: 'never',
       failedPolls: 0,
       lastAttempt: null,

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
+import { alerts } from '../../src/db/alert-tables.ts'
 import { addCallbacks, retryCallback } from '../../src/db/callbacks.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { callbacks } from '../../src/db/schema.ts'
@@ -75,6 +76,26 @@ describe('the search', () => {
   })
 })
 
+describe('alerts that last', () => {
+  it('have the way to their subject, and fold when there are many of a kind', async () => {
+    const since = new Date()
+    const of = (kind: 'receiver-failing' | 'queue-paused' | 'account-refused', subject: string) => {
+      return { kind, subject, message: `About ${subject}.`, since, begunAt: since }
+    }
+    const receivers = [1, 2, 3, 4].map((n) => of('receiver-failing', `https://app${n}.example`))
+    await api.db.insert(alerts).values([...receivers, of('queue-paused', 'track'), of('account-refused', 'seven')])
+    for (const path of ['/', '/alerts']) {
+      const { text, html } = await read(path)
+      expect(html.match(/class="box bad"/g)).toHaveLength(3)
+      expect(text).toMatch(/About https:\/\/app\d\.example\. since .* 3 more of this kind .*About https/)
+      for (const to of ['/callbacks?receiver=https%3A%2F%2Fapp1.example', '/queues/queue/track', '/accounts/seven']) {
+        expect(html).toContain(`href="${to}">Look</a>`)
+      }
+    }
+    await api.db.delete(alerts)
+  })
+})
+
 describe('the list', () => {
   it('takes the filters of the API, and leaves out empty fields of the form', async () => {
     const { text } = await read(
@@ -89,6 +110,8 @@ describe('the list', () => {
     expect(status).toBe(400)
     expect(text).toContain('sentAfter: expected a time like 2026-01-31T10:00:00Z')
     expect(html).toContain('value="21"')
+    const twice = await read('/messages?status=arrived&sentAfter=yesterday')
+    expect(twice.text).toMatch(/status: .*&quot;read&quot;\. sentAfter: expected a time/)
   })
 
   it('wants metadata as key=value', async () => {

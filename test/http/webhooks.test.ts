@@ -69,6 +69,7 @@ describe('a delivery receipt', () => {
       nextPollAt: null,
       windowEndsAt: anyTime,
       metadata: null,
+      trackedAt: anyTime,
       asking: 'never',
       failedPolls: 0,
       lastAttempt: null,

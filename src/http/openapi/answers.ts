@@ -225,6 +225,7 @@ const questionSchema = namedObject('MessageQuery', {
 
 export const messageDetailsSchema = namedObject('MessageWithReports', {
   ...messageSchema.shape,
+  trackedAt: timeSchema.describe('When it was tracked.'),
   ...askingShape,
   blockedBy: field(blockedBySchema, [], 'What keeps the provider from being asked now; empty for a final message.'),
   reports: z.array(reportSchema).describe('Every report about the message, in the order of arrival.'),

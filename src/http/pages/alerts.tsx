@@ -1,6 +1,6 @@
 /** The alerts: what lasts, and what ended of late. */
 import type { JSX } from 'preact'
-import { Frame, type View } from './frame.tsx'
+import { accountPath, Frame, type View } from './frame.tsx'
 import { durationOf, moment, Time } from './words.tsx'
 
 /** As `GET /v1/alerts` has it. */
@@ -27,20 +27,59 @@ export function AlertsPage({ view, alerts }: { view: View; alerts: readonly Aler
   )
 }
 
-/** Alerts that last, each with the way to its subject. */
+/** Alerts that last, each with the way to its subject. Of many of a kind one is shown, and the others fold. */
 export function CurrentAlerts({ alerts, view }: { alerts: readonly Alert[]; view: View }): JSX.Element {
+  const kinds = [...new Set(alerts.map(({ kind }) => kind))]
   return (
     <>
-      {alerts.map(({ message, since }) => (
-        <div class="box bad">
-          {message}{' '}
-          <span class="dim">
-            since <Time at={since} now={view.now} />
-          </span>
-        </div>
-      ))}
+      {kinds.map((kind) => {
+        const ofKind = alerts.filter((alert) => alert.kind === kind)
+        const folded = ofKind.length > MOST_OF_A_KIND ? ofKind.slice(1) : []
+        return ofKind.slice(0, ofKind.length - folded.length).map((alert) => (
+          <div class="box bad">
+            <Words alert={alert} view={view} />
+            {folded.length > 0 && (
+              <details id={`alerts-${kind}`}>
+                <summary>{folded.length} more of this kind</summary>
+                {folded.map((other) => (
+                  <p>
+                    <Words alert={other} view={view} />
+                  </p>
+                ))}
+              </details>
+            )}
+          </div>
+        ))
+      })}
     </>
   )
+}
+
+const MOST_OF_A_KIND = 3
+
+function Words({ alert, view }: { alert: Alert; view: View }): JSX.Element {
+  const { message, since } = alert
+  const path = pathOf(alert)
+  return (
+    <>
+      {message}{' '}
+      <span class="dim">
+        since <Time at={since} now={view.now} />
+      </span>{' '}
+      {path && <a href={view.prefix + path}>Look</a>}
+    </>
+  )
+}
+
+const OF_ACCOUNTS = ['account-refused', 'account-unanswered', 'webhooks-silent', 'webhooks-refused', 'dispatch-overdue']
+const OF_QUEUES = ['queue-paused', 'tracking-failing']
+
+/** The page on which an alert's subject is to be seen; undefined where there is none. */
+function pathOf({ kind, subject }: Alert): string | undefined {
+  if (OF_ACCOUNTS.includes(kind)) return accountPath(subject)
+  if (OF_QUEUES.includes(kind)) return `/queues/queue/${encodeURIComponent(subject)}`
+  if (kind === 'receiver-failing') return `/callbacks?${new URLSearchParams({ receiver: subject })}`
+  return kind === 'callbacks-disabled' ? `/callbacks?${new URLSearchParams({ account: subject })}` : undefined
 }
 
 /** Alerts that are over. */

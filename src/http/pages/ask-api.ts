@@ -41,9 +41,19 @@ export async function askApi<T>(request: FastifyRequest, asked: ApiRequest): Pro
   return { ok: false, problem: problemOf(answer.statusCode, read), body: read }
 }
 
+interface ProblemDocument extends Problem {
+  /** All mistakes; the detail tells the first. */
+  errors: { path: string; message: string }[]
+}
+
 function problemOf(status: number, body: unknown): Problem {
-  const { title = 'Failed', detail = `The answer is HTTP ${status}.` } = (body ?? {}) as Partial<Problem>
-  return { status, title, detail }
+  const {
+    title = 'Failed',
+    detail = `The answer is HTTP ${status}.`,
+    errors = [],
+  } = (body ?? {}) as Partial<ProblemDocument>
+  const further = errors.slice(1).map(({ path, message }) => ` ${path}: ${message}.`)
+  return { status, title, detail: detail + further.join('') }
 }
 
 /** An answer that a page cannot do without. Throws the problem instead. */

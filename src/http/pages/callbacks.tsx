@@ -3,7 +3,7 @@ import type { JSX } from 'preact'
 import type { CallbackAttempt } from '../../client/answers.ts'
 import { Attempts } from './attempts.tsx'
 import { type Reason, Reasons } from './callback-reasons.tsx'
-import { Choice, Hidden, Moment, Text } from './fields.tsx'
+import { Choice, FilterForm, Hidden, Moment, Text } from './fields.tsx'
 import { accountPath, Frame, messagePath, type Problem, type View } from './frame.tsx'
 import { filledIn, type Texts } from './page-context.tsx'
 import { countOf, plural, Status, Time } from './words.tsx'
@@ -92,22 +92,13 @@ function pathOf(view: View, query: Readonly<Record<string, string>>): string {
 function Filters({ view, given, accounts, isFiltered }: CallbacksProps & { isFiltered: boolean }): JSX.Element {
   const action = `${view.prefix}/callbacks`
   return (
-    <details id="filters" open={isFiltered}>
-      <summary>Filters</summary>
-      <form action={action} class="filters">
-        <Choice name="account" label="Account" values={accounts} given={given} />
-        <Text name="receiver" label="Receiver" given={given} placeholder="URL or host" />
-        <Text name="error" label="Reason" given={given} placeholder="HTTP 500" />
-        <Moment name="dueAfter" label="Due first from (UTC)" given={given} />
-        <Moment name="dueBefore" label="Due first before (UTC)" given={given} />
-        <button type="submit">Filter</button>
-        {isFiltered && (
-          <a class="button" href={action}>
-            All
-          </a>
-        )}
-      </form>
-    </details>
+    <FilterForm action={action} isFiltered={isFiltered}>
+      <Choice name="account" label="Account" values={accounts} given={given} />
+      <Text name="receiver" label="Receiver" given={given} placeholder="URL or host" />
+      <Text name="error" label="Reason" given={given} placeholder="HTTP 500" />
+      <Moment name="dueAfter" label="Due first from (UTC)" given={given} />
+      <Moment name="dueBefore" label="Due first before (UTC)" given={given} />
+    </FilterForm>
   )
 }
 

@@ -1,6 +1,30 @@
 /** Fields of a form of filters: each keeps what was filled in. */
-import type { JSX } from 'preact'
+import type { ComponentChildren, JSX } from 'preact'
 import type { Texts } from './page-context.tsx'
+
+interface FilterFormProps {
+  action: string
+  isFiltered: boolean
+  children: ComponentChildren
+}
+
+/** Folded away while nothing is filtered. */
+export function FilterForm({ action, isFiltered, children }: FilterFormProps): JSX.Element {
+  return (
+    <details id="filters" open={isFiltered}>
+      <summary>Filters</summary>
+      <form action={action} class="filters">
+        {children}
+        <button type="submit">Filter</button>
+        {isFiltered && (
+          <a class="button" href={action}>
+            All
+          </a>
+        )}
+      </form>
+    </details>
+  )
+}
 
 interface FieldProps {
   name: string

@@ -2,7 +2,7 @@
 import type { JSX } from 'preact'
 import type { Message } from '../../client/answers.ts'
 import { SOURCES, STATUSES } from '../../core/status.ts'
-import { Choice, Moment, Text } from './fields.tsx'
+import { Choice, FilterForm, Moment, Text } from './fields.tsx'
 import { Frame, messagePath, type Problem, type View } from './frame.tsx'
 import { type MessageCount, MessagesActs } from './messages-acts.tsx'
 import { FILTERS, type Found } from './messages-query.ts'
@@ -57,28 +57,19 @@ interface FiltersProps {
 function Filters({ given, accounts, action }: FiltersProps): JSX.Element {
   const isFiltered = FILTERS.some((name) => given[name])
   return (
-    <details id="filters" open={isFiltered}>
-      <summary>Filters</summary>
-      <form action={action} class="filters">
-        <Choice name="account" label="Account" values={accounts} given={given} />
-        <Choice name="status" label="Status" values={STATUSES} given={given} />
-        <Choice name="outstanding" label="Ended" values={['true', 'false']} names={['not yet', 'yes']} given={given} />
-        <Choice name="settledBy" label="Found by" values={SOURCES} given={given} />
-        <Text name="error" label="Error code" given={given} />
-        <Text name="metadata" label="Metadata" given={given} placeholder="key=value" />
-        <Moment name="sentAfter" label="Sent from (UTC)" given={given} />
-        <Moment name="sentBefore" label="Sent before (UTC)" given={given} />
-        {given.messageId && <Text name="messageId" label="Message ID" given={given} />}
-        {given.batch && <Text name="batch" label="Batch" given={given} />}
-        {given.recipient && <Text name="recipient" label="Number" given={given} />}
-        <button type="submit">Filter</button>
-        {isFiltered && (
-          <a class="button" href={action}>
-            All
-          </a>
-        )}
-      </form>
-    </details>
+    <FilterForm action={action} isFiltered={isFiltered}>
+      <Choice name="account" label="Account" values={accounts} given={given} />
+      <Choice name="status" label="Status" values={STATUSES} given={given} />
+      <Choice name="outstanding" label="Ended" values={['true', 'false']} names={['not yet', 'yes']} given={given} />
+      <Choice name="settledBy" label="Found by" values={SOURCES} given={given} />
+      <Text name="error" label="Error code" given={given} />
+      <Text name="metadata" label="Metadata" given={given} placeholder="key=value" />
+      <Moment name="sentAfter" label="Sent from (UTC)" given={given} />
+      <Moment name="sentBefore" label="Sent before (UTC)" given={given} />
+      {given.messageId && <Text name="messageId" label="Message ID" given={given} />}
+      {given.batch && <Text name="batch" label="Batch" given={given} />}
+      {given.recipient && <Text name="recipient" label="Number" given={given} />}
+    </FilterForm>
   )
 }
 

@@ -28,11 +28,22 @@ export function Timeline({ message, view }: { message: MessageWithReports; view:
 }
 
 /** All that happened to the message, in the order in which it happened here. */
-function eventsOf({ account, sentAt, reports, queries, callbacks }: MessageWithReports, view: View): JSX.Element[] {
+function eventsOf(
+  { account, sentAt, trackedAt, reports, queries, callbacks }: MessageWithReports,
+  view: View,
+): JSX.Element[] {
   const answers = new Map(queries.map((query) => [query.at, query]))
   const found = new Set(reports.filter(({ source }) => source === 'poll').map(({ receivedAt }) => receivedAt))
   const batchOf = (query: MessageQuery | undefined) => query && <Batch account={account} query={query} view={view} />
   const events = [
+    {
+      at: trackedAt,
+      shown: (
+        <li>
+          <b>Tracked</b> <span class="dim">{moment(trackedAt)}</span>
+        </li>
+      ),
+    },
     ...reports.map((report) => ({
       at: report.receivedAt,
       shown: (
