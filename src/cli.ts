@@ -74,9 +74,9 @@ program
 program
   .command('sandbox')
   .description('run a simulated provider with a seeded truth, for trying things out')
-  .option('--port <port>', 'where it listens on 127.0.0.1', wholeNumber, 3100)
+  .option('--port <port>', 'where it listens on 127.0.0.1', portNumber, 3100)
   .option('--seed <number>', 'what histories and faults are drawn from', wholeNumber, 1)
-  .option('--time-scale <factor>', 'by how much the delivery-time law is faster than life', Number, 1)
+  .option('--time-scale <factor>', 'by how much the delivery-time law is faster than life', positiveNumber, 1)
   .option('--webhook-url <url>', 'where delivery receipts go')
   .option('--knobs <json>', 'further knobs, as PUT /sandbox/knobs takes them', '{}')
   .action(async (flags: SandboxFlags) => {
@@ -89,7 +89,7 @@ program
   .description('compare ways of asking on a virtual clock: requests a message, and how late statuses are known')
   .option('--svg <file>', 'draw a chart, too')
   .option('--json', 'print JSON', false)
-  .option('--scale <factor>', 'simulate so much less time; below 1 the figures say little', Number, 1)
+  .option('--scale <factor>', 'simulate so much less time; below 1 the figures say little', positiveNumber, 1)
   .action(async (flags: SimulateFlags) => {
     const { runSimulation } = await import('./cli/simulate.ts')
     if (!(await runSimulation(flags))) process.exitCode = 1
@@ -110,6 +110,18 @@ for (const command of [program, ...program.commands]) command.version(readVersio
 function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number.')
   return Number(text)
+}
+
+function portNumber(text: string): number {
+  const port = wholeNumber(text)
+  if (port > 65_535) throw new InvalidArgumentError('Expected a port, from 0 to 65535.')
+  return port
+}
+
+function positiveNumber(text: string): number {
+  const number = Number(text)
+  if (!(number > 0 && Number.isFinite(number))) throw new InvalidArgumentError('Expected a number above 0.')
+  return number
 }
 
 /** Resolves with the first signal that asks the process to end. */

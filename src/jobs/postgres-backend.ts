@@ -4,6 +4,7 @@ import {
   createPostgresBackend,
   DEFAULT_SCHEMA,
   LATEST_SCHEMA_VERSION,
+  PostgresQueueBackend,
   Queue,
   type QueueOptions,
   runMigrations,
@@ -58,12 +59,12 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
   const connection = { connection: pool } as unknown as QueueOptions
   return {
     openQueue(name) {
-      const queue = new Queue(name, connection as never, createPostgresBackend) as unknown as Queue
+      const queue = new Queue(name, connection as never, createBackend) as unknown as Queue
       queues.push(queue)
       return queue.on('error', complain)
     },
     openWorker(name, process, workerOptions) {
-      const worker = new Worker(name, process, { ...workerOptions, ...connection } as never, createPostgresBackend)
+      const worker = new Worker(name, process, { ...workerOptions, ...connection } as never, createBackend)
       return (worker as unknown as Worker).on('error', complain)
     },
     prepare: (names) => prepare(pool, variable, names).catch((error) => Promise.reject(explain(error))),
@@ -81,6 +82,17 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
       await pool.end()
     },
   }
+}
+
+/**
+ * BullMQ looks at its tables before a queue's first query, and keeps a failure of that look for good: the queue never works
+ * then, and a worker asks again and again without a pause that would let anything else of the process run. Here the tables
+ * have been looked at already.
+ */
+const createBackend: typeof createPostgresBackend = (...args) => {
+  const backend = createPostgresBackend(...args)
+  if (backend instanceof PostgresQueueBackend) backend.connection.waitUntilReady = async () => {}
+  return backend
 }
 
 type Done = (error?: Error | null) => void

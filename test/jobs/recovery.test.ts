@@ -2,8 +2,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, it } from 'vitest'
+import { openQueueBackend } from '../../src/jobs/backend.ts'
 import { createPool } from '../../src/jobs/postgres-backend.ts'
 import { createFreer } from '../../src/jobs/postgres-times.ts'
+import { createLog } from '../../src/log.ts'
 import { readPostgresUrl } from '../../src/urls/postgres.ts'
 import {
   allSettled,
@@ -108,4 +110,20 @@ it('the times in Postgres of a worker that was an hour ahead hold nobody up once
   await sql`UPDATE bullmq.rate_limit SET expire_at_ms = expire_at_ms + 1`
   await free()
   expect(await find()).toEqual({ limits: 1, checks: 1, locks: 1 })
+})
+
+it('a worker with its queues in Postgres works once the tables are there that were not when it began', async () => {
+  const { sql, queueUrl } = await createInstallation('postgres')
+  const log = createLog({ level: 'silent', secretFields: [] })
+  const backend = await openQueueBackend({ url: queueUrl, log, workers: 1 })
+  closeLater(() => backend.close())
+  await sql`ALTER SCHEMA bullmq RENAME TO away`
+  const done: unknown[] = []
+  const worker = backend.openWorker('track', async ({ id }) => done.push(id))
+  closeLater(() => worker.close())
+  const queue = backend.openQueue('track')
+  await expect(queue.getJobCounts()).rejects.toThrow(/does not exist/)
+  await sql`ALTER SCHEMA away RENAME TO bullmq`
+  await queue.add('order', {}, { jobId: 'waits' })
+  await until(() => expect(done).toEqual(['waits']))
 })
