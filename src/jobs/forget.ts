@@ -4,7 +4,7 @@
  *
  * A job goes from waiting to finished while others are looked at, so the states are gone through in that order.
  */
-import type { Job, JobType, Queue } from 'bullmq'
+import { ErrorCode, type Job, type JobType, type Queue } from 'bullmq'
 import type { ErasedMessage } from '../db/erasure.ts'
 
 export interface Erased {
@@ -51,8 +51,14 @@ async function forgetInJob(job: Job, isErased: IsErased): Promise<boolean> {
     )
     if (isRemoved) return true
   }
-  await job.updateData(left ?? { v: job.data.v })
-  return false
+  return job.updateData(left ?? { v: job.data.v }).then(
+    () => false,
+    (error: Error & { code?: unknown }) => {
+      // Its worker or somebody else has removed it meanwhile.
+      if (error.code === ErrorCode.JobNotExist) return true
+      throw error
+    },
+  )
 }
 
 interface JobData {

@@ -1,8 +1,10 @@
 /** Erasing one message, or everything of a number, from every table and every queue. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { createClient } from '../../src/client/client.ts'
+import { forgetInJobs } from '../../src/jobs/forget.ts'
 import {
   closeAll,
+  createInstallation,
   messageStates,
   minutesAgo,
   openSandbox,
@@ -101,6 +103,24 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
       expect(await service.sql`SELECT FROM lastword.forgetting`).toHaveLength(0)
       expect(await everythingQueued(service, ['track', 'status-changes'])).not.toContain('5550199')
     })
+  })
+
+  it('passes over a job that is removed while it is looked at', async () => {
+    const { queue } = await createInstallation(backend)
+    const track = queue('track')
+    const order = { v: 1, account: 'seven', messages: [{ messageId: '1' }, { messageId: '2' }] }
+    await track.add('order', order)
+    const getJobs: typeof track.getJobs = async (...args) => {
+      const jobs = await track.getJobs(...args)
+      for (const job of jobs) await job.remove()
+      return jobs
+    }
+    const messages = [{ account: 'seven', messageId: '1' }]
+    await forgetInJobs([Object.create(track, { getJobs: { value: getJobs } })], {
+      messages,
+      isErasedNumber: () => false,
+    })
+    expect(await track.getJobCountByTypes('waiting')).toBe(0)
   })
 
   it('drops the answer about a message that was erased while a batch was asking', { timeout: 60_000 }, async () => {
