@@ -71,6 +71,8 @@ export interface Counts {
   watchWorkerS: number
   watchedMessagesPerS: number
   watchIdleS: number
+  /** How long a steady load lasts. */
+  steadyS: number
   /** The time for processes to come to rest after their start; before they are watched idle, to get compiled, too. */
   restMs: number
   idleRestMs: number
@@ -111,6 +113,7 @@ export const FULL: Counts = {
   watchWorkerS: 120,
   watchedMessagesPerS: 1_000,
   watchIdleS: 30,
+  steadyS: 7_200,
   restMs: 20_000,
   idleRestMs: 180_000,
   twoWorkers: 24_000,
@@ -148,6 +151,7 @@ export const QUICK: Counts = {
   watchWorkerS: 2,
   watchedMessagesPerS: 200,
   watchIdleS: 1,
+  steadyS: 4,
   restMs: 500,
   idleRestMs: 500,
   twoWorkers: 1_500,
@@ -192,4 +196,14 @@ export function median(values: readonly number[]): number {
 
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
+/** The first part of a measure is left out: modules are loaded, and the heap finds its size. */
+const WARM_UP_SHARE = 0.25
+
+/** The median of the last third against that of the middle one. */
+export function flatnessOf(samples: readonly number[]): number {
+  const warm = samples.slice(Math.floor(samples.length * WARM_UP_SHARE))
+  const third = Math.floor(warm.length / 3)
+  return median(warm.slice(-third)) / median(warm.slice(third, 2 * third))
 }

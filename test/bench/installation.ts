@@ -58,6 +58,8 @@ interface ServiceOptions {
   account?: object
   /** Further accounts. */
   others?: readonly object[]
+  /** Further variables of the environment. */
+  environment?: Readonly<Record<string, string>>
 }
 
 /** As in docker-compose.yml. */
@@ -68,7 +70,7 @@ export async function startService(
   command: 'api' | 'worker',
   options: ServiceOptions,
 ): Promise<Process & { url: string }> {
-  const { services, installation, sandbox, account = {}, others = [] } = options
+  const { services, installation, sandbox, account = {}, others = [], environment = {} } = options
   const started = await startProcess(cli, {
     args: [command],
     env: {
@@ -76,6 +78,7 @@ export async function startService(
       QUEUE_URL: services.redisUrl,
       ACCOUNTS: JSON.stringify([settingsOf(sandbox, account), ...others]),
       PORT: '0',
+      ...environment,
       ...(command === 'worker' ? { NODE_OPTIONS: WORKER_NODE_OPTIONS } : {}),
     },
     ready: /listening on (http:\/\/[^,]+),|"working"/,

@@ -47,8 +47,9 @@ it('measures everything with small numbers, and every settled row is true', { ti
     'lists',
     'pages',
     'retention',
+    'steady',
   ])
-  expect(rows.filter(({ goal }) => goal)).toHaveLength(34)
+  expect(rows.filter(({ goal }) => goal)).toHaveLength(40)
   for (const { measure, value } of rows) {
     expect(stdout).toContain(measure)
     expect([measure, Number.isFinite(value)]).toEqual([measure, process.platform === 'linux' || expect.any(Boolean)])

@@ -5,6 +5,7 @@
  *   npm run bench                                  all figures, about fifteen minutes on two cores
  *   npm run bench -- --quick                       everything once with small numbers, for CI
  *   npm run bench -- --only settle,webhooks        some of the measures
+ *   npm run bench -- --only steady --minutes 120   whether anything grows under a steady load
  *   npm run bench -- --growth --svg growth.svg     the figures at 10 thousand to 5 million outstanding messages
  *   npm run bench -- --explain                     the plans of the hot statements
  *
@@ -25,6 +26,7 @@ import { measureOutstanding } from './measures/outstanding.ts'
 import { measureRequests } from './measures/requests.ts'
 import { measureRetention } from './measures/retention.ts'
 import { measureSettling } from './measures/settle.ts'
+import { measureSteadyLoad } from './measures/steady.ts'
 import { measureTracking } from './measures/track.ts'
 import { measureTwoWorkers } from './measures/two-workers.ts'
 import { measureWebhooks } from './measures/webhooks.ts'
@@ -43,12 +45,17 @@ const measures: Readonly<Record<string, Measure>> = {
   outstanding: measureManyOutstanding,
   lists: measureLists,
   retention: measureRetention,
+  steady: measureSteadyLoad,
 }
+
+/** It lasts for hours, unless it is quick. */
+const ONLY_WHEN_NAMED = ['steady']
 
 const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
-    only: { type: 'string', default: Object.keys(measures).join(',') },
+    only: { type: 'string' },
+    minutes: { type: 'string' },
     outstanding: { type: 'string' },
     growth: { type: 'boolean', default: false },
     svg: { type: 'string' },
@@ -74,7 +81,7 @@ try {
   else if (options.growth) await runGrowth(bench)
   else {
     const rows: Row[] = []
-    for (const name of options.only.split(',')) {
+    for (const name of options.only?.split(',') ?? usualNames()) {
       say(name)
       const measure = measures[name]
       if (!measure) throw new Error(`--only: found "${name}", expected some of ${Object.keys(measures).join(', ')}.`)
@@ -91,9 +98,17 @@ try {
   await release()
 }
 
+function usualNames(): string[] {
+  return Object.keys(measures).filter((name) => options.quick || !ONLY_WHEN_NAMED.includes(name))
+}
+
 function readCounts(): Bench['counts'] {
-  const counts = options.quick ? QUICK : FULL
-  return options.outstanding === undefined ? counts : { ...counts, outstanding: Number(options.outstanding) }
+  const { quick, outstanding, minutes } = options
+  return {
+    ...(quick ? QUICK : FULL),
+    ...(outstanding === undefined ? {} : { outstanding: Number(outstanding) }),
+    ...(minutes === undefined ? {} : { steadyS: Number(minutes) * 60 }),
+  }
 }
 
 function say(text: string): void {

@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { BACKOFF } from '../alternatives/alternative.ts'
 import { naiveBullmq } from '../alternatives/naive-bullmq.ts'
-import { type Bench, cut, median, type Row } from '../bench.ts'
+import { type Bench, cut, flatnessOf, median, type Row } from '../bench.ts'
 import { fillOutstanding, type Installation, makeDue, makeNothingDue, startService } from '../installation.ts'
 import { cpuSeconds, residentMegabytes, treeCpuSeconds } from '../processes.ts'
 import { openSandbox } from '../sandbox.ts'
@@ -13,8 +13,6 @@ import { openSandbox } from '../sandbox.ts'
 const NO_PROVIDER = { url: 'http://127.0.0.1:9/api', apiKey: 'none' }
 const JOBS_ADDED_AT_ONCE = 1_000
 const SAMPLE_EVERY_MS = 250
-/** The first part of a measure is left out of a worker's memory: modules are loaded, and the heap finds its size. */
-const WARM_UP_SHARE = 0.25
 
 /** Fills to `counts.outstandingIdle` for the idle cost, then to `counts.outstanding` for the rest. */
 export async function measureOutstanding(bench: Bench, installation: Installation): Promise<Row[]> {
@@ -94,7 +92,6 @@ async function redisBytesOfJobs({ services, counts }: Bench): Promise<number> {
 
 interface Watched {
   mostMb: number
-  /** The median of the last third against that of the middle one. */
   flatness: number
 }
 
@@ -121,12 +118,7 @@ export async function watchWorker(
     await sandbox.close()
     await makeNothingDue(installation)
   }
-  const warm = samples.slice(Math.floor(samples.length * WARM_UP_SHARE))
-  const third = Math.floor(warm.length / 3)
-  return {
-    mostMb: Math.max(...samples),
-    flatness: median(warm.slice(-third)) / median(warm.slice(third, 2 * third)),
-  }
+  return { mostMb: Math.max(...samples), flatness: flatnessOf(samples) }
 }
 
 /**
