@@ -1,17 +1,21 @@
 /**
- * The commands that speak to a running service: `track`, `list`, `status`, `changes`, `poll`, `accounts`,
- * `schedule`, `callbacks` and `erase`.
+ * The commands that speak to a running service: `track`, `list`, `status`, `changes`, `poll` and `erase`, about messages;
+ * `accounts`, `schedule`, `statistics`, `alerts`, `acts` and `callbacks`, about how it is doing.
  */
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { ACT_KINDS } from '../core/act.ts'
 import { SOURCES, STATUSES } from '../core/status.ts'
 import { runAccounts } from './accounts.ts'
+import { runActs } from './acts.ts'
+import { runAlerts } from './alerts.ts'
 import { type CallbacksFlags, runCallbacks } from './callbacks.ts'
 import { type ChangesFlags, runChanges } from './changes.ts'
 import { runErase } from './erase.ts'
 import { runList } from './list.ts'
 import { type MessageFlags, runPoll, runStatus } from './messages.ts'
 import { runSchedule } from './schedule.ts'
+import { runStatistics } from './statistics.ts'
 import { runTrack, type TrackFlags } from './track.ts'
 
 const OUTSTANDING = 4
@@ -32,6 +36,17 @@ Exit codes: 0 everything is tracked, 1 failed, or refused in part, 2 wrong usage
 const LIST_HELP = `
 Filters may be combined. Without --csv and --json a table of the first 100 is printed; with them all are, as they
 come.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`
+
+const STATISTICS_HELP = `
+The hours of the last day, unless --from and --to say otherwise; 31 days at most. IN 10 S, IN 1 MIN and IN 10 MIN are the
+shares of messages whose end was known so soon after it happened.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no such account.`
+
+const ACTS_HELP = `
+Without --json a table of the latest 100 is printed; with it all are, as they come.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`
 
@@ -56,6 +71,11 @@ Exit codes: 0 it is being asked, 1 failed, or nothing is asked about it any more
 
 /** Adds the commands; `stopped` resolves with the first signal that asks the process to end. */
 export function addClientCommands(program: Command, stopped: () => Promise<unknown>): void {
+  addMessageCommands(program, stopped)
+  addOperationCommands(program)
+}
+
+function addMessageCommands(program: Command, stopped: () => Promise<unknown>): void {
   withService(program.command('track'))
     .description('hand over message IDs from arguments, a file or standard input')
     .argument('[ids...]', 'message IDs')
@@ -75,8 +95,10 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .option('--recipient <number>', 'to this phone number, in any form')
     .addOption(new Option('--status <status>', 'with this status').choices(STATUSES))
     .option('--outstanding', 'without a final status')
+    .option('--no-outstanding', 'with a final status')
     .addOption(new Option('--settled-by <source>', 'whose final status came that way').choices(SOURCES))
     .option('--error <code>', 'that failed with this code of the provider')
+    .option('--batch <id>', 'asked about in this batch of a job or of a query, now or within the last seven days')
     .option('--metadata <key=value>', 'whose metadata has this value; may be repeated', keyAndValue, {})
     .option('--sent-after <time>', 'sent at this time or later, as in 2026-01-31T10:00:00Z; with --sent-before')
     .option('--sent-before <time>', 'sent before this time')
@@ -116,6 +138,16 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
       if (!(await runPoll(account, messageId, flags))) process.exitCode = BLOCKED
     })
 
+  withService(program.command('erase'))
+    .description('erase a message, or everything of a phone number')
+    .argument('[account]')
+    .argument('[id]', 'the message ID')
+    .option('--recipient <number>', 'the phone number, or which one, where the ID covers several')
+    .addHelpText('after', ERASE_HELP)
+    .action(runErase)
+}
+
+function addOperationCommands(program: Command): void {
   withService(program.command('accounts'))
     .description('show how the accounts are doing at their providers')
     .action(runAccounts)
@@ -125,19 +157,32 @@ export function addClientCommands(program: Command, stopped: () => Promise<unkno
     .requiredOption('--account <name>', 'which account')
     .action(runSchedule)
 
+  withService(program.command('statistics'))
+    .description('show by the hour and by account how messages ended, and how old the outstanding ones are')
+    .option('--account <name>', 'of this account')
+    .option('--from <time>', 'hours that begin at this time or later, as in 2026-01-31T10:00:00Z')
+    .option('--to <time>', 'hours that begin before this time')
+    .addHelpText('after', STATISTICS_HELP)
+    .action(runStatistics)
+
+  withService(program.command('alerts'))
+    .description('show what needs somebody, and what did within 30 days')
+    .action(runAlerts)
+
+  withService(program.command('acts'))
+    .description('show who did what, the latest first')
+    .option('--by <key>', 'of the key with this name; "unnamed key" and "no key" are names, too')
+    .addOption(new Option('--kind <kind>', 'of this kind').choices(ACT_KINDS))
+    .option('--after <time>', 'later than this time, as in 2026-01-31T10:00:00Z')
+    .option('--limit <number>', 'no more than so many', atLeastOne)
+    .addHelpText('after', ACTS_HELP)
+    .action(runActs)
+
   withService(program.command('callbacks'))
     .description('list the callbacks that were not taken, or have them tried now')
     .argument('[changes...]', 'the changes they tell of; by default all', wholeNumbers)
     .option('--replay', 'have them tried now, and for another three days', false)
     .action((changes: number[] | undefined, flags: CallbacksFlags) => runCallbacks(changes ?? [], flags))
-
-  withService(program.command('erase'))
-    .description('erase a message, or everything of a phone number')
-    .argument('[account]')
-    .argument('[id]', 'the message ID')
-    .option('--recipient <number>', 'the phone number, or which one, where the ID covers several')
-    .addHelpText('after', ERASE_HELP)
-    .action(runErase)
 }
 
 function keyAndValue(text: string, before: Record<string, string>): Record<string, string> {

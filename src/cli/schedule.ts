@@ -3,6 +3,7 @@ import type { Schedule } from '../client/answers.ts'
 import { createClient } from '../client/client.ts'
 import { readServiceLocation } from '../config.ts'
 import { formatTable } from './table.ts'
+import { duration, percent } from './words.ts'
 
 const BAR_WIDTH = 40
 /** The ages at which the curve is drawn, in seconds. */
@@ -21,7 +22,6 @@ export async function runSchedule(flags: {
 
 function describeSchedule(schedule: Schedule): string {
   const { account, policy, price, webhookLoss, webhookLagP95, finalsSeen, alone, shared, curve } = schedule
-  const percent = (share: number) => `${Number((share * 100).toPrecision(3))} %`
   const head: string[][] = [['Account', account]]
   if (policy === 'exponential') head.push(['Policy', 'exponential: growing intervals, whatever has been learned'])
   else {
@@ -57,17 +57,4 @@ function shareAt(curve: readonly [number, number][], age: number): number {
   const [at = age, share = 0] = curve[after] ?? curve.at(-1) ?? []
   const [from = 0, before = 0] = curve[after - 1] ?? []
   return at > from ? before + ((share - before) * (age - from)) / (at - from) : share
-}
-
-const UNITS: readonly [number, string][] = [
-  [86_400, 'd'],
-  [3600, 'h'],
-  [60, 'min'],
-  [1, 's'],
-]
-
-/** As people say it: `35 s`, `4.5 min`, `12 h`. */
-function duration(seconds: number): string {
-  const [size, unit] = UNITS.find(([least]) => seconds >= least) ?? [1, 's']
-  return `${Number((seconds / size).toPrecision(2))} ${unit}`
 }

@@ -31,6 +31,16 @@ export interface Schedule extends Omit<Schemas['Schedule'], 'curve'> {
   curve: [number, number][]
 }
 
+/** The figures hour by hour, and what is outstanding now. Ages are in seconds. */
+export type Statistics = Schemas['Statistics']
+
+/** A condition that needs somebody, or did. */
+export type Alert = Schemas['Alert']
+
+export type ActPage = Schemas['ActPage']
+/** Something that a person or a program had Lastword do beside tracking. */
+export type Act = ActPage['acts'][number]
+
 /** The outcome of an order. */
 export type Tracked = Schemas['Tracked']
 
@@ -38,6 +48,24 @@ export type Tracked = Schemas['Tracked']
 export interface MessageFilter extends Given<Omit<Schemas['MessageFilter'], 'cursor' | 'metadata'>> {
   /** Up to five keys and the values they must have. */
   metadata?: Readonly<Record<string, string | number | boolean>> | undefined
+}
+
+/** Which hours are counted: without a time, those of the last day. */
+export interface StatisticsFilter {
+  account?: string | undefined
+  /** Hours that begin at this time or later; a day before `to` when left out, 31 days before it at most. */
+  from?: string | undefined
+  /** Hours that begin before this time; now when left out. */
+  to?: string | undefined
+}
+
+/** Filters of acts. Several find the acts that match all of them. */
+export interface ActFilter {
+  /** The name of the key; `unnamed key`, or `no key` where none is configured. */
+  by?: string | undefined
+  kind?: Act['kind'] | undefined
+  /** Only acts later than this time. */
+  after?: string | undefined
 }
 
 export interface ListFilter extends MessageFilter {

@@ -11,6 +11,10 @@
  */
 import type {
   AccountHealth,
+  Act,
+  ActFilter,
+  ActPage,
+  Alert,
   Change,
   ListFilter,
   Message,
@@ -19,6 +23,8 @@ import type {
   MessageWithReports,
   PolledMessage,
   Schedule,
+  Statistics,
+  StatisticsFilter,
   Tracked,
 } from './answers.ts'
 import { pause, withRetries } from './backoff.ts'
@@ -96,6 +102,16 @@ export interface Client {
   accounts(options?: RequestOptions): Promise<AccountHealth[]>
   /** When messages of an account are asked about, and why. Throws NOT_FOUND for the account. */
   schedule(account: string, options?: RequestOptions): Promise<Schedule>
+  /** The figures hour by hour and by account, and how old the outstanding messages are. Throws INPUT_INVALID for the range. */
+  statistics(filter?: StatisticsFilter & RequestOptions): Promise<Statistics>
+  /** The alerts that last, then those that ended within 30 days; the latest of each come first. */
+  alerts(options?: RequestOptions): Promise<Alert[]>
+  /** The acts of people and programs, the latest first, fetched page by page while it is read. */
+  acts(filter?: ActFilter & RequestOptions): AsyncGenerator<Act, void, void>
+  /** One page of acts, the latest first: for those who keep the cursor themselves. */
+  actsPage(
+    filter?: ActFilter & RequestOptions & { limit?: number | undefined; cursor?: string | undefined },
+  ): Promise<ActPage>
   /** Has the provider asked now about every outstanding message that matches. Returns how many those are. */
   pollAll(filter?: MessageFilter & RequestOptions): Promise<number>
   /**
@@ -131,6 +147,8 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
     const pairs = Object.entries(metadata).map(([key, value]) => [`metadata.${key}`, value])
     return request<MessagePage>({ path: '/v1/messages', query: { ...query, ...Object.fromEntries(pairs) }, signal })
   }
+  const actsPage: Client['actsPage'] = ({ signal, ...query } = {}) =>
+    request<ActPage>({ path: '/v1/acts', query, signal })
 
   return {
     track: (order, { signal } = {}) => request<Tracked>({ method: 'POST', path: '/v1/messages', body: order, signal }),
@@ -138,12 +156,8 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
       request<MessageWithReports>({ path: pathOf(account, messageId), query: { recipient }, signal }),
     listPage,
     async *list(filter = {}) {
-      let cursor: string | undefined
-      do {
-        const page = await listPage({ ...filter, limit: PAGE_SIZE, cursor })
-        yield* page.messages
-        cursor = page.nextCursor ?? undefined
-      } while (cursor !== undefined)
+      const pages = readPages((cursor) => listPage({ ...filter, limit: PAGE_SIZE, cursor }))
+      for await (const { messages } of pages) yield* messages
     },
     poll: (account, messageId, { recipient, signal } = {}) =>
       request<PolledMessage>({
@@ -163,24 +177,41 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
       (await request<{ accounts: AccountHealth[] }>({ path: '/v1/accounts', signal })).accounts,
     schedule: (account, { signal } = {}) =>
       request<Schedule>({ path: `/v1/accounts/${encodeURIComponent(account)}/schedule`, signal }),
+    statistics: ({ signal, ...query } = {}) => request<Statistics>({ path: '/v1/statistics', query, signal }),
+    alerts: async ({ signal } = {}) => (await request<{ alerts: Alert[] }>({ path: '/v1/alerts', signal })).alerts,
+    async *acts(filter = {}) {
+      const pages = readPages((cursor) => actsPage({ ...filter, limit: PAGE_SIZE, cursor }))
+      for await (const { acts } of pages) yield* acts
+    },
+    actsPage,
     async pollAll({ signal, ...filter } = {}) {
-      let polled = 0
-      let cursor: string | undefined
-      do {
-        const body = { ...filter, cursor }
-        const answer = await request<{ polled: number; nextCursor: string | null }>({
+      const path = '/v1/messages/poll'
+      const pages = readPages((cursor) =>
+        request<{ polled: number; nextCursor: string | null }>({
           method: 'POST',
-          path: '/v1/messages/poll',
-          body,
+          path,
+          body: { ...filter, cursor },
           signal,
-        })
-        polled += answer.polled
-        cursor = answer.nextCursor ?? undefined
-      } while (cursor !== undefined)
-      return polled
+        }),
+      )
+      let all = 0
+      for await (const { polled } of pages) all += polled
+      return all
     },
     changes: (options) => readChanges(address, options),
   }
+}
+
+/** Every page, each asked for when it is read. */
+async function* readPages<P extends { nextCursor: string | null }>(
+  read: (cursor: string | undefined) => Promise<P>,
+): AsyncGenerator<P, void, void> {
+  let cursor: string | undefined
+  do {
+    const page = await read(cursor)
+    yield page
+    cursor = page.nextCursor ?? undefined
+  } while (cursor !== undefined)
 }
 
 function pathOf(account: string, messageId: string): string {

@@ -3,6 +3,10 @@ export { type ErrorCode, type Issue, LastwordError } from '../core/errors.ts'
 export type { Source, Status, StatusError } from '../core/status.ts'
 export type {
   AccountHealth,
+  Act,
+  ActFilter,
+  ActPage,
+  Alert,
   Change,
   ListFilter,
   Message,
@@ -12,6 +16,8 @@ export type {
   MessageWithReports,
   PolledMessage,
   Schedule,
+  Statistics,
+  StatisticsFilter,
   Tracked,
 } from './answers.ts'
 export {

@@ -85,6 +85,116 @@ export interface components {
             /** @description Ages in seconds, each with the share of messages that are final by then. */
             curve: number[][];
         };
+        Alert: {
+            /** @description Its number. */
+            id: number;
+            /**
+             * @description The kind of condition.
+             * @enum {string}
+             */
+            kind: "account-refused" | "account-unanswered" | "webhooks-silent" | "webhooks-refused" | "receiver-failing" | "callbacks-disabled" | "tracking-failing" | "dispatch-overdue" | "queue-paused" | "queue-away" | "memory-short" | "disk-short" | "clock-differs" | "no-worker" | "database-away";
+            /** @description An account, a receiver, a queue, a machine. */
+            subject: string;
+            /** @description A sentence for people. */
+            message: string;
+            /** @description Since when the condition holds, as far as it is known. */
+            since: string;
+            /** @description When it was told. */
+            begunAt: string;
+            /** @description When it was gone; `null` while it lasts. */
+            until: string | null;
+        };
+        Statistics: {
+            /** @description The hours in which something happened. */
+            hours: {
+                /** @description When it began. */
+                hour: string;
+                /** @description Messages by their final status. */
+                ended: {
+                    unknown: number;
+                    rejected: number;
+                    failed: number;
+                    undelivered: number;
+                    expired: number;
+                    delivered: number;
+                    read: number;
+                };
+                /** @description The same messages by who found it. */
+                foundBy: {
+                    webhook: number;
+                    poll: number;
+                    window: number;
+                };
+                /** @description By how long after it happened it was known: at most ten seconds, a minute, ten minutes, or later; without those whose window closed. */
+                known: {
+                    "10s": number;
+                    "1m": number;
+                    "10m": number;
+                    later: number;
+                };
+                /** @description Messages that a receipt settled before anybody asked about them. */
+                pollsSaved: number;
+                /** @description Status queries that the provider answered. */
+                requests: number;
+                /** @description Messages that these asked about, or were told of. */
+                ids: number;
+            }[];
+            /** @description The same hours together, by account. */
+            accounts: {
+                /** @description The name of the account. */
+                account: string;
+                /** @description Messages without a final status, now. */
+                outstanding: number;
+                /** @description For how many seconds the message that is due longest has waited to be asked about. */
+                oldestDue: number;
+                /** @description Messages by their final status. */
+                ended: {
+                    unknown: number;
+                    rejected: number;
+                    failed: number;
+                    undelivered: number;
+                    expired: number;
+                    delivered: number;
+                    read: number;
+                };
+                /** @description The same messages by who found it. */
+                foundBy: {
+                    webhook: number;
+                    poll: number;
+                    window: number;
+                };
+                /** @description By how long after it happened it was known: at most ten seconds, a minute, ten minutes, or later; without those whose window closed. */
+                known: {
+                    "10s": number;
+                    "1m": number;
+                    "10m": number;
+                    later: number;
+                };
+                /** @description Messages that a receipt settled before anybody asked about them. */
+                pollsSaved: number;
+                /** @description Status queries that the provider answered. */
+                requests: number;
+                /** @description Messages that these asked about, or were told of. */
+                ids: number;
+            }[];
+            /** @description The messages without a final status now, by the time since they were sent, to the hour. */
+            outstanding: {
+                ages: {
+                    /** @description The most seconds since sending, more than those before; `null` for all others. */
+                    upTo: number | null;
+                    messages: number;
+                }[];
+                /** @description Messages whose look-up window ends within a day. */
+                windowEndsWithinADay: number;
+            };
+            /** @description Why messages failed in these hours, the most frequent first. */
+            reasons: {
+                /** @description The provider’s code of the error, of at most 40 characters. */
+                code: string;
+                /** @description How many messages failed with it. */
+                messages: number;
+            }[];
+        };
         Change: {
             /** @description The account the message was sent with. */
             account: string;
@@ -441,6 +551,39 @@ export interface components {
             };
             /** @description What keeps the provider from being asked now; empty when it is. */
             blockedBy: components["schemas"]["Block"][];
+        };
+        ActPage: {
+            /** @description The latest first. */
+            acts: {
+                /** @description When it began. */
+                at: string;
+                /** @description The name of the key; `unnamed key`, or `no key` where none is configured. */
+                by: string;
+                /**
+                 * @description The act.
+                 * @enum {string}
+                 */
+                kind: "poll" | "erase" | "replay" | "pause" | "resume" | "retry" | "promote" | "clean" | "remove" | "empty" | "add" | "edit" | "limit" | "schedule" | "obliterate";
+                /** @description The account of the message, or of all that were asked about. */
+                account: string | null;
+                /** @description The message, unless it was erased. */
+                messageId: string | null;
+                /** @description The queue in Bull Board. */
+                queue: string | null;
+                /** @description The job in Bull Board. */
+                job: string | null;
+                /** @description The state of the jobs that it was about, like `failed`. */
+                jobs: string | null;
+                /** @description How many messages, callbacks or jobs it was about. */
+                count: number | null;
+                /**
+                 * @description `begun` where the process died before it had ended.
+                 * @enum {string}
+                 */
+                outcome: "begun" | "done" | "refused" | "failed";
+            }[];
+            /** @description For the next page; `null` on the last. */
+            nextCursor: string | null;
         };
     };
     responses: never;

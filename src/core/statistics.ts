@@ -2,7 +2,7 @@
  * The counts of an hour (db/counts.ts) as figures for people: how messages ended, who found it, how late it was
  * known, what asking cost and what it saved, and how old the messages are that are outstanding.
  */
-import { FINAL_STATUSES, type FinalStatus, SOURCES, type Source } from './status.ts'
+import { type Ending, endingOf, FINAL_STATUSES, type FinalStatus, SOURCES, type Source } from './status.ts'
 
 /** A sum of what was counted under a measure and a key. */
 export interface Count {
@@ -78,6 +78,13 @@ export function addStatistics(one: Statistics, other: Statistics): Statistics {
 function sumOf<K extends string>(one: Record<K, number>, other: Record<K, number>): Record<K, number> {
   const sums = { ...one }
   for (const key of Object.keys(other) as K[]) sums[key] += other[key]
+  return sums
+}
+
+/** The ended messages by their ending. */
+export function endingsOf({ ended }: Statistics): Record<Ending, number> {
+  const sums = { delivered: 0, failed: 0, unknown: 0 }
+  for (const status of FINAL_STATUSES) sums[endingOf(status)] += ended[status]
   return sums
 }
 

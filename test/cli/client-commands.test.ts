@@ -11,9 +11,14 @@ import { fileURLToPath } from 'node:url'
 import { parse } from 'csv-parse/sync'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { readServiceLocation } from '../../src/config.ts'
+import { ALERT_RULES } from '../../src/core/alerts.ts'
+import { acts } from '../../src/db/act-tables.ts'
+import { alerts } from '../../src/db/alert-tables.ts'
+import { moveAlerts } from '../../src/db/alerts.ts'
 import { seeWorker } from '../../src/db/installation.ts'
 import { applyReports } from '../../src/db/reports.ts'
-import { accountStates, messages } from '../../src/db/schema.ts'
+import { claimDue } from '../../src/db/schedule.ts'
+import { accountStates, countsPending, due, messages } from '../../src/db/schema.ts'
 import { type Api, startApi } from '../support/api.ts'
 import { type Ended, runCommand } from '../support/command.ts'
 import { closeAll, closeLater, until } from '../support/service.ts'
@@ -38,6 +43,7 @@ afterAll(async () => {
 })
 beforeEach(async () => {
   await api.db.delete(messages)
+  await api.db.delete(due)
 })
 
 const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
@@ -101,6 +107,9 @@ it.each<[string, number, string?]>([
   ['changes', 0],
   ['accounts', 0],
   ['schedule --account sevn', 3],
+  ['statistics --account sevn', 3],
+  ['alerts', 0],
+  ['acts', 0],
   ['callbacks', 0],
   ['erase seven', 2],
 ])('lastword %s, as a process, ends with %i', async (command, code, input) => {
@@ -454,7 +463,10 @@ describe('lastword list', () => {
     expect(await found('--recipient', '0049 170 1234567', '--account', 'seven', '--outstanding')).toEqual(['101'])
     const range = ['--sent-after', recently(2.5), '--sent-before', recently(1.5)]
     const failed = ['--status', 'failed', '--settled-by', 'poll', '--error', '202', '--metadata', 'order=7']
-    expect(await found(...failed, ...range, '--message-id', '102')).toEqual(['102'])
+    expect(await found(...failed, ...range, '--message-id', '102', '--no-outstanding')).toEqual(['102'])
+    await api.post('/v1/messages/poll', {}, { headers: { authorization: `Bearer ${KEY}` } })
+    const { batches } = await claimDue(api.db, { account: 'seven', limit: 9, leaseMs: 9000 }, ({ due }) => [due])
+    expect(await found('--batch', batches[0]?.id ?? '')).toEqual(['103', '101'])
   })
 
   it('prints CSV as spreadsheets read it', async () => {
@@ -476,6 +488,7 @@ describe('lastword list', () => {
     [['--metadata', 'order'], /Expected a key and a value/],
     [['--limit', '0'], /Expected a whole number from 1 up/],
     [['--csv', '--json'], /cannot be used with/],
+    [['--batch', '7'], /batch: expected the "batch" of a job or of a query/],
     [['--sent-after', '2026-01-31T10:00:00Z'], /sentBefore: expected a time, because sentAfter is given/],
   ])('refuses %j', async (flags, expected) => {
     const { code, stderr } = await run(['list', ...flags])
@@ -495,6 +508,85 @@ it('lastword accounts prints how they are doing, for people and for programs', a
     .split('\n')
     .map((line) => JSON.parse(line))
   expect(first).toMatchObject({ account: 'seven', status: 'ok', webhookRoute: { state: 'unproved', lost: 0 } })
+})
+
+describe('lastword statistics', () => {
+  it('prints what happened and what is outstanding, for people and for programs', async () => {
+    await api.db.delete(countsPending)
+    await track('1', '2', '3')
+    await settle('1')
+    const report = { account: 'seven', rawStatus: 'FAILED', occurredAt: new Date(), source: 'poll' } as const
+    await applyReports(api.db, [{ ...report, messageId: '2', status: 'failed', error: { code: '202' } }])
+    const { code, stdout } = await run(['statistics', '--account', 'seven'])
+    expect(code).toBe(0)
+    const [byAccount = '', byHour = '', reasons, outstanding] = stdout.split('\n\n')
+    const figures = '1 +1 +0 +1 +1 +50 % +50 % +50 % +0 +0 +1'
+    expect(byAccount).toMatch(new RegExp(`^ACCOUNT +OUTSTANDING +OLDEST DUE +DELIVERED .*\nseven +1 +0 s +${figures}$`))
+    expect(byHour).toMatch(new RegExp(`^HOUR +DELIVERED .*\n\\S+:00:00.000Z +${figures}$`))
+    expect(reasons).toMatch(/^REASON +MESSAGES\n202 +1$/)
+    expect(outstanding).toMatch(/\nup to 1 h +1\n.*\nmore than 7 d +0\nMessages that become unknown .*: 0\n$/s)
+    const day = ['--from', '2026-01-01T00:00:00Z', '--to', '2026-01-02T00:00:00Z']
+    const { stdout: json } = await run(['statistics', '--json', ...day])
+    expect(JSON.parse(json)).toMatchObject({
+      hours: [],
+      reasons: [],
+      accounts: [{ account: 'seven', outstanding: 1 }, { account: 'cm' }],
+    })
+  })
+
+  it('refuses a time that is none', async () => {
+    const { code, stderr } = await run(['statistics', '--from', 'yesterday'])
+    expect([code, stderr]).toEqual([2, expect.stringContaining('from: expected a time like 2026-01-31T10:00:00Z')])
+  })
+})
+
+describe('lastword alerts', () => {
+  it('prints what needs somebody, and what did, for people and for programs', async () => {
+    await api.db.delete(alerts)
+    expect((await run(['alerts'])).stdout).toBe('Nothing is wrong at present.\n')
+    const condition = { kind: 'account-refused', subject: 'seven', message: 'It is refused.' } as const
+    await moveAlerts(api.db, [condition], [], ALERT_RULES)
+    const lasting = await run(['alerts'])
+    expect([lasting.code, lasting.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^KIND .*\naccount-refused +seven +\S+Z +it lasts +It is refused\.\n/s),
+    ])
+    expect(lasting.stdout).not.toContain('Nothing is wrong')
+    const lines = (await run(['alerts', '--json'])).stdout.trimEnd().split('\n')
+    expect(lines.map((line) => JSON.parse(line))).toContainEqual(expect.objectContaining({ ...condition, until: null }))
+    await api.db.update(alerts).set({ goneSince: new Date(), endedAt: new Date() })
+    expect((await run(['alerts'])).stdout).toMatch(/^Nothing is wrong at present\.\nKIND .*Z +\S+Z +It is refused\.\n/s)
+  })
+
+  it('refuses a flag that it does not know', async () => {
+    expect(await run(['alerts', '--open'])).toMatchObject({ code: 2, stderr: expect.stringContaining("'--open'") })
+  })
+})
+
+describe('lastword acts', () => {
+  it('prints who did what, for people and for programs', async () => {
+    const earlier = { by: 'wall', kind: 'poll', account: 'seven', messageId: '1', count: 1, outcome: 'done' } as const
+    const later = { by: 'wall', kind: 'clean', queue: 'dispatch', jobs: 'failed' } as const
+    await api.db.insert(acts).values([earlier, later])
+    const table = await run(['acts', '--by', 'wall', '--after', '2026-01-01T00:00:00Z'])
+    expect([table.code, table.stderr]).toEqual([0, ''])
+    const lines = [
+      /^AT +BY +ACT +ON +COUNT +OUTCOME$/,
+      /^\S+Z +wall +clean +dispatch, jobs that are failed +begun$/,
+      /^\S+Z +wall +poll +seven\/1 +1 +done$/,
+    ]
+    expect(table.stdout.trimEnd().split('\n')).toEqual(lines.map((line) => expect.stringMatching(line)))
+    const json = await run(['acts', '--by', 'wall', '--kind', 'poll', '--json'])
+    expect(JSON.parse(json.stdout)).toMatchObject(earlier)
+    const short = await run(['acts', '--by', 'wall', '--limit', '1'])
+    expect(short.stderr).toBe('There are more than 1: see them by --limit or --json.\n')
+    expect((await run(['acts', '--by', 'nobody'])).stdout).toBe('No act matches.\n')
+  })
+
+  it('refuses a kind that there is not', async () => {
+    const { code, stderr } = await run(['acts', '--kind', 'dance'])
+    expect([code, stderr]).toEqual([2, expect.stringContaining('Allowed choices are poll, erase')])
+  })
 })
 
 describe('lastword schedule', () => {

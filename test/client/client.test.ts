@@ -10,7 +10,10 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { backoffMs } from '../../src/client/backoff.ts'
+import { ALERT_RULES } from '../../src/core/alerts.ts'
 import type { StatusReport } from '../../src/core/status.ts'
+import { acts } from '../../src/db/act-tables.ts'
+import { moveAlerts } from '../../src/db/alerts.ts'
 import { applyReports } from '../../src/db/reports.ts'
 import { messages } from '../../src/db/schema.ts'
 import { type Client, createClient, LastwordError } from '../../src/index.ts'
@@ -146,6 +149,50 @@ describe('the client', () => {
     const settled: string[] = []
     for await (const { messageId } of client.list({ status: 'delivered', outstanding: false })) settled.push(messageId)
     expect(settled).toEqual(['10001'])
+  })
+
+  it('tells what happened by the hour', async () => {
+    await client.track({ account: 'cm', messages: [{ messageId: 'S1', recipient: '+31612345678' }] })
+    await settle('S1', { account: 'cm', recipient: '31612345678', error: { code: '7' }, status: 'failed' })
+    const { hours, accounts, reasons, outstanding } = await client.statistics({ account: 'cm' })
+    expect(hours).toMatchObject([{ hour: anyTime, ended: { failed: 1 }, foundBy: { poll: 1 } }])
+    expect(accounts).toMatchObject([{ account: 'cm', ended: { failed: 1 } }])
+    expect(reasons).toEqual([{ code: '7', messages: 1 }])
+    expect(outstanding.ages.map(({ upTo }) => upTo).at(-1)).toBeNull()
+    const past = await client.statistics({ from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00+01:00' })
+    expect(past.hours).toEqual([])
+    expect(await failureOf(client.statistics({ from: 'yesterday' }))).toMatchObject({
+      code: 'INPUT_INVALID',
+      issues: [{ path: 'from' }],
+    })
+  })
+
+  it('tells what needs somebody', async () => {
+    const condition = { kind: 'account-refused', subject: 'seven', message: 'It is refused.' } as const
+    await moveAlerts(api.db, [condition], [], ALERT_RULES)
+    const alert = { ...condition, id: expect.any(Number), since: anyTime, begunAt: anyTime, until: null }
+    expect(await client.alerts()).toContainEqual(alert)
+  })
+
+  it('tells who did what, page by page, and all of it', async () => {
+    const queues = Array.from({ length: 503 }, (_, index) => `queue-${index}`)
+    await api.db.insert(acts).values(queues.map((queue) => ({ by: 'ops', kind: 'pause' as const, queue })))
+    await api.db.insert(acts).values({ by: 'ops', kind: 'resume' })
+    const listed: unknown[] = []
+    for await (const { queue } of client.acts({ by: 'ops', kind: 'pause' })) listed.push(queue)
+    expect(listed).toEqual(queues.toReversed())
+    const first = await client.actsPage({ by: 'ops', limit: 500 })
+    const second = await client.actsPage({ by: 'ops', limit: 500, cursor: first.nextCursor ?? undefined })
+    expect([first.acts.length, first.acts[0]?.kind, second.acts.length, second.nextCursor]).toEqual([
+      500,
+      'resume',
+      4,
+      null,
+    ])
+    expect(await failureOf(client.actsPage({ after: 'yesterday' }))).toMatchObject({
+      code: 'INPUT_INVALID',
+      issues: [{ path: 'after' }],
+    })
   })
 
   it('names the recipients of an ID that covers several', async () => {

@@ -8,6 +8,7 @@ import {
   addStatistics,
   DELAYS,
   type Delay,
+  endingsOf,
   type Statistics,
   sharesKnownWithin,
   statisticsOf,
@@ -68,19 +69,8 @@ export function OverviewPage(props: OverviewProps): JSX.Element {
   )
 }
 
-const FAILED = ['undelivered', 'expired', 'rejected', 'failed'] as const
-
-/** Final statuses in three kinds. */
-function kindsOf({ ended }: Statistics): { delivered: number; failed: number; unknown: number } {
-  return {
-    delivered: ended.delivered + ended.read,
-    failed: FAILED.reduce((sum, status) => sum + ended[status], 0),
-    unknown: ended.unknown,
-  }
-}
-
 function Tiles({ total, outstanding }: { total: Statistics; outstanding: Counted['outstanding'] }): JSX.Element {
-  const { delivered, failed, unknown } = kindsOf(total)
+  const { delivered, failed, unknown } = endingsOf(total)
   const all = delivered + failed + unknown
   const within = sharesKnownWithin(total)
   const open = outstanding.ages.reduce((sum, { messages }) => sum + messages, 0)
@@ -116,7 +106,7 @@ function Ended({ hours, now }: { hours: readonly Hour[]; now: number }): JSX.Ele
     const at = last - (HOURS - 1 - index) * HOUR_MS
     const label = new Date(at).toISOString().slice(11, 16)
     const found = byHour.get(at)
-    const parts = found ? kindsOf(found) : {}
+    const parts = found ? endingsOf(found) : {}
     return { label, title: titleOf(`${label} UTC`, parts), parts }
   })
   return (
