@@ -44,8 +44,8 @@ export interface AppOptions {
   /** Of the API, and of the queues; the latter is known once the processes are up. */
   apiUrl: string
   queueUrl: string
-  /** Whether it has some people erased, which 0.1.0 could not do. */
-  erases: boolean
+  /** Every so many messages are sent to somebody who is erased later; undefined for nobody. */
+  erasedEvery: number | undefined
 }
 
 interface Order {
@@ -68,8 +68,6 @@ interface ToldChange {
   changedAt: string
 }
 
-/** Every so many messages are sent to somebody who is erased later. */
-const ERASED_EVERY = 50
 const LATE_SHARE = 0.25
 const LATEST_MS = 4_000
 const ERASED_AFTER_MS = 3_000
@@ -80,7 +78,7 @@ const AGAIN_AFTER_MS = 200
 /** In the feed and the queues a recipient is as the app wrote it, or missing; a message ID is unique in a run. */
 export const keyOf = (account: string, messageId: string) => `${account} ${messageId}`
 
-export async function openApp({ sandbox, random, apiUrl, queueUrl, erases }: AppOptions): Promise<App> {
+export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery }: AppOptions): Promise<App> {
   const told = Object.fromEntries(TELLERS.map((teller) => [teller, new Map()])) as Record<Teller, Map<string, Told[]>>
   const counts = { feed: 0, callback: 0, queue: 0, forged: 0 }
   const erased = new Set<string>()
@@ -225,7 +223,7 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erases }: App
     send(count) {
       const numbers = Array.from({ length: count }, (_, index) => numberOf(sent + index))
       for (const [index, number] of numbers.entries()) {
-        if (erases && (sent + index) % ERASED_EVERY === ERASED_EVERY - 1) erasedNumbers.add(number)
+        if (erasedEvery && (sent + index) % erasedEvery === erasedEvery - 1) erasedNumbers.add(number)
       }
       sent += count
       for (const order of sendTo(numbers)) {

@@ -12,7 +12,6 @@ import { upgrade } from './upgrade.ts'
 
 export interface ChaosOptions extends Omit<StageOptions, 'onEnded'> {
   plan: readonly Fault[]
-  messages: number
   /** How long at least messages are sent. */
   sendForMs: number
   say(text: string): void

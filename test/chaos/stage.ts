@@ -28,6 +28,7 @@ export interface Stage {
 export interface StageOptions {
   backend: Backend
   seed: number
+  messages: number
   /** Where everything is kept that is looked at after a failure. */
   folder: string
   windowMs: number
@@ -48,6 +49,9 @@ export interface StageOptions {
 
 const WORKERS = ['worker-1', 'worker-2']
 const MINUTE_MS = 60_000
+const LEAST_ERASED_EVERY = 50
+/** Each erasure looks through all that the queues hold. */
+const MOST_ERASED = 100
 
 function lawOf(neverShare: number, timeScale: number) {
   return {
@@ -102,7 +106,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
 }
 
 async function openAll(options: StageOptions, releasers: (() => Promise<unknown>)[]): Promise<Omit<Stage, 'close'>> {
-  const { backend, seed, folder, neverShare, databaseUrl, diskBytes, otherCli, firstCli, onEnded } = options
+  const { backend, seed, messages, folder, neverShare, databaseUrl, diskBytes, otherCli, firstCli, onEnded } = options
   await mkdir(folder, { recursive: true, mode: 0o711 })
   const databaseGates: TcpProxy[] = []
   const redisGates: TcpProxy[] = []
@@ -160,7 +164,8 @@ async function openAll(options: StageOptions, releasers: (() => Promise<unknown>
       random: createRandom(seed, 2),
       apiUrl,
       queueUrl: queueUrlAt(appPorts),
-      erases: !firstCli,
+      // 0.1.0 could erase nobody.
+      erasedEvery: firstCli ? undefined : Math.max(LEAST_ERASED_EVERY, Math.ceil(messages / MOST_ERASED)),
     }),
   )
   accounts = JSON.stringify(accountsOf({ ...options, sandbox, provider, callbackUrl: app.callbackUrl }))
