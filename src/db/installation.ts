@@ -1,4 +1,4 @@
-/** The one row of an installation: who it is, when a worker was last seen, and what time it is. */
+/** The one row of an installation: who it is, when a worker was last seen, when receipts last waited, and what time it is. */
 import { sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { installation } from './schema.ts'
@@ -27,6 +27,20 @@ function select(db: Db) {
   return db
     .select({ id: installation.id, workerSeenAt: installation.workerSeenAt, workerSeenMsAgo: MS_AGO })
     .from(installation)
+}
+
+/** For how long, in milliseconds, receipts have not waited in numbers; infinite if they never did. */
+export async function findReceiptsWaitedMsAgo(db: Db): Promise<number> {
+  const msAgo = sql<
+    number | null
+  >`(extract(epoch FROM clock_timestamp() - ${installation.receiptsWaitedAt}) * 1000)::float8`
+  const [row] = await db.select({ msAgo }).from(installation)
+  return row?.msAgo ?? Number.POSITIVE_INFINITY
+}
+
+/** Notes that receipts wait in numbers. */
+export async function noteReceiptsWait(db: Db): Promise<void> {
+  await db.update(installation).set({ receiptsWaitedAt: sql`clock_timestamp()` })
 }
 
 /** Notes that a worker runs. */

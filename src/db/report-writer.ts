@@ -31,11 +31,11 @@ const MOST_REPORTS_AT_ONCE = 500
 /** About as many as are written in the time for which a receipt is waited for; some twenty megabytes. */
 export const MOST_REPORTS_WAITING = 20_000
 
-/** `onCommit` is told how many milliseconds each group took. */
+/** `onCommit` is told how many milliseconds each group took, and how many reports waited meanwhile. */
 export function createReportWriter(
   db: Db,
   now: () => number = Date.now,
-  onCommit: (ms: number) => void = () => {},
+  onCommit: (ms: number, waiting: number) => void = () => {},
 ): ReportWriter {
   const waiting: Pending[] = []
   let reportsWaiting = 0
@@ -49,7 +49,8 @@ export function createReportWriter(
       await setImmediate()
       const group = takeGroup(waiting)
       reportsWaiting -= sizeOf(group)
-      if (group.length > 0) await writeGroup({ db, now, onCommit }, group)
+      const onWritten = (ms: number) => onCommit(ms, reportsWaiting)
+      if (group.length > 0) await writeGroup({ db, now, onWritten }, group)
     }
     isWriting = false
   }
@@ -87,17 +88,17 @@ function takeGroup(waiting: Pending[]): Pending[] {
 interface Writing {
   db: Db
   now: () => number
-  onCommit: (ms: number) => void
+  onWritten: (ms: number) => void
 }
 
 /** Never rejects: every outcome goes to the caller it belongs to. */
 async function writeGroup(writing: Writing, group: readonly Pending[]): Promise<void> {
-  const { db, now, onCommit } = writing
+  const { db, now, onWritten } = writing
   const began = performance.now()
   try {
     const all = group.flatMap(({ reports }) => reports)
     const applied = new Map((await applyReports(db, all, { now: now() })).map((result) => [result.given, result]))
-    onCommit(performance.now() - began)
+    onWritten(performance.now() - began)
     for (const { reports, resolve } of group) resolve(reports.flatMap((report) => applied.get(report) ?? []))
   } catch (error) {
     if (group.length === 1 || isDatabaseUnavailable(error)) {

@@ -275,6 +275,8 @@ export const installation = lastword.table('installation', {
   id: uuid('id').notNull().defaultRandom(),
   workerSeenAt: instant('worker_seen_at'),
   alertsSeenAt: instant('alerts_seen_at'),
+  /** When receipts last had to wait for the database in numbers. */
+  receiptsWaitedAt: instant('receipts_waited_at'),
 })
 
 export const receivers = lastword.table('receivers', {

@@ -23,6 +23,7 @@ import { registerPages } from './pages/pages.tsx'
 import { registerPollRoutes } from './polls.ts'
 import { createRefuse } from './refusals.ts'
 import { registerStatisticsRoutes } from './statistics.ts'
+import { createWaitingNote } from './waiting-receipts.ts'
 import { refuseWebhookMethod, registerWebhookRoutes, WEBHOOK_METHODS } from './webhooks.ts'
 
 export interface ServerOptions extends GaugesOptions {
@@ -87,6 +88,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   await registerOpenApi(server, docs)
   registerGauges(options)
   const refuse = await createRefuse(server, metrics)
+  const noteWaiting = createWaitingNote(db, log)
   await server.register(async (open) => {
     registerHealthRoutes(open, { ...options, hasApi: true })
   })
@@ -94,7 +96,10 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     registerWebhookRoutes(webhooks, {
       db,
       accounts,
-      writer: createReportWriter(db, learner.now, (ms) => metrics.receiptCommitDuration.observe(ms / 1000)),
+      writer: createReportWriter(db, learner.now, (ms, waiting) => {
+        metrics.receiptCommitDuration.observe(ms / 1000)
+        noteWaiting(waiting)
+      }),
       learner,
       metrics,
       tracing,

@@ -11,6 +11,7 @@ import { findHealths, moveHealth } from '../db/accounts.ts'
 import { runAlone } from '../db/alone.ts'
 import { giveBackExpired } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'
+import { findReceiptsWaitedMsAgo } from '../db/installation.ts'
 import { findDueAccounts } from '../db/schedule.ts'
 import type { Learner } from '../learner.ts'
 import type { Account } from '../providers/account.ts'
@@ -32,6 +33,13 @@ export interface DispatchOptions {
 export type DispatchResult = Record<string, Added>
 
 const MOST_REQUESTS_AT_ONCE = 100
+/**
+ * Receipts say what asking would find out, so asking leaves the database to them while they wait for it in numbers: it takes
+ * one tick in so many, which keeps the messages moving whose window is about to close.
+ */
+const TICKS_WHILE_RECEIPTS_WAIT = 10
+/** Said every second while it is so. */
+const RECEIPTS_WAIT_FOR_MS = 3_000
 
 /** How many requests of an account one worker runs at once: enough to use its whole rate if every answer takes the time-out. */
 export function concurrencyOf({ requestsPerSecond, timeoutMs }: Account): number {
@@ -47,9 +55,13 @@ export function capacityOf(account: Account, leaseMs: number): number {
 /** Serves one tick: every account that is polled and has something due, one after the other. */
 export function createDispatcher({ db, queues, accounts, learner, leaseMs }: DispatchOptions) {
   const replan = createReplanner({ db, accounts, learner })
+  let ticks = 0
 
   async function tick(): Promise<DispatchResult> {
     const result: DispatchResult = {}
+    ticks += 1
+    const isCrowded = (await findReceiptsWaitedMsAgo(db)) < RECEIPTS_WAIT_FOR_MS
+    if (isCrowded && ticks % TICKS_WHILE_RECEIPTS_WAIT !== 0) return result
     await giveBackExpired(db)
     await replan()
     const due = await findDueAccounts(db, [...accounts.keys()])

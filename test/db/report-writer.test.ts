@@ -66,11 +66,13 @@ describe('group commit', () => {
 
   it('cuts what is in hand into statements of at most 500 reports', async () => {
     const { db, execute } = watch()
-    const writer = createReportWriter(db)
+    const waiting: number[] = []
+    const writer = createReportWriter(db, undefined, (_ms, count) => waiting.push(count))
     const calls = Array.from({ length: 40 }, () => Array.from({ length: 50 }, () => report()))
     await Promise.all(calls.map((reports) => writer.write(reports)))
     expect(await storedIds()).toEqual(idsOf(calls.flat()))
     expect(execute).toHaveBeenCalledTimes((40 * 50) / 500)
+    expect(waiting).toEqual([1500, 1000, 500, 0])
   })
 
   it('refuses at once what comes while too many wait, keeps the others, and takes more when they are written', async () => {

@@ -1,0 +1,1 @@
+ALTER TABLE "lastword"."installation" ADD COLUMN "receipts_waited_at" timestamp (3) with time zone;
