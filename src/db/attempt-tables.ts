@@ -1,4 +1,7 @@
-/** The attempts of callbacks (callback-attempts.ts). */
+/**
+ * The attempts of callbacks (callback-attempts.ts), and those who receive callbacks, while something keeps them back
+ * (receivers.ts).
+ */
 import { bigint, index, integer, primaryKey, text } from 'drizzle-orm/pg-core'
 import { instant, lastword, statusEnum } from './schema.ts'
 
@@ -22,3 +25,11 @@ export const callbackAttempts = lastword.table(
   },
   (table) => [primaryKey({ columns: [table.message, table.id] }), index('callback_attempts_at').on(table.at)],
 )
+
+export const receivers = lastword.table('receivers', {
+  receiver: text('receiver').primaryKey(),
+  /** Until when it counts as slow; null once an attempt ended in good time. */
+  slowUntil: instant('slow_until'),
+  /** Until when it asked to be sent nothing. */
+  closedUntil: instant('closed_until'),
+})

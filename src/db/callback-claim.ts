@@ -15,8 +15,9 @@
  * Processes that claim at the same moment may together give out more places than there are.
  */
 import { sql } from 'drizzle-orm'
+import { receivers } from './attempt-tables.ts'
 import type { Db } from './client.ts'
-import { callbacks, receivers } from './schema.ts'
+import { callbacks } from './schema.ts'
 
 export interface ClaimedCallback {
   change: number

@@ -11,9 +11,10 @@
  * makes it due (callback-claim.ts).
  */
 import { and, asc, desc, eq, getTableColumns, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
+import { receivers } from './attempt-tables.ts'
 import { type CallbackAttempt, recordedAttempt } from './callback-attempts.ts'
 import { type Db, fromNow, millisecondsOf, textArray } from './client.ts'
-import { accountStates, type CallbackBody, callbacks, receivers } from './schema.ts'
+import { accountStates, type CallbackBody, callbacks } from './schema.ts'
 
 export type CallbackRow = typeof callbacks.$inferSelect
 

@@ -3,8 +3,9 @@
  * good time has no row here, and costs no write.
  */
 import { inArray, isNotNull, sql } from 'drizzle-orm'
+import { receivers } from './attempt-tables.ts'
 import { type Db, millisecondsOf } from './client.ts'
-import { accountStates, callbacks, receivers } from './schema.ts'
+import { accountStates, callbacks } from './schema.ts'
 
 /** Longer than any pause between two attempts, so that one that is dead stays known as slow. */
 const SLOW_FOR = sql.raw(`interval '1 day'`)

@@ -12,12 +12,11 @@
  * feed_readers    how far each reader inside the service has come in the changes.
  * callbacks       one row for each change that is to be sent to a URL and has not been taken yet.
  * hour_counts     how many messages are outstanding, have ended and how, by hour and account (see counts.ts); counts_pending: what is to be added.
- * receivers       those who receive callbacks, while something keeps them back (see receivers.ts).
  * erased          which messages were erased, for as long as reports of them may come: those are dropped.
  * account_states  what asking has shown of accounts (core/account-health.ts), and what tracking must know of them.
  * account_learning  when the messages of an account become final and how its receipts come (core/learning.ts).
  * installation    one row: who this installation is, and when a worker was last seen.
- * acts, alerts, callback_attempts, status_queries  see the files beside this one (*-tables.ts).
+ * acts, alerts, callback_attempts, receivers, status_queries  see the files beside this one (*-tables.ts).
  * webhook_nonces  nonces of signed webhooks, for as long as their signatures are fresh.
  */
 import { sql } from 'drizzle-orm'
@@ -277,14 +276,6 @@ export const installation = lastword.table('installation', {
   alertsSeenAt: instant('alerts_seen_at'),
   /** When receipts last had to wait for the database in numbers. */
   receiptsWaitedAt: instant('receipts_waited_at'),
-})
-
-export const receivers = lastword.table('receivers', {
-  receiver: text('receiver').primaryKey(),
-  /** Until when it counts as slow; null once an attempt ended in good time. */
-  slowUntil: instant('slow_until'),
-  /** Until when it asked to be sent nothing. */
-  closedUntil: instant('closed_until'),
 })
 
 export const webhookNonces = lastword.table(
