@@ -23,6 +23,7 @@ import { measureDispatch } from './measures/dispatch.ts'
 import { measureLists } from './measures/lists.ts'
 import { measureNeighbours } from './measures/neighbours.ts'
 import { measureOutstanding } from './measures/outstanding.ts'
+import { measureOverload } from './measures/overload.ts'
 import { measureRequests } from './measures/requests.ts'
 import { measureRetention } from './measures/retention.ts'
 import { measureSettling } from './measures/settle.ts'
@@ -45,6 +46,7 @@ const measures: Readonly<Record<string, Measure>> = {
   outstanding: measureManyOutstanding,
   lists: measureLists,
   retention: measureRetention,
+  overload: measureOverload,
   steady: measureSteadyLoad,
 }
 
