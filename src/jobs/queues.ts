@@ -40,7 +40,7 @@ export function callbackJobs(claim: string, claimed: readonly ClaimedCallback[])
 /**
  * In the queue that an app reads changes from, so that it does not grow for ever; the app's worker may say otherwise. At least
  * two lots of the feeder, so that a lot that is added again is known. In Postgres each job that ends costs a walk over these:
- * with ten thousand of them a hundred jobs a second are taken, with one thousand four hundred.
+ * 104 jobs a second were taken with 10,000 of them, and 402 with 1,000.
  */
 const TAKEN_CHANGES_KEPT = { age: 3600, count: 1_000 }
 
