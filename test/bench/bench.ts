@@ -115,7 +115,7 @@ export const FULL: Counts = {
   watchWorkerS: 120,
   watchedMessagesPerS: 1_000,
   watchIdleS: 30,
-  overload: 150_000,
+  overload: 60_000,
   steadyS: 7_200,
   restMs: 20_000,
   idleRestMs: 180_000,

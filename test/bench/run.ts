@@ -50,8 +50,8 @@ const measures: Readonly<Record<string, Measure>> = {
   steady: measureSteadyLoad,
 }
 
-/** It lasts for hours, unless it is quick. */
-const ONLY_WHEN_NAMED = ['steady']
+/** They last for long, unless they are quick. */
+const ONLY_WHEN_NAMED = ['overload', 'steady']
 
 const { values: options } = parseArgs({
   options: {
