@@ -1,11 +1,10 @@
 /** One account: how it does at its provider, the way its receipts take, and when its messages are asked about. */
 import type { JSX } from 'preact'
-import type { AccountHealth, Schedule } from '../../client/answers.ts'
+import type { AccountHealth, Alert, Statistics as Counted, Schedule } from '../../client/answers.ts'
 import { EDGES } from '../../core/ages.ts'
 import { PRIOR_CURVE, shareBy } from '../../core/curve.ts'
-import { type Alert, CurrentAlerts, EndedAlerts } from './alerts.tsx'
+import { CurrentAlerts, EndedAlerts } from './alerts.tsx'
 import { Curves, Legend } from './chart.tsx'
-import type { Counted } from './counted.ts'
 import { accountPath, Frame, type View } from './frame.tsx'
 import { countOf, durationOf, percentOf, plural, Time } from './words.tsx'
 

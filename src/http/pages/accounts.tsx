@@ -1,7 +1,6 @@
 /** The accounts, a row each: how they do at their providers, how their receipts come, and what asking costs. */
 import type { JSX } from 'preact'
-import type { AccountHealth } from '../../client/answers.ts'
-import type { Counted } from './counted.ts'
+import type { AccountHealth, Statistics as Counted } from '../../client/answers.ts'
 import { accountPath, type View } from './frame.tsx'
 import { countOf, durationOf, Time } from './words.tsx'
 

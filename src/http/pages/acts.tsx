@@ -1,25 +1,8 @@
 /** The acts of people and programs, the latest first. */
 import type { JSX } from 'preact'
+import type { Act, ActPage } from '../../client/answers.ts'
 import { accountPath, Frame, messagePath, type Problem, type View } from './frame.tsx'
 import { countOf, Time } from './words.tsx'
-
-/** As `GET /v1/acts` has it. */
-interface Act {
-  at: string
-  by: string
-  kind: string
-  account: string | null
-  messageId: string | null
-  queue: string | null
-  job: string | null
-  count: number | null
-  outcome: string | null
-}
-
-export interface ActPage {
-  acts: Act[]
-  nextCursor: string | null
-}
 
 export interface ActsProps {
   view: View

@@ -1,17 +1,8 @@
 /** The alerts: what lasts, and what ended of late. */
 import type { JSX } from 'preact'
+import type { Alert } from '../../client/answers.ts'
 import { accountPath, Frame, type View } from './frame.tsx'
 import { durationOf, moment, Time } from './words.tsx'
-
-/** As `GET /v1/alerts` has it. */
-export interface Alert {
-  id: number
-  kind: string
-  subject: string
-  message: string
-  since: string
-  until: string | null
-}
 
 export function AlertsPage({ view, alerts }: { view: View; alerts: readonly Alert[] }): JSX.Element {
   const current = alerts.filter(({ until }) => until === null)

@@ -3,7 +3,7 @@
  * texts arrive, how late is that known.
  */
 import type { JSX } from 'preact'
-import type { AccountHealth } from '../../client/answers.ts'
+import type { AccountHealth, Alert, Statistics as Counted } from '../../client/answers.ts'
 import {
   addStatistics,
   DELAYS,
@@ -14,9 +14,8 @@ import {
   statisticsOf,
 } from '../../core/statistics.ts'
 import { Accounts } from './accounts.tsx'
-import { type Alert, CurrentAlerts } from './alerts.tsx'
+import { CurrentAlerts } from './alerts.tsx'
 import { type Bar, Bars, Legend, titleOf } from './chart.tsx'
-import type { Counted, Hour } from './counted.ts'
 import { Frame, type View } from './frame.tsx'
 import { compactOf, countOf, durationOf, percentOf, plural } from './words.tsx'
 
@@ -99,7 +98,7 @@ const HOUR_MS = 3_600_000
 const HOURS = 24
 
 /** A bar for each of the last hours, also for those in which nothing ended. */
-function Ended({ hours, now }: { hours: readonly Hour[]; now: number }): JSX.Element {
+function Ended({ hours, now }: { hours: Counted['hours']; now: number }): JSX.Element {
   const byHour = new Map(hours.map((hour) => [Date.parse(hour.hour), hour]))
   const last = Math.floor(now / HOUR_MS) * HOUR_MS
   const bars = Array.from({ length: HOURS }, (_, index): Bar => {
