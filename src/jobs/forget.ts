@@ -1,11 +1,10 @@
 /**
  * Takes erased messages out of jobs: orders to track them, their IDs in batches, answers that are kept with a job, and
  * changes for the sending app. Jobs that hold something of others too go on without them.
- *
- * A job goes from waiting to finished while others are looked at, so the states are gone through in that order.
  */
-import { ErrorCode, type Job, type JobType, type Queue } from 'bullmq'
+import { ErrorCode, type Job, type Queue } from 'bullmq'
 import type { ErasedMessage } from '../db/erasure.ts'
+import type { QueueBackend } from './queue-backend.ts'
 
 export interface Erased {
   messages: readonly ErasedMessage[]
@@ -13,52 +12,42 @@ export interface Erased {
   isErasedNumber(recipient: string): boolean
 }
 
-const STATES: JobType[] = ['waiting', 'prioritized', 'delayed', 'active', 'completed', 'failed']
-const JOBS_A_PAGE = 500
-
 /** Removes erased messages from every job of these queues. */
-export async function forgetInJobs(queues: readonly Queue[], erased: Erased): Promise<void> {
+export async function forgetInJobs(
+  backend: Pick<QueueBackend, 'findJobIds'>,
+  queues: readonly Queue[],
+  erased: Erased,
+): Promise<void> {
   const ids = new Set(erased.messages.map(({ account, messageId }) => JSON.stringify([account, messageId])))
   const isErased = (account: unknown, messageId: unknown, recipient?: unknown) =>
     ids.has(JSON.stringify([account, String(messageId).trim()])) ||
     (typeof recipient === 'string' && erased.isErasedNumber(recipient))
   for (const queue of queues) {
-    for (const state of STATES) await forEachJob(queue, state, (job) => forgetInJob(job, isErased))
-  }
-}
-
-async function forEachJob(queue: Queue, state: JobType, visit: (job: Job) => Promise<boolean>): Promise<void> {
-  for (let start = 0; ; ) {
-    const jobs = await queue.getJobs(state, start, start + JOBS_A_PAGE - 1)
-    let removed = 0
-    for (const job of jobs) if (job && (await visit(job))) removed++
-    if (jobs.length < JOBS_A_PAGE) return
-    start += jobs.length - removed
+    const found = await backend.findJobIds(queue, (data) => without(data as JobData, isErased) !== data)
+    for (const id of found) {
+      const job = await queue.getJob(id)
+      if (job) await forgetInJob(job, isErased)
+    }
   }
 }
 
 type IsErased = (account: unknown, messageId: unknown, recipient?: unknown) => boolean
 
-/** Returns true when the job has been removed. */
-async function forgetInJob(job: Job, isErased: IsErased): Promise<boolean> {
-  const left = without(job.data ?? {}, isErased)
-  if (left === job.data) return false
+async function forgetInJob(job: Job, isErased: IsErased): Promise<void> {
+  const left = without(job.data, isErased)
+  if (left === job.data) return
   // The result of a finished job may name the message, too.
   if (left === undefined || job.finishedOn !== undefined) {
     const isRemoved = await job.remove().then(
       () => true,
       () => false,
     )
-    if (isRemoved) return true
+    if (isRemoved) return
   }
-  return job.updateData(left ?? { v: job.data.v }).then(
-    () => false,
-    (error: Error & { code?: unknown }) => {
-      // Its worker or somebody else has removed it meanwhile.
-      if (error.code === ErrorCode.JobNotExist) return true
-      throw error
-    },
-  )
+  await job.updateData(left ?? { v: job.data.v }).catch((error: Error & { code?: unknown }) => {
+    // Its worker or somebody else has removed it meanwhile.
+    if (error.code !== ErrorCode.JobNotExist) throw error
+  })
 }
 
 interface JobData {
@@ -72,7 +61,8 @@ interface JobData {
 }
 
 /** A job's data without erased messages: the same object where there are none, undefined where nothing else is left. */
-function without(data: JobData, isErased: IsErased): JobData | undefined {
+function without(data: JobData | null | undefined, isErased: IsErased): JobData | null | undefined {
+  if (!data) return data
   const { account } = data
   if (data.messageId !== undefined) {
     return isErased(account, data.messageId, data.recipient) ? undefined : data

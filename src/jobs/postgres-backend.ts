@@ -19,7 +19,7 @@ import { READ_ONLY } from '../db/pool.ts'
 import { createComplaint } from '../log.ts'
 import { type PostgresHost, type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
 import { createFreer } from './postgres-times.ts'
-import type { QueueBackend, QueueBackendOptions } from './queue-backend.ts'
+import { JOBS_A_PAGE, type QueueBackend, type QueueBackendOptions } from './queue-backend.ts'
 
 /** Connections beyond one for each worker: what queues and workers share for their short queries. */
 const SHARED_CONNECTIONS = 8
@@ -67,6 +67,7 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
       const worker = new Worker(name, process, { ...workerOptions, ...connection } as never, createBackend)
       return (worker as unknown as Worker).on('error', complain)
     },
+    findJobIds: (queue, holds) => findJobIds(pool, queue.name, holds),
     prepare: (names) => prepare(pool, variable, names).catch((error) => Promise.reject(explain(error))),
     check: () => check().catch((error) => Promise.reject(explain(error))),
     poolUse: () => ({
@@ -153,6 +154,21 @@ async function meet(pool: pg.Pool, installation: string): Promise<string> {
   await pool.query('INSERT INTO bullmq.lastword_installation (id) VALUES ($1) ON CONFLICT DO NOTHING', [installation])
   const found = await pool.query('SELECT id FROM bullmq.lastword_installation')
   return found.rows[0].id
+}
+
+/** BullMQ's own reading of many jobs is a query for each. */
+async function findJobIds(pool: pg.Pool, queue: string, holds: (data: unknown) => boolean): Promise<string[]> {
+  const found: string[] = []
+  for (let after = '', read = JOBS_A_PAGE; read === JOBS_A_PAGE; ) {
+    const { rows } = await pool.query<{ id: string; data: unknown }>(
+      'SELECT id, data FROM bullmq.job WHERE queue = $1 AND id > $2 ORDER BY id LIMIT $3',
+      [queue, after, JOBS_A_PAGE],
+    )
+    found.push(...rows.filter(({ data }) => holds(data)).map(({ id }) => id))
+    after = rows.at(-1)?.id ?? after
+    read = rows.length
+  }
+  return found
 }
 
 /** Tries host after host until one takes writes; further connections go to that one. */

@@ -8,6 +8,9 @@ import type { Log } from '../log.ts'
 /** The braces keep all keys of a queue in one slot of a Redis Cluster. */
 export const DEFAULT_PREFIX = '{lastword}'
 
+/** So many jobs are read at once by whoever looks through a queue. */
+export const JOBS_A_PAGE = 500
+
 export interface Memory {
   used: number
   most: number
@@ -16,6 +19,8 @@ export interface Memory {
 export interface QueueBackend {
   openQueue(name: string): Queue
   openWorker(name: string, process: Processor, options?: Partial<WorkerOptions>): Worker
+  /** The IDs of the queue's jobs, in whatever state, whose data hold something. */
+  findJobIds(queue: Queue, holds: (data: unknown) => boolean): Promise<string[]>
   /** Makes what queues of these names need before their first job. Throws UNUSABLE where the role may not. */
   prepare(names: readonly string[]): Promise<void>
   /** Rejects when the queues take no writes. */

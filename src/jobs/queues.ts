@@ -126,7 +126,7 @@ export function openQueues(backend: QueueBackend, accounts: readonly Account[]):
     },
     forget(erased) {
       const naming = [...own].filter(([name]) => findQueueRow(name)?.namesMessages).map(([, queue]) => queue)
-      return forgetInJobs([...naming, ...changes.values()], erased)
+      return forgetInJobs(backend, [...naming, ...changes.values()], erased)
     },
   }
 }

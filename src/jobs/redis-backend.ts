@@ -3,14 +3,20 @@
  * nothing; and a server that turns out to be a replica is connected to anew, because its name may lead elsewhere by now.
  */
 
-import { Queue, Worker } from 'bullmq'
+import { type JobType, Queue, Worker } from 'bullmq'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
 import { orAborted, withDeadline } from '../deadline.ts'
 import { createComplaint } from '../log.ts'
 import { type RedisTarget, readRedisUrl } from '../urls/redis.ts'
-import { DEFAULT_PREFIX, type Memory, type QueueBackend, type QueueBackendOptions } from './queue-backend.ts'
+import {
+  DEFAULT_PREFIX,
+  JOBS_A_PAGE,
+  type Memory,
+  type QueueBackend,
+  type QueueBackendOptions,
+} from './queue-backend.ts'
 
 const CONNECT_WITHIN_MS = 5_000
 /** The caller who adds a job wants to know at once that it cannot be added. */
@@ -20,6 +26,8 @@ const BLOCKING_WITHIN_MS = 15_000
 const CLOSE_WITHIN_MS = 1_500
 const MARK_KEPT_MS = 60_000
 const OLDEST_REDIS = [6, 2] as const
+/** A job goes from waiting to finished while others are looked at, so they are looked through in that order. */
+const STATES: JobType[] = ['waiting', 'prioritized', 'delayed', 'active', 'completed', 'failed']
 
 /** Where the queues are, and in which variable that stands. */
 interface Place {
@@ -59,6 +67,7 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
     },
     openWorker: (name, process, workerOptions) =>
       new Worker(name, process, { ...workerOptions, connection: forWorkers, prefix }).on('error', complain),
+    findJobIds,
     prepare: async () => {},
     check: () => write(forQueues, prefix).catch((error) => Promise.reject(unavailable(at, error))),
     memory: () => findMemory(forQueues),
@@ -82,6 +91,19 @@ async function write(client: Client, prefix: string): Promise<void> {
 async function meet(client: Client, prefix: string, installation: string): Promise<string> {
   await client.setnx(`${prefix}:installation`, installation)
   return (await client.get(`${prefix}:installation`)) ?? installation
+}
+
+/** Newest first, so that jobs which come or end meanwhile push none of the others out of the next page. */
+async function findJobIds(queue: Queue, holds: (data: unknown) => boolean): Promise<string[]> {
+  const found = new Set<string>()
+  for (const state of STATES) {
+    for (let start = 0, read = JOBS_A_PAGE; read === JOBS_A_PAGE; start += read) {
+      const jobs = await queue.getJobs(state, start, start + JOBS_A_PAGE - 1)
+      for (const job of jobs) if (job?.id !== undefined && holds(job.data)) found.add(job.id)
+      read = jobs.length
+    }
+  }
+  return [...found]
 }
 
 /** Of a cluster, that of the node with the least room. */

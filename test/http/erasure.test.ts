@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { createClient } from '../../src/client/client.ts'
 import { forgetInJobs } from '../../src/jobs/forget.ts'
+import { JOBS_A_PAGE } from '../../src/jobs/queue-backend.ts'
 import {
   closeAll,
   createInstallation,
@@ -105,22 +106,38 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
     })
   })
 
-  it('passes over a job that is removed while it is looked at', async () => {
-    const { queue } = await createInstallation(backend)
+  it('passes over a job that is removed while it is looked at, and leaves those alone that hold nothing of it', async () => {
+    const { queue, queues } = await createInstallation(backend)
     const track = queue('track')
-    const order = { v: 1, account: 'seven', messages: [{ messageId: '1' }, { messageId: '2' }] }
-    await track.add('order', order)
-    const getJobs: typeof track.getJobs = async (...args) => {
-      const jobs = await track.getJobs(...args)
-      for (const job of jobs) await job.remove()
-      return jobs
-    }
     const messages = [{ account: 'seven', messageId: '1' }]
-    await forgetInJobs([Object.create(track, { getJobs: { value: getJobs } })], {
-      messages,
-      isErasedNumber: () => false,
-    })
-    expect(await track.getJobCountByTypes('waiting')).toBe(0)
+    await track.add('order', { v: 1, account: 'seven', messages: [...messages, { messageId: '2' }] })
+    const foreign = ['seven 1', { messages: 1 }, { messageIds: ['1'], account: 'other' }]
+    for (const data of foreign) await track.add('foreign', data)
+    const getJob: typeof track.getJob = async (id) => {
+      const job = await track.getJob(id)
+      await job?.remove()
+      return job
+    }
+    const erased = { messages, isErasedNumber: () => false }
+    const findJobIds: typeof queues.findJobIds = (_queue, holds) => queues.findJobIds(track, holds)
+    await forgetInJobs({ findJobIds }, [Object.create(track, { getJob: { value: getJob } })], erased)
+    const left = await track.getJobs('waiting')
+    expect(left.map(({ data }) => data)).toEqual(expect.arrayContaining(foreign))
+    expect(left).toHaveLength(foreign.length)
+  })
+
+  it('looks through more jobs than are read at once', { timeout: 60_000 }, async () => {
+    const { queue, queues } = await createInstallation(backend)
+    const track = queue('track')
+    const order = (messageId: string) => ({ v: 1, account: 'seven', messages: [{ messageId }, { messageId: 'other' }] })
+    const count = 2 * JOBS_A_PAGE + 1
+    await track.addBulk(Array.from({ length: count }, (_, index) => ({ name: 'order', data: order(`${index % 3}`) })))
+    const messages = [{ account: 'seven', messageId: '1' }]
+    await forgetInJobs(queues, [track], { messages, isErasedNumber: () => false })
+    const left = await track.getJobs('waiting')
+    expect(left).toHaveLength(count)
+    const holding = left.filter(({ data }) => JSON.stringify(data).includes('"1"'))
+    expect(holding).toHaveLength(0)
   })
 
   it('drops the answer about a message that was erased while a batch was asking', { timeout: 60_000 }, async () => {

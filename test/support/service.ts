@@ -16,6 +16,7 @@ import postgres from 'postgres'
 import { expect, vi } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { openQueueBackend } from '../../src/jobs/backend.ts'
+import type { QueueBackend } from '../../src/jobs/queue-backend.ts'
 import { createLog } from '../../src/log.ts'
 import { type Parts, type Runtime, start } from '../../src/runtime.ts'
 import { createSandbox, type Sandbox, type SandboxOptions } from '../../src/sandbox/server.ts'
@@ -45,6 +46,7 @@ export interface Installation {
   databaseUrl: string
   queueUrl: string
   sql: postgres.Sql
+  queues: QueueBackend
   /** A queue as a sending app or an operator would open it. */
   queue(name: string): Queue
   /** The environment of a process that works here. */
@@ -75,6 +77,7 @@ export async function createInstallation(
     databaseUrl,
     queueUrl,
     sql,
+    queues,
     queue: (name) => queues.openQueue(name),
     environment: (accounts, more = {}) => ({
       DATABASE_URL: databaseUrl,
