@@ -3,8 +3,9 @@
  * reports that arrive wait and share the next one; each caller is answered after its own commit. One is under way at a
  * time: two would be half as large, cost more, and wait for each other at the lock of the changes.
  *
- * Where reports come faster than they are written, those beyond a bound are refused at once, and none of them is kept: the
- * provider sends them again.
+ * Where reports come faster than they are written, those beyond a bound are refused at once, and those that have waited for
+ * too long when their turn comes; none of either is kept, and the provider sends them again. Writing for callers who have
+ * gone would leave no time for those who are there.
  *
  * If a shared statement fails for a reason that lies in its rows, the callers' reports are written one by one, so that
  * only the one at fault gets the error.
@@ -22,6 +23,8 @@ export interface ReportWriter {
 
 interface Pending {
   reports: readonly StatusReport[]
+  /** By the process's clock that never steps, in milliseconds. */
+  since: number
   resolve(applied: AppliedReport[]): void
   reject(error: unknown): void
 }
@@ -30,6 +33,8 @@ interface Pending {
 const MOST_REPORTS_AT_ONCE = 500
 /** About as many as are written in the time for which a receipt is waited for; some twenty megabytes. */
 export const MOST_REPORTS_WAITING = 20_000
+/** Leaves the statement a second and a half of the time for which the caller is there (http/webhooks.ts). */
+export const MOST_MS_WAITING = 3_000
 
 /** `onCommit` is told how many milliseconds each group took, and how many reports waited meanwhile. */
 export function createReportWriter(
@@ -47,6 +52,7 @@ export function createReportWriter(
     while (waiting.length > 0) {
       // Requests that have arrived together are read one after the other; all of them share the statement.
       await setImmediate()
+      refuseLate()
       const group = takeGroup(waiting)
       reportsWaiting -= sizeOf(group)
       const onWritten = (ms: number) => onCommit(ms, reportsWaiting)
@@ -55,12 +61,24 @@ export function createReportWriter(
     isWriting = false
   }
 
+  /** A statement's worth is written, however late: nothing waits behind it. */
+  function refuseLate(): void {
+    const latest = performance.now() - MOST_MS_WAITING
+    const isInTime = ({ reports, since }: Pending) => {
+      if (since >= latest || reportsWaiting <= MOST_REPORTS_AT_ONCE) return true
+      reportsWaiting -= reports.length
+      return false
+    }
+    const end = waiting.findIndex(isInTime)
+    for (const { reject } of waiting.splice(0, end === -1 ? waiting.length : end)) reject(tooLate())
+  }
+
   return {
     write(reports) {
       return new Promise((resolve, reject) => {
         if (waiting.length > 0 && reportsWaiting + reports.length > MOST_REPORTS_WAITING) throw tooMany(reportsWaiting)
         reportsWaiting += reports.length
-        waiting.push({ reports, resolve, reject })
+        waiting.push({ reports, since: performance.now(), resolve, reject })
         void writeAll()
       })
     },
@@ -72,8 +90,16 @@ function sizeOf(group: readonly Pending[]): number {
 }
 
 function tooMany(waiting: number): LastwordError {
-  const found = `${waiting} receipts wait for the database, which takes them more slowly than they come`
-  return new LastwordError('UNAVAILABLE', `This one was not stored: ${found}. Send it again after a while.`)
+  return notStored(`${waiting} receipts wait for the database`)
+}
+
+function tooLate(): LastwordError {
+  return notStored(`it waited ${MOST_MS_WAITING / 1000} s for the database`)
+}
+
+function notStored(found: string): LastwordError {
+  const reason = `${found}, which takes receipts more slowly than they come`
+  return new LastwordError('UNAVAILABLE', `This one was not stored: ${reason}. Send it again after a while.`)
 }
 
 function takeGroup(waiting: Pending[]): Pending[] {

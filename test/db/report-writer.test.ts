@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { DrizzleQueryError, eq } from 'drizzle-orm'
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import type { Db } from '../../src/db/client.ts'
-import { createReportWriter, MOST_REPORTS_WAITING } from '../../src/db/report-writer.ts'
+import { createReportWriter, MOST_MS_WAITING, MOST_REPORTS_WAITING } from '../../src/db/report-writer.ts'
 import { messages, statusReports } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
 
@@ -16,6 +16,8 @@ beforeEach(async () => {
   await database.db.delete(messages)
   await database.db.delete(statusReports)
 })
+
+afterEach(() => vi.restoreAllMocks())
 
 let ids = 0
 
@@ -51,6 +53,9 @@ function watch(gate: Promise<unknown> = Promise.resolve()) {
   return { db: { _: { session: { prepareQuery } } } as unknown as Db, execute }
 }
 
+/** Nobody waits for long, however slow the machine is, unless a test says so. */
+const holdClock = () => vi.spyOn(performance, 'now').mockReturnValue(0)
+
 const storedIds = async () => (await database.db.select().from(messages)).map(({ messageId }) => messageId).sort()
 const idsOf = (reports: readonly StatusReport[]) => reports.map(({ messageId }) => messageId).sort()
 
@@ -78,6 +83,7 @@ describe('group commit', () => {
   it('refuses at once what comes while too many wait, keeps the others, and takes more when they are written', async () => {
     let open = () => {}
     const { db } = watch(new Promise<void>((opened) => (open = opened)))
+    holdClock()
     const writer = createReportWriter(db)
     const first = writer.write([report()])
     // It is on its way when those come that have to wait.
@@ -93,6 +99,41 @@ describe('group commit', () => {
     expect((await Promise.all(waiting)).flat()).toHaveLength(MOST_REPORTS_WAITING)
     expect(await writer.write([report()])).toHaveLength(1)
     expect(await storedIds()).toHaveLength(MOST_REPORTS_WAITING + 2)
+  })
+
+  it('refuses, unwritten, what has waited too long while others wait, so that these are written in time', async () => {
+    let open = () => {}
+    const { db, execute } = watch(new Promise<void>((opened) => (open = opened)))
+    const elapsed = holdClock()
+    const writer = createReportWriter(db)
+    const first = writer.write([report()])
+    await vi.waitFor(() => expect(execute).toHaveBeenCalledTimes(1))
+    const send = () => Array.from({ length: 6 }, () => writer.write(Array.from({ length: 100 }, () => report())))
+    const early = send()
+    elapsed.mockReturnValue(1)
+    const later = send()
+    elapsed.mockReturnValue(MOST_MS_WAITING + 1)
+    open()
+    expect(await first).toHaveLength(1)
+    const refused = (await Promise.allSettled(early)).map((outcome) => outcome.status === 'rejected' && outcome.reason)
+    const message = expect.stringMatching(/^This one was not stored: it waited 3 s for the database/)
+    expect(refused).toEqual(early.map(() => expect.objectContaining({ code: 'UNAVAILABLE', message })))
+    expect((await Promise.all(later)).flat()).toHaveLength(600)
+    expect(await storedIds()).toHaveLength(601)
+  })
+
+  it('writes what has waited too long, too, where a statement takes all that wait', async () => {
+    let open = () => {}
+    const { db, execute } = watch(new Promise<void>((opened) => (open = opened)))
+    const elapsed = holdClock()
+    const writer = createReportWriter(db)
+    const first = writer.write([report()])
+    await vi.waitFor(() => expect(execute).toHaveBeenCalledTimes(1))
+    const waiting = Array.from({ length: 500 }, () => writer.write([report()]))
+    elapsed.mockReturnValue(10 * MOST_MS_WAITING)
+    open()
+    await Promise.all([first, ...waiting])
+    expect(await storedIds()).toHaveLength(501)
   })
 
   it('tells what became of a report that was dated ahead of its arrival', async () => {
