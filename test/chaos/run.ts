@@ -5,6 +5,7 @@
  *   npm run chaos                                                 4,000 messages, 40 faults, on each backend: 15 minutes
  *   npm run chaos -- --seed 7 --backend redis                     the plan of a seed again
  *   npm run chaos -- --messages 1000000 --faults 300              the long form: hours
+ *   npm run chaos -- --messages 1000000 --faults 300 --rate 300   the same in less, on a machine that can
  *   npm run chaos -- --other-cli /path/of/another/dist/cli.js     another version takes part in deploys
  *   npm run chaos -- --faults 0 --from-cli /path/of/an/older/dist/cli.js    an upgrade while messages are sent
  *
@@ -26,6 +27,7 @@ const { values: options } = parseArgs({
     seed: { type: 'string' },
     messages: { type: 'string', default: '4000' },
     faults: { type: 'string', default: '40' },
+    rate: { type: 'string', default: '150' },
     backend: { type: 'string', default: 'both' },
     'other-cli': { type: 'string' },
     'from-cli': { type: 'string' },
@@ -34,11 +36,12 @@ const { values: options } = parseArgs({
 const seed = read('seed', options.seed ?? String(Math.floor(Math.random() * 2 ** 31)))
 const messages = read('messages', options.messages)
 const faults = read('faults', options.faults)
+/** How many are sent a second, at most; two cores settle so many while they are struck. */
+const rate = read('rate', options.rate)
 const backends: Backend[] = options.backend === 'both' ? ['redis', 'postgres'] : [readBackend(options.backend)]
 
-/** Each fault has so long, on the whole, and two cores settle so many messages meanwhile. */
+/** Each fault has so long, on the whole. */
 const FAULT_EVERY_MS = 6_000
-const MESSAGES_A_SECOND = 150
 /** Longer than faults, and a slow machine, keep a provider from being asked. */
 const WINDOW_MS = 300_000
 /** A minute of the providers takes a second, and so does the first pause before a receipt that was not taken comes again. */
@@ -66,7 +69,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 const begun = performance.now()
 const say = (text: string) => console.error(`${((performance.now() - begun) / 1000).toFixed(1).padStart(7)} s  ${text}`)
 for (const backend of backends) {
-  const spanMs = Math.max(faults * FAULT_EVERY_MS, (messages / MESSAGES_A_SECOND) * 1000)
+  const spanMs = Math.max(faults * FAULT_EVERY_MS, (messages / rate) * 1000)
   const plan = makePlan(seed, { faults, kinds: kindsFor(backend, has), spanMs })
   const summary = await runChaos({
     backend,

@@ -48,7 +48,7 @@ export async function measureOverload(bench: Bench): Promise<Row[]> {
     const leastMs = (1000 * SLOWED_BY_S * ids.length) / MOST_AT_ONCE
     return [
       {
-        measure: 'overload: receipts taken, of those that the database could take in that time',
+        measure: "overload: goodput, against the database's best",
         value: (100 * leastMs) / tookMs,
         unit: '%',
         goal: GOAL,
