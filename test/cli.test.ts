@@ -176,6 +176,17 @@ describe('the commands', () => {
     const failed = await fail(['sandbox', '--port', '0', '--knobs', '{"latency":1}'], {})
     expect(failed).toEqual({ code: 2, sentence: expect.stringMatching(/knobs/) })
   })
+
+  it.each([
+    [['sandbox', '--port', '70000'], "'70000' is invalid. Expected a port, from 0 to 65535."],
+    [['sandbox', '--time-scale', 'x'], "'x' is invalid. Expected a number above 0."],
+    [['simulate', '--scale', '0'], "'0' is invalid. Expected a number above 0."],
+  ])('says what is wrong with %j', async (args, sentence) => {
+    const failed = spawnService(args)
+    expect(await failed.exited).toBe(2)
+    expect(failed.output()).toContain(sentence)
+    expect(failed.output()).not.toMatch(/^ +at /m)
+  })
 })
 
 describe.each(BACKENDS)('api and worker as two processes, with the queues in %s', (backend) => {
