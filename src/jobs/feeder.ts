@@ -16,10 +16,12 @@ import type { Db } from '../db/client.ts'
 import { createComplaint, type Log } from '../log.ts'
 import type { Accounts } from '../tracking.ts'
 import { CALLBACK_TIMEOUT_MS } from './callback-sender.ts'
-import { callbackJobs, changeJobs, type Queues } from './queues.ts'
+import type { KeptOptions, QueueBackend } from './queue-backend.ts'
+import { callbackJobs, changeJobs, KEPT_CHANGES, type Queues } from './queues.ts'
 
 export interface FeederOptions {
   db: Db
+  backend: Pick<QueueBackend, 'keep'>
   queues: Queues
   accounts: Accounts
   listener: ChangeListener
@@ -59,9 +61,18 @@ export async function addReaders(db: Db, accounts: Accounts): Promise<void> {
 }
 
 export function openFeeder(options: FeederOptions): Feeder {
-  const { db, queues, accounts, listener, installation, log } = options
+  const { db, backend, queues, accounts, listener, installation, log } = options
   const tellQueues = [...accounts.values()].flatMap(({ name, changesQueue }) =>
-    changesQueue ? [{ account: name, queue: queues.changes(changesQueue), reader: queueReader(name) }] : [],
+    changesQueue
+      ? [
+          {
+            account: name,
+            queue: queues.changes(changesQueue),
+            kept: backend.keep(changesQueue, KEPT_CHANGES),
+            reader: queueReader(name),
+          },
+        ]
+      : [],
   )
   const readers = readersOf(accounts)
   const hasCallbacks = readers.includes(CALLBACKS_READER)
@@ -72,9 +83,9 @@ export function openFeeder(options: FeederOptions): Feeder {
 
   async function feedOnce(): Promise<number> {
     let fed = 0
-    for (const { account, queue, reader } of tellQueues) {
-      fed += await readChanges(db, { reader, limit: MOST_CHANGES }, (_transaction, changes) =>
-        addChangeJobs(queue, installation, account, changes),
+    for (const told of tellQueues) {
+      fed += await readChanges(db, { reader: told.reader, limit: MOST_CHANGES }, (_transaction, changes) =>
+        addChangeJobs(told, installation, changes),
       )
     }
     if (!hasCallbacks) return fed
@@ -110,14 +121,15 @@ export function openFeeder(options: FeederOptions): Feeder {
   }
 }
 
-async function addChangeJobs(
-  queue: Queue,
-  installation: string,
-  account: string,
-  changes: readonly Change[],
-): Promise<void> {
-  const own = changes.filter((change) => change.account === account)
-  if (own.length > 0) await queue.addBulk(changeJobs(installation, own))
+interface ToldQueue {
+  account: string
+  queue: Queue
+  kept: KeptOptions
+}
+
+async function addChangeJobs(told: ToldQueue, installation: string, changes: readonly Change[]): Promise<void> {
+  const own = changes.filter(({ account }) => account === told.account)
+  if (own.length > 0) await told.queue.addBulk(changeJobs(installation, own, told.kept))
 }
 
 /** The callback and its URL: the message's own, else its account's. */

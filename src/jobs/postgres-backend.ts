@@ -18,6 +18,7 @@ import { DIRECT_SESSION, INSUFFICIENT_PRIVILEGE, passOver, readOnly, SESSION, un
 import { READ_ONLY } from '../db/pool.ts'
 import { createComplaint } from '../log.ts'
 import { type PostgresHost, type PostgresTarget, readPostgresUrl } from '../urls/postgres.ts'
+import { createKeeper } from './postgres-keeping.ts'
 import { createFreer } from './postgres-times.ts'
 import { JOBS_A_PAGE, type QueueBackend, type QueueBackendOptions } from './queue-backend.ts'
 
@@ -56,6 +57,8 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
     throw explain(error)
   }
   const queues: Queue[] = []
+  const keeper = createKeeper(pool)
+  const free = createFreer(pool)
   const connection = { connection: pool } as unknown as QueueOptions
   return {
     openQueue(name) {
@@ -76,7 +79,8 @@ export async function openPostgres(options: QueueBackendOptions): Promise<QueueB
       waiting: pool.waitingCount,
     }),
     memory: async () => undefined,
-    freeTimes: createFreer(pool),
+    keep: keeper.keep,
+    tidy: async () => void (await Promise.all([free(), keeper.trim()])),
     meet: (installation) => meet(pool, installation).catch((error) => Promise.reject(explain(error))),
     async close() {
       await Promise.all(queues.map((queue) => queue.close()))

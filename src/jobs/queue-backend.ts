@@ -1,7 +1,7 @@
 /**
  * The demands of the queues on their home: the same for Redis (redis-backend.ts) and Postgres (postgres-backend.ts).
  */
-import type { Processor, Queue, Worker, WorkerOptions } from 'bullmq'
+import type { KeepJobs, Processor, Queue, Worker, WorkerOptions } from 'bullmq'
 import type { PoolUse } from '../db/pool.ts'
 import type { Log } from '../log.ts'
 
@@ -14,6 +14,23 @@ export const JOBS_A_PAGE = 500
 export interface Memory {
   used: number
   most: number
+}
+
+/** How finished jobs of a queue are kept; for ever where nothing is said. */
+export interface Kept {
+  completed?: KeptFor
+  failed?: KeptFor
+}
+
+/** Seconds, and about how many jobs at most. */
+interface KeptFor {
+  age: number
+  count: number
+}
+
+export interface KeptOptions {
+  removeOnComplete?: KeepJobs
+  removeOnFail?: KeepJobs
 }
 
 export interface QueueBackend {
@@ -31,8 +48,13 @@ export interface QueueBackend {
   memory(): Promise<Memory | undefined>
   /** Marks the queues as those of an installation, unless they are another's already; returns whose they are. */
   meet(installation: string): Promise<string>
-  /** Frees what a worker with a wrong clock, which is gone, keeps from the others; to be called every few seconds. */
-  freeTimes(): Promise<void>
+  /** Has finished jobs of a queue kept so long, by the options that jobs or the worker are given for it. */
+  keep(queue: string, kept: Kept): KeptOptions
+  /**
+   * Frees what a worker with a wrong clock, which is gone, keeps from the others, and removes jobs that are not kept; to be
+   * called every few seconds.
+   */
+  tidy(): Promise<void>
   /** Closes every queue opened here, then the connections. Workers are closed by whoever opened them. */
   close(): Promise<void>
 }

@@ -3,20 +3,42 @@
  * carries a version; a worker refuses a version it does not know, visibly, and leaves the job where a newer worker can
  * retry it.
  */
-import { DelayedError, type Job, type JobsOptions, type Queue, UnrecoverableError } from 'bullmq'
+import { DelayedError, type Job, type Queue, UnrecoverableError } from 'bullmq'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
-import { accountQueueName, findQueueRow, queueNamesOf, SINGLE_QUEUES, type SingleQueue } from '../core/queue-table.ts'
+import {
+  type AccountQueue,
+  accountQueueName,
+  findQueueRow,
+  queueNamesOf,
+  SINGLE_QUEUES,
+  type SingleQueue,
+} from '../core/queue-table.ts'
 import type { ClaimedCallback } from '../db/callback-claim.ts'
 import { type Change, describeChange, nameOfChange } from '../db/changes.ts'
 import type { Account } from '../providers/account.ts'
 import { type Erased, forgetInJobs } from './forget.ts'
-import type { QueueBackend } from './queue-backend.ts'
+import type { Kept, KeptOptions, QueueBackend } from './queue-backend.ts'
 
 export const JOB_VERSION = 1
-export const SETTLED_JOBS_KEPT = { age: 24 * 3600, count: 1000 }
-const FAILED_CALLBACKS_KEPT = { age: 30 * 24 * 3600, count: 10_000 }
-const TICKS_KEPT = { age: 3600, count: 60 }
+
+const HOUR_S = 3600
+const DAY_S = 24 * HOUR_S
+const ENDED_WELL = { age: DAY_S, count: 1_000 }
+const TICKS = { age: HOUR_S, count: 60 }
+/** Tracking orders are the app's: failed ones stay until somebody looks. */
+export const KEPT: Record<SingleQueue | AccountQueue, Kept> = {
+  track: { completed: ENDED_WELL },
+  dispatch: { completed: TICKS, failed: TICKS },
+  expire: { completed: TICKS, failed: TICKS },
+  callbacks: { completed: ENDED_WELL, failed: { age: 30 * DAY_S, count: 10_000 } },
+  'status-query': { completed: ENDED_WELL, failed: { age: 7 * DAY_S, count: 5_000 } },
+}
+/**
+ * In the queue that an app reads changes from, so that it does not grow for ever; the app's worker may say otherwise. At least
+ * two lots of the feeder, so that a lot that is added again is known.
+ */
+export const KEPT_CHANGES: Kept = { completed: { age: HOUR_S, count: 1_000 } }
 
 /** A callback that is due. Its body stays in Postgres: it may hold a phone number. */
 export const callbackJobSchema = z.object({
@@ -29,40 +51,18 @@ export const callbackJobSchema = z.object({
 export function callbackJobs(claim: string, claimed: readonly ClaimedCallback[]) {
   return claimed.map(({ change, account }) => {
     const data: z.infer<typeof callbackJobSchema> = { v: JOB_VERSION, account, change, claim }
-    return {
-      name: `change ${change}`,
-      data,
-      opts: { removeOnComplete: SETTLED_JOBS_KEPT, removeOnFail: FAILED_CALLBACKS_KEPT },
-    }
+    return { name: `change ${change}`, data }
   })
 }
-
-/**
- * In the queue that an app reads changes from, so that it does not grow for ever; the app's worker may say otherwise. At least
- * two lots of the feeder, so that a lot that is added again is known. In Postgres each job that ends costs a walk over these:
- * 104 jobs a second were taken with 10,000 of them, and 402 with 1,000.
- */
-const TAKEN_CHANGES_KEPT = { age: 3600, count: 1_000 }
 
 /** Jobs for the sending app, one a change; adding a change again adds nothing while its job is there. */
-export function changeJobs(installation: string, changes: readonly Change[]) {
+export function changeJobs(installation: string, changes: readonly Change[], kept: KeptOptions) {
   return changes.map((change) => {
     const data = { v: JOB_VERSION, ...describeChange(change) }
-    return {
-      name: change.status,
-      data,
-      opts: {
-        jobId: nameOfChange(installation, change.position, change.changedAt),
-        removeOnComplete: TAKEN_CHANGES_KEPT,
-      },
-    }
+    const jobId = nameOfChange(installation, change.position, change.changedAt)
+    return { name: change.status, data, opts: { ...kept, jobId } }
   })
 }
-
-/** Tracking orders are the app's: completed ones go by age and count, failed ones stay until somebody looks. */
-export const trackWorkerOptions = { removeOnComplete: SETTLED_JOBS_KEPT }
-
-export const tickJobOptions: JobsOptions = { removeOnComplete: TICKS_KEPT, removeOnFail: TICKS_KEPT }
 
 /** A job's payload, checked. Throws what makes BullMQ fail the job at once, with the reason in view. */
 export function readJob<T>(job: Job, schema: z.ZodType<T>, expected = JOB_VERSION): T {

@@ -71,7 +71,11 @@ export async function openRedis(options: QueueBackendOptions): Promise<QueueBack
     prepare: async () => {},
     check: () => write(forQueues, prefix).catch((error) => Promise.reject(unavailable(at, error))),
     memory: () => findMemory(forQueues),
-    freeTimes: async () => {},
+    keep: (_queue, { completed, failed }) => ({
+      ...(completed ? { removeOnComplete: completed } : {}),
+      ...(failed ? { removeOnFail: failed } : {}),
+    }),
+    tidy: async () => {},
     meet: (installation) =>
       meet(forQueues, prefix, installation).catch((error) => Promise.reject(unavailable(at, error))),
     async close() {

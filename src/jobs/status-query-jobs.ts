@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { MOST_ATTEMPTS } from '../core/provider-failure.ts'
 import { SOURCES, STATUSES } from '../core/status.ts'
 import type { Batch } from '../db/batches.ts'
-import { readJob, SETTLED_JOBS_KEPT } from './queues.ts'
+import { readJob } from './queues.ts'
 
 /** Since version 2 a job of `status-query.<account>` names a batch. */
 const STATUS_QUERY_VERSION = 2
@@ -101,13 +101,9 @@ export const NOTHING_FOUND: StatusQueryResult = {
   givenBack: 0,
 }
 
-const FAILED_JOBS_KEPT = { age: 7 * 24 * 3600, count: 5000 }
-
 export const statusQueryJobOptions: JobsOptions = {
   attempts: MOST_ATTEMPTS,
   backoff: { type: 'custom' },
-  removeOnComplete: SETTLED_JOBS_KEPT,
-  removeOnFail: FAILED_JOBS_KEPT,
 }
 
 /** The fields of every job of a claim, beside its batch. */

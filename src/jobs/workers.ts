@@ -31,8 +31,8 @@ import { concurrencyOf, createDispatcher } from './dispatch.ts'
 import { createExpirer } from './expire.ts'
 import { MOST_CALLBACKS_AT_ONCE, openFeeder, readersOf } from './feeder.ts'
 import { createStatusQuerier } from './query-statuses.ts'
-import type { QueueBackend } from './queue-backend.ts'
-import { type Queues, tickJobOptions, trackWorkerOptions } from './queues.ts'
+import type { Kept, QueueBackend } from './queue-backend.ts'
+import { KEPT, type Queues } from './queues.ts'
 import { createTracker } from './track.ts'
 
 export interface WorkersOptions {
@@ -82,16 +82,17 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
   const https: ProviderHttp[] = []
   const untrackedForMs = Math.max(LONGEST_WINDOW_MS, ...[...accounts.values()].map(({ polling }) => polling.windowMs))
   const complain = createComplaint(options.log, 'schedulers')
-  const keepGoing = () => Promise.all([addSchedulers(queues), backend.freeTimes()]).catch(complain)
+  const keepGoing = () => Promise.all([addSchedulers(queues), backend.tidy()]).catch(complain)
   await keepGoing()
   const feeder = openFeeder(options)
 
   const workers: Worker[] = []
   const underWay = countUnderWay()
-  const open = (name: string, process: Processor, workerOptions?: Partial<WorkerOptions>) => {
+  const open = (name: string, kept: Kept, process: Processor, workerOptions?: Partial<WorkerOptions>) => {
     const complain = createComplaint(options.log, `a job of ${name} failed`)
     const counted = underWay.count(withoutQueries(process))
-    workers.push(backend.openWorker(name, counted, workerOptions).on('failed', (_job, error) => complain(error)))
+    const all = { ...workerOptions, ...backend.keep(name, kept) }
+    workers.push(backend.openWorker(name, counted, all).on('failed', (_job, error) => complain(error)))
   }
 
   const sender = createCallbackSender({ allowPrivate: options.callbackAllowPrivate, proxy: options.proxy })
@@ -107,10 +108,10 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
         readers: readersOf(accounts),
       }),
     ],
-    track: [createTracker(options), { ...trackWorkerOptions, ...options.tracing.trackWorker }],
+    track: [createTracker(options), options.tracing.trackWorker],
     callbacks: [caller, { concurrency: MOST_CALLBACKS_AT_ONCE }],
   }
-  for (const name of SINGLE_QUEUES) open(name, ...jobs[name])
+  for (const name of SINGLE_QUEUES) open(name, KEPT[name], ...jobs[name])
   for (const account of accounts.values()) {
     const lookups = providerOf(account).lookups(account)
     if (lookups.length === 0) continue
@@ -123,7 +124,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
     const settings = { backoffStrategy: (attempt: number) => retryDelay(attempt, Math.random()) }
     const workerOptions = { concurrency, limiter: limiterOf(account), settings }
     const own: Record<AccountQueue, [Processor, Partial<WorkerOptions>]> = { 'status-query': [querier, workerOptions] }
-    for (const name of ACCOUNT_QUEUES) open(accountQueueName(name, account.name), ...own[name])
+    for (const name of ACCOUNT_QUEUES) open(accountQueueName(name, account.name), KEPT[name], ...own[name])
   }
   const schedulers = setInterval(keepGoing, SCHEDULERS_EVERY_MS)
 
@@ -207,5 +208,5 @@ async function keepScheduler(queue: Queue, id: string, every: number): Promise<v
   if (inMs > -SCHEDULERS_EVERY_MS && inMs < every + SCHEDULERS_EVERY_MS) return
   // Added again, it would keep the time of its next tick.
   if (inMs > 0) await queue.removeJobScheduler(id)
-  await queue.upsertJobScheduler(id, { every }, { name: 'tick', opts: tickJobOptions })
+  await queue.upsertJobScheduler(id, { every }, { name: 'tick' })
 }
