@@ -46,6 +46,8 @@ export interface AppOptions {
   queueUrl: string
   /** Every so many messages are sent to somebody who is erased later; undefined for nobody. */
   erasedEvery: number | undefined
+  /** Between how many callback URLs messages are spread, beside their account's own. */
+  urls: number
 }
 
 interface Order {
@@ -53,6 +55,7 @@ interface Order {
   messageId: string
   recipient: string
   sentAt: string
+  callbackUrl?: string
 }
 
 interface Due<T> {
@@ -78,7 +81,7 @@ const AGAIN_AFTER_MS = 200
 /** In the feed and the queues a recipient is as the app wrote it, or missing; a message ID is unique in a run. */
 export const keyOf = (account: string, messageId: string) => `${account} ${messageId}`
 
-export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery }: AppOptions): Promise<App> {
+export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, urls }: AppOptions): Promise<App> {
   const told = Object.fromEntries(TELLERS.map((teller) => [teller, new Map()])) as Record<Teller, Map<string, Told[]>>
   const counts = { feed: 0, callback: 0, queue: 0, forged: 0 }
   const erased = new Set<string>()
@@ -179,6 +182,7 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery }
   await new Promise<void>((listening) => receiver.listen(0, '127.0.0.1', listening))
   const address = receiver.address()
   const port = typeof address === 'object' && address ? address.port : 0
+  const callbackUrl = `http://127.0.0.1:${port}`
 
   async function readFeed(): Promise<void> {
     let after = ''
@@ -226,7 +230,9 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery }
         if (erasedEvery && (sent + index) % erasedEvery === erasedEvery - 1) erasedNumbers.add(number)
       }
       sent += count
-      for (const order of sendTo(numbers)) {
+      for (const sentOne of sendTo(numbers)) {
+        const url = Math.floor(random() * (urls + 1))
+        const order = url === 0 ? sentOne : { ...sentOne, callbackUrl: `${callbackUrl}/${url}` }
         if (isErased(order.recipient)) erased.add(keyOf(order.account, order.messageId))
         const lateMs = random() < LATE_SHARE ? random() * LATEST_MS : 0
         toTrack.push({ item: order, at: Date.now() + lateMs })
@@ -252,7 +258,7 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery }
       isPaused = false
       consumer.resume()
     },
-    callbackUrl: `http://127.0.0.1:${port}`,
+    callbackUrl,
     async close() {
       stopped.abort()
       await Promise.all([feed, ...working])
