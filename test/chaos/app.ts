@@ -2,7 +2,8 @@
  * The sending app of a run: it sends through the simulated providers, tracks what it sent until that is acknowledged,
  * erases some people, and hears of changes in each of the three ways.
  */
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Webhook } from 'standardwebhooks'
 import type { Status } from '../../src/core/status.ts'
@@ -46,8 +47,8 @@ export interface AppOptions {
   queueUrl: string
   /** Every so many messages are sent to somebody who is erased later; undefined for nobody. */
   erasedEvery: number | undefined
-  /** Between how many callback URLs messages are spread, beside their account's own. */
-  urls: number
+  /** Between how many receivers of callbacks messages are spread; the first is that of the accounts. */
+  receivers: number
 }
 
 interface Order {
@@ -81,7 +82,7 @@ const AGAIN_AFTER_MS = 200
 /** In the feed and the queues a recipient is as the app wrote it, or missing; a message ID is unique in a run. */
 export const keyOf = (account: string, messageId: string) => `${account} ${messageId}`
 
-export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, urls }: AppOptions): Promise<App> {
+export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, receivers }: AppOptions): Promise<App> {
   const told = Object.fromEntries(TELLERS.map((teller) => [teller, new Map()])) as Record<Teller, Map<string, Told[]>>
   const counts = { feed: 0, callback: 0, queue: 0, forged: 0 }
   const erased = new Set<string>()
@@ -160,13 +161,13 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, 
   const isErased = (number: string) => erasedNumbers.has(number)
   const working = [work(toTrack, MOST_TRACKED, track), work(toErase, 1, erase)]
 
-  const receiver = createServer((request, response) => {
+  function receive(request: IncomingMessage, response: ServerResponse): void {
     let body = ''
     request.setEncoding('utf8').on('data', (text) => {
       body += text
     })
     request.on('end', () => take(body, request.headers as Record<string, string>, response))
-  })
+  }
   function take(body: string, headers: Record<string, string>, response: ServerResponse): void {
     if (mood === 'hangs up') return void response.destroy()
     if (mood === 'refuses') return void response.writeHead(500).end()
@@ -179,10 +180,8 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, 
       response.writeHead(400).end()
     }
   }
-  await new Promise<void>((listening) => receiver.listen(0, '127.0.0.1', listening))
-  const address = receiver.address()
-  const port = typeof address === 'object' && address ? address.port : 0
-  const callbackUrl = `http://127.0.0.1:${port}`
+  const listening = await Promise.all(Array.from({ length: receivers }, () => listen(createServer(receive))))
+  const [callbackUrl = '', ...otherUrls] = listening.map(({ url }) => url)
 
   async function readFeed(): Promise<void> {
     let after = ''
@@ -231,8 +230,8 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, 
       }
       sent += count
       for (const sentOne of sendTo(numbers)) {
-        const url = Math.floor(random() * (urls + 1))
-        const order = url === 0 ? sentOne : { ...sentOne, callbackUrl: `${callbackUrl}/${url}` }
+        const url = otherUrls[Math.floor(random() * receivers)]
+        const order = url === undefined ? sentOne : { ...sentOne, callbackUrl: url }
         if (isErased(order.recipient)) erased.add(keyOf(order.account, order.messageId))
         const lateMs = random() < LATE_SHARE ? random() * LATEST_MS : 0
         toTrack.push({ item: order, at: Date.now() + lateMs })
@@ -264,10 +263,19 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, 
       await Promise.all([feed, ...working])
       await consumer.close(true)
       await queues.close()
-      receiver.closeAllConnections()
-      await new Promise((closed) => receiver.close(closed))
+      await Promise.all(listening.map(({ close }) => close()))
     },
   }
+}
+
+async function listen(server: Server) {
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+  const { port } = server.address() as AddressInfo
+  const close = () => {
+    server.closeAllConnections()
+    return new Promise((closed) => server.close(closed))
+  }
+  return { url: `http://127.0.0.1:${port}`, close }
 }
 
 /** Numbers of eleven digits that nobody has, and that stand in no other text by chance. */

@@ -49,8 +49,8 @@ export interface StageOptions {
 
 const WORKERS = ['worker-1', 'worker-2']
 const MINUTE_MS = 60_000
-/** What a killed worker had in hand holds up one of them for half a minute. */
-const CALLBACK_URLS = 30
+/** A killed worker holds up for half a minute those whose callbacks it had in hand. */
+const CALLBACK_RECEIVERS = 30
 const LEAST_ERASED_EVERY = 50
 /** Each erasure looks through all that the queues hold. */
 const MOST_ERASED = 100
@@ -168,7 +168,7 @@ async function openAll(options: StageOptions, releasers: (() => Promise<unknown>
       queueUrl: queueUrlAt(appPorts),
       // 0.1.0 could erase nobody.
       erasedEvery: firstCli ? undefined : Math.max(LEAST_ERASED_EVERY, Math.ceil(messages / MOST_ERASED)),
-      urls: options.calls && !firstCli ? CALLBACK_URLS : 0,
+      receivers: options.calls && !firstCli ? CALLBACK_RECEIVERS : 1,
     }),
   )
   accounts = JSON.stringify(accountsOf({ ...options, sandbox, provider, callbackUrl: app.callbackUrl }))
