@@ -6,6 +6,7 @@
  * Woken by the database at every change, and looking by itself once a second.
  */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Queue } from 'bullmq'
 import { isFinal } from '../core/status.ts'
 import { claimCallbacks } from '../db/callback-claim.ts'
@@ -38,6 +39,8 @@ export interface Feeder {
 }
 
 const LOOK_EVERY_MS = 1_000
+/** Between two lots, so that what happens meanwhile makes one lot: each costs several statements, however small it is. */
+const REST_MS = 50
 const MOST_CHANGES = 500
 /** One process may send them all, so that whatever is claimed is sent at once. */
 export const MOST_CALLBACKS_AT_ONCE = 500
@@ -106,7 +109,8 @@ export function openFeeder(options: FeederOptions): Feeder {
         complain(error instanceof Error ? error : new Error(String(error)))
         return 0
       })
-      if (fed === 0 && !closed) await Promise.race([changed, woken])
+      if (closed) return
+      await (fed === 0 ? Promise.race([changed, woken]) : delay(REST_MS))
     }
   }
 
