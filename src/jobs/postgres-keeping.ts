@@ -6,7 +6,7 @@ import type pg from 'pg'
 import type { Kept, KeptOptions } from './queue-backend.ts'
 
 export interface Keeper {
-  /** What BullMQ is to do by itself: age, which an index finds. */
+  /** BullMQ removes by age alone, for which it has an index. */
   keep(queue: string, kept: Kept): KeptOptions
   /** Removes the oldest of those that are more; to be called every few seconds. */
   trim(): Promise<void>
