@@ -47,6 +47,8 @@ export interface AppOptions {
   queueUrl: string
   /** Every so many messages are sent to somebody who is erased later; undefined for nobody. */
   erasedEvery: number | undefined
+  /** The accounts that have callbacks. */
+  called: readonly string[]
   /** Between how many receivers of callbacks messages are spread; the first is that of the accounts. */
   receivers: number
 }
@@ -82,7 +84,15 @@ const AGAIN_AFTER_MS = 200
 /** In the feed and the queues a recipient is as the app wrote it, or missing; a message ID is unique in a run. */
 export const keyOf = (account: string, messageId: string) => `${account} ${messageId}`
 
-export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, receivers }: AppOptions): Promise<App> {
+export async function openApp({
+  sandbox,
+  random,
+  apiUrl,
+  queueUrl,
+  erasedEvery,
+  called,
+  receivers,
+}: AppOptions): Promise<App> {
   const told = Object.fromEntries(TELLERS.map((teller) => [teller, new Map()])) as Record<Teller, Map<string, Told[]>>
   const counts = { feed: 0, callback: 0, queue: 0, forged: 0 }
   const erased = new Set<string>()
@@ -231,7 +241,8 @@ export async function openApp({ sandbox, random, apiUrl, queueUrl, erasedEvery, 
       sent += count
       for (const sentOne of sendTo(numbers)) {
         const url = otherUrls[Math.floor(random() * receivers)]
-        const order = url === undefined ? sentOne : { ...sentOne, callbackUrl: url }
+        const order =
+          url === undefined || !called.includes(sentOne.account) ? sentOne : { ...sentOne, callbackUrl: url }
         if (isErased(order.recipient)) erased.add(keyOf(order.account, order.messageId))
         const lateMs = random() < LATE_SHARE ? random() * LATEST_MS : 0
         toTrack.push({ item: order, at: Date.now() + lateMs })

@@ -7,7 +7,7 @@ import { makeFolder } from '../support/programs.ts'
 import { closeAll, closeLater } from '../support/service.ts'
 import { createDatabase } from '../support/services.ts'
 import { runChaos, type Summary } from './conductor.ts'
-import { type Change, type Entry, FINDINGS, judge, TELLERS, toTold } from './ledger.ts'
+import { type Change, type Entry, FINDINGS, judge, toTold } from './ledger.ts'
 import { type Backend, endOf, type Fault, heldBy, KINDS, type Kind, kindsFor, makePlan } from './plan.ts'
 import { printFindings, printSummary } from './print.ts'
 
@@ -49,7 +49,7 @@ it('finds every message as it truly is, whatever strikes meanwhile', { timeout: 
     // A message that never becomes final would be waited for until its window closes.
     neverShare: 0,
     timeScale: 240,
-    calls: false,
+    called: [],
     databaseUrl: database.url,
     say: () => {},
     onOpened: closeLater,
@@ -147,7 +147,7 @@ describe('the ledger', () => {
     told: { feed: told, callback: told, queue: told },
   }
   const kindsOf = (changes: Partial<Entry>, queueLostUntil = 0) =>
-    judge({ ...right, ...changes }, { queueLostUntil, tellers: TELLERS, watchedFrom: 0 }).map(({ kind }) => kind)
+    judge({ ...right, ...changes }, { queueLostUntil, called: ['seven', 'cm'], watchedFrom: 0 }).map(({ kind }) => kind)
   const unknown = { ...delivered, status: 'unknown' } as const
   const unknownTold = [toTold(accepted), toTold(unknown)]
 

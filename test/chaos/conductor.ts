@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { collect, findLeftovers, findNumbersInLogs, watchBatches } from './evidence.ts'
 import { strike } from './faults.ts'
-import { type Circumstances, type Finding, judge, TELLERS, timeOf } from './ledger.ts'
+import { type Circumstances, type Finding, judge, timeOf } from './ledger.ts'
 import { type Backend, endOf, type Fault, heldBy, type Kind } from './plan.ts'
 import { openStage, type Stage, type StageOptions, USUAL_KNOBS } from './stage.ts'
 import { upgrade } from './upgrade.ts'
@@ -77,8 +77,8 @@ export async function runChaos(options: ChaosOptions): Promise<Summary> {
     stage.sandbox.set({ webhookUrl: null, cmWebhookUrl: null })
     await stage.sandbox.close()
     await settle(stage, SETTLE_BEYOND_WINDOW_MS, say)
-    const tellers = TELLERS.filter((teller) => teller !== 'callback' || options.calls)
-    const judged = await judgeAll(stage, { tellers, queueLostUntil: stage.queueLostAt, watchedFrom })
+    const { called } = options
+    const judged = await judgeAll(stage, { called, queueLostUntil: stage.queueLostAt, watchedFrom })
     const leftovers = await findLeftovers(stage)
     await Promise.all([stage.api, ...stage.workers].map((member) => member.stop()))
     const findings = [...ended, ...judged.findings, ...leftovers, ...(await findNumbersInLogs(folder))]

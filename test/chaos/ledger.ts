@@ -69,8 +69,8 @@ export interface Finding {
 }
 
 export interface Circumstances {
-  /** The ways in which changes were to be told. */
-  tellers: readonly Teller[]
+  /** The accounts whose changes were to be told by callback, too. */
+  called: readonly string[]
   /** Until when changes may be missing from the app's queue, because Redis lost what it held: documented. */
   queueLostUntil: number
   /** From when on claims were written down. */
@@ -83,10 +83,11 @@ const COMMIT_MS = 1_000
 export function judge(entry: Entry, circumstances: Circumstances): Finding[] {
   const about = `${entry.account} ${entry.messageId} …${entry.recipient.slice(-2)}`
   if (!entry.row) return [{ kind: 'not tracked', about, at: entry.sentAt }]
+  const tellers = TELLERS.filter((teller) => teller !== 'callback' || circumstances.called.includes(entry.account))
   return [
     ...judgeStatus(entry),
     ...judgeChain(entry),
-    ...circumstances.tellers.flatMap((teller) => judgeTold(entry, teller, circumstances)),
+    ...tellers.flatMap((teller) => judgeTold(entry, teller, circumstances)),
     ...judgeAsked(entry, circumstances),
     ...judgeClaims(entry),
     ...judgeReceipts(entry),

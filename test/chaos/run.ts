@@ -5,7 +5,8 @@
  *   npm run chaos                                                 4,000 messages, 40 faults, on each backend: 15 minutes
  *   npm run chaos -- --seed 7 --backend redis                     the plan of a seed again
  *   npm run chaos -- --messages 1000000 --faults 300              the long form: hours
- *   npm run chaos -- --messages 1000000 --faults 300 --rate 300   the same in less, on a machine that can
+ *   npm run chaos -- --messages 1000000 --faults 300 --rate 200 --callbacks cm
+ *       in less, on a machine that can: changes of one of the two accounts are told by callback
  *   npm run chaos -- --other-cli /path/of/another/dist/cli.js     another version takes part in deploys
  *   npm run chaos -- --faults 0 --from-cli /path/of/an/older/dist/cli.js    an upgrade while messages are sent
  *
@@ -28,6 +29,7 @@ const { values: options } = parseArgs({
     messages: { type: 'string', default: '4000' },
     faults: { type: 'string', default: '40' },
     rate: { type: 'string', default: '150' },
+    callbacks: { type: 'string', default: 'seven,cm' },
     backend: { type: 'string', default: 'both' },
     'other-cli': { type: 'string' },
     'from-cli': { type: 'string' },
@@ -81,7 +83,7 @@ for (const backend of backends) {
     windowMs: WINDOW_MS,
     neverShare: NEVER_SHARE,
     timeScale: TIME_SCALE,
-    calls: true,
+    called: options.callbacks.split(','),
     diskBytes: has.disk ? DISK_BYTES + messages * DISK_BYTES_A_MESSAGE : undefined,
     otherCli: options['other-cli'],
     firstCli: options['from-cli'],

@@ -42,8 +42,8 @@ export interface StageOptions {
   neverShare: number
   /** So many times faster than life are the providers, and asking. */
   timeScale: number
-  /** Whether changes are told by callbacks, too: those that a killed worker had in hand wait for half a minute. */
-  calls: boolean
+  /** The accounts whose changes are told by callback, too. */
+  called: readonly string[]
   onEnded(how: 'by itself' | 'badly', about: string): void
 }
 
@@ -168,7 +168,8 @@ async function openAll(options: StageOptions, releasers: (() => Promise<unknown>
       queueUrl: queueUrlAt(appPorts),
       // 0.1.0 could erase nobody.
       erasedEvery: firstCli ? undefined : Math.max(LEAST_ERASED_EVERY, Math.ceil(messages / MOST_ERASED)),
-      receivers: options.calls && !firstCli ? CALLBACK_RECEIVERS : 1,
+      called: options.called,
+      receivers: firstCli ? 1 : CALLBACK_RECEIVERS,
     }),
   )
   accounts = JSON.stringify(accountsOf({ ...options, sandbox, provider, callbackUrl: app.callbackUrl }))
@@ -191,9 +192,9 @@ function accountsOf({
   provider,
   windowMs,
   timeScale,
-  calls,
+  called,
   callbackUrl,
-}: Pick<StageOptions, 'windowMs' | 'timeScale' | 'calls'> & {
+}: Pick<StageOptions, 'windowMs' | 'timeScale' | 'called'> & {
   sandbox: Sandbox
   provider: TcpProxy
   callbackUrl: string
@@ -208,13 +209,14 @@ function accountsOf({
       maxInterval: scaled(8 * MINUTE_MS),
       window: `${windowMs}ms`,
     },
-    ...(calls ? { callback: { url: callbackUrl, secret: SECRET } } : {}),
     changesQueue: QUEUE,
   }
+  const callback = { url: callbackUrl, secret: SECRET }
   const seven = { name: 'seven', provider: 'seven', apiKey: sandbox.apiKey, baseUrl: behindGate(sandbox.url) }
   const cm = { name: 'cm', provider: 'cm', productToken: sandbox.cm.productToken, baseUrl: behindGate(sandbox.cm.url) }
-  return [
+  const accounts = [
     { ...seven, ...common, batchSize: 20, requestsPerSecond: 20 },
     { ...cm, ...common, requestsPerSecond: 5, maxWindow: '30s', clockSlack: '5s' },
   ]
+  return accounts.map((account) => (called.includes(account.name) ? { ...account, callback } : account))
 }
