@@ -40,6 +40,7 @@ export interface Summary {
 const SEND_EVERY_MS = 250
 const SETTLE_BEYOND_WINDOW_MS = 120_000
 const LOOK_EVERY_MS = 500
+const SAY_EVERY_MS = 5_000
 
 interface Struck extends Fault {
   begun: number
@@ -145,21 +146,30 @@ async function strikeAll(stage: Stage, plan: readonly Fault[], say: (text: strin
   return Promise.all(all)
 }
 
-/** Resolves when nothing is outstanding and everybody has been told, or when that takes too long. */
+/** Resolves when nothing is outstanding and everybody has been told, or when there is no progress for so long. */
 async function settle(stage: Stage, withinMs: number, say: (text: string) => void): Promise<void> {
-  const until = Date.now() + withinMs
+  let until = 0
+  let least = Number.POSITIVE_INFINITY
   stage.sandbox.set(USUAL_KNOBS)
   let last = ''
-  for (let calm = 0; calm < 2; await delay(LOOK_EVERY_MS)) {
+  let saidAt = Number.NEGATIVE_INFINITY
+  for (let calm = 0, restMs = 0; calm < 2; await delay(restMs)) {
+    const begun = performance.now()
     const left = await findLeft(stage)
-    const isCalm = Object.values(left).every((count) => count === 0)
-    calm = isCalm ? calm + 1 : 0
+    // Looking takes long where there are very many, and what it costs is missing elsewhere.
+    restMs = Math.max(LOOK_EVERY_MS, 10 * (performance.now() - begun))
+    const all = Object.values(left).reduce((sum, count) => sum + count, 0)
+    calm = all === 0 ? calm + 1 : 0
+    if (all < least) until = Date.now() + withinMs
+    least = Math.min(least, all)
     const words = Object.entries(left)
       .map(([name, count]) => `${count} ${name}`)
       .join(', ')
     if (Date.now() > until) return say(`not settled in time: ${words}`)
-    if (words !== last && Date.now() % 5_000 < LOOK_EVERY_MS) say(words)
+    if (words === last || begun < saidAt + SAY_EVERY_MS) continue
+    say(words)
     last = words
+    saidAt = begun
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import { LastwordError } from '../../core/errors.ts'
 import type { FinalStatus, Status } from '../../core/status.ts'
+import { formatAmsterdamTime } from '../berlin-time.ts'
 import { drawHistory, type Law, type SevenStatus } from '../law.ts'
 import { digitsOf, judge, type Sent, type Step, sampleRecipients, type TruthOf } from '../messages.ts'
 import { createRandom, drawLognormal, type Random } from '../random.ts'
@@ -15,6 +16,8 @@ export type CmStatus = 'Accepted' | 'Sent' | 'Delivered' | 'Failed' | 'Rejected'
 
 export interface CmMessage extends Sent<CmStatus> {
   reference: string
+  /** When it was sent, in CM.com's local time. */
+  created: string
 }
 
 /** The key of a message, as it is tracked. */
@@ -42,6 +45,8 @@ export interface CmMessageStore {
   /** Without `recipient`, the first of the reference. */
   find(reference: string, recipient?: string): CmMessage | undefined
   findAll(reference: string): CmMessage[]
+  /** Those created in this time, both ends included, by local times as they are written. */
+  findCreated(from: string, to: string): CmMessage[]
   /** In the order of sending. */
   list(offset?: number, limit?: number): CmMessage[]
   readonly size: number
@@ -79,6 +84,8 @@ const STEPS = {
 /** The streams below zero are CM.com's, this one and those before it the messages'. */
 const FIRST_STREAM = -10
 const FAILED_AFTER_MEDIAN_MS = 10 * 60_000
+/** Messages are found by the minute, which a local time begins with: `2023-09-15T13:24`. */
+const minuteOf = (created: string) => created.slice(0, 16)
 /** Of the references the sandbox gives, every fifth covers this many recipients. */
 const RECIPIENTS_OF_FIFTH = 3
 
@@ -86,13 +93,26 @@ export function createCmMessageStore(options: CmMessageOptions): CmMessageStore 
   const { seed, law, firstReference, failedAfterDelivered } = options
   const messages: CmMessage[] = []
   const byReference = new Map<string, CmMessage[]>()
+  const byMinute = new Map<string, CmMessage[]>()
   let given = 0
 
   const create = (reference: string, recipient: string, sentAt: Date): CmMessage => {
     const random = createRandom(seed, FIRST_STREAM - messages.length)
     const history = drawCmHistory(random, sentAt, law, failedAfterDelivered())
     const luck = random()
-    return { reference, recipient, sentAt, history, luck, random, askedAt: [], toldFinalAt: null, receipts: [] }
+    const created = formatAmsterdamTime(sentAt)
+    return {
+      reference,
+      created,
+      recipient,
+      sentAt,
+      history,
+      luck,
+      random,
+      askedAt: [],
+      toldFinalAt: null,
+      receipts: [],
+    }
   }
 
   const findAll = (reference: string) => byReference.get(reference) ?? []
@@ -112,6 +132,10 @@ export function createCmMessageStore(options: CmMessageOptions): CmMessageStore 
       const message = create(reference, number, sentAt)
       messages.push(message)
       byReference.set(reference, [...findAll(reference), message])
+      const minute = minuteOf(message.created)
+      const ofMinute = byMinute.get(minute)
+      if (ofMinute) ofMinute.push(message)
+      else byMinute.set(minute, [message])
       return message
     })
   }
@@ -123,6 +147,12 @@ export function createCmMessageStore(options: CmMessageOptions): CmMessageStore 
     },
     find,
     findAll,
+    findCreated: (from, to) =>
+      [...byMinute].flatMap(([minute, ofMinute]) =>
+        minute >= minuteOf(from) && minute <= minuteOf(to)
+          ? ofMinute.filter(({ created }) => created >= from && created <= to)
+          : [],
+      ),
     list: (offset = 0, limit = messages.length) => messages.slice(offset, offset + limit),
     get size() {
       return messages.length

@@ -5,7 +5,7 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
-import { formatAmsterdamTime, formatBerlinTimeWithOffset } from '../berlin-time.ts'
+import { formatBerlinTimeWithOffset } from '../berlin-time.ts'
 import { type AnswerCounts, createAnswerCounts, type Responder } from '../faults.ts'
 import type { Knobs } from '../knobs.ts'
 import { noteIfToldFinal, transitionAt } from '../messages.ts'
@@ -99,12 +99,13 @@ export function addTransactionRoute(app: FastifyInstance, routes: TransactionRou
 function findMessages(messages: CmMessageStore, query: TransactionQuery, now: number): CmMessage[] {
   const { startdate = '', enddate = '9', reference, channel, direction } = query
   if (channel.toUpperCase() !== 'SMS' || direction.toLowerCase() !== 'out') return []
-  const matches = (message: CmMessage) => {
-    const created = formatAmsterdamTime(message.sentAt)
-    return created >= startdate && created <= enddate && transitionAt(message, now) !== undefined
-  }
-  const candidates = reference === undefined ? messages.list() : messages.findAll(reference)
-  return candidates.filter(matches).sort((a, b) => a.sentAt.getTime() - b.sentAt.getTime())
+  const candidates =
+    reference === undefined
+      ? messages.findCreated(startdate, enddate)
+      : messages.findAll(reference).filter(({ created }) => created >= startdate && created <= enddate)
+  return candidates
+    .filter((message) => transitionAt(message, now) !== undefined)
+    .sort((a, b) => a.sentAt.getTime() - b.sentAt.getTime())
 }
 
 function rowOf(message: CmMessage, now: number): Record<string, string | number | null> {
