@@ -269,17 +269,19 @@ describe.concurrent.each(BACKENDS)('with the queues in %s', (backend) => {
 
   it('keeps the budget of requests per second, two workers together', async () => {
     const stage = stageOf()
+    const begun = Date.now()
     await trackDelivered(stage, 'rate', RATE * 5)
     await expectTruth(stage, 'rate')
-    const times = askedTimes(stage.sandbox('rate'))
+    const times = askedTimes(stage.sandbox('rate')).filter((at) => at >= begun)
     expect(times.length).toBe(RATE * 5)
     // A second begins with its first request, so two budgets may meet at most; over all, no more than one a second.
     for (const [index, at] of times.entries()) {
       const withinSecond = times.slice(index).filter((other) => other < at + 1000).length
       expect(withinSecond).toBeLessThanOrEqual(2 * RATE)
     }
+    // The first request may wait for its connection. With a budget for each worker it would take two seconds.
     const seconds = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 1000
-    expect(seconds).toBeGreaterThan(5 - 1 - 0.2)
+    expect(seconds).toBeGreaterThan(5 - 1 - 0.5)
   })
 })
 
