@@ -64,18 +64,9 @@ export async function addReaders(db: Db, accounts: Accounts): Promise<void> {
 }
 
 export function openFeeder(options: FeederOptions): Feeder {
-  const { db, backend, queues, accounts, listener, installation, log } = options
-  const tellQueues = [...accounts.values()].flatMap(({ name, changesQueue }) =>
-    changesQueue
-      ? [
-          {
-            account: name,
-            queue: queues.changes(changesQueue),
-            kept: backend.keep(changesQueue, KEPT_CHANGES),
-            reader: queueReader(name),
-          },
-        ]
-      : [],
+  const { db, accounts, listener, installation, log } = options
+  const toldQueues = [...accounts.values()].flatMap(({ name, changesQueue }) =>
+    changesQueue ? [openTold(options, name, changesQueue)] : [],
   )
   const readers = readersOf(accounts)
   const hasCallbacks = readers.includes(CALLBACKS_READER)
@@ -86,7 +77,7 @@ export function openFeeder(options: FeederOptions): Feeder {
 
   async function feedOnce(): Promise<number> {
     let fed = 0
-    for (const told of tellQueues) {
+    for (const told of toldQueues) {
       fed += await readChanges(db, { reader: told.reader, limit: MOST_CHANGES }, (_transaction, changes) =>
         addChangeJobs(told, installation, changes),
       )
@@ -129,6 +120,16 @@ interface ToldQueue {
   account: string
   queue: Queue
   kept: KeptOptions
+  reader: string
+}
+
+function openTold({ backend, queues }: FeederOptions, account: string, name: string): ToldQueue {
+  return {
+    account,
+    queue: queues.changes(name),
+    kept: backend.keep(name, KEPT_CHANGES),
+    reader: queueReader(account),
+  }
 }
 
 async function addChangeJobs(told: ToldQueue, installation: string, changes: readonly Change[]): Promise<void> {
