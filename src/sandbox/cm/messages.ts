@@ -45,7 +45,7 @@ export interface CmMessageStore {
   /** Without `recipient`, the first of the reference. */
   find(reference: string, recipient?: string): CmMessage | undefined
   findAll(reference: string): CmMessage[]
-  /** Those created in this time, both ends included, by local times as they are written. */
+  /** The messages created in this time, both ends included, by local times as they are written. */
   findCreated(from: string, to: string): CmMessage[]
   /** In the order of sending. */
   list(offset?: number, limit?: number): CmMessage[]
