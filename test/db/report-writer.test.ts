@@ -56,6 +56,17 @@ function watch(gate: Promise<unknown> = Promise.resolve()) {
 /** Nobody waits for long, however slow the machine is, unless a test says so. */
 const holdClock = () => vi.spyOn(performance, 'now').mockReturnValue(0)
 
+/** A writer whose first statement is on its way until `open`, with a clock that stands still. */
+async function beginWriting() {
+  let open = () => {}
+  const { db, execute } = watch(new Promise<void>((opened) => (open = opened)))
+  const elapsed = holdClock()
+  const writer = createReportWriter(db)
+  const first = writer.write([report()])
+  await vi.waitFor(() => expect(execute).toHaveBeenCalledTimes(1))
+  return { writer, first, elapsed, open }
+}
+
 const storedIds = async () => (await database.db.select().from(messages)).map(({ messageId }) => messageId).sort()
 const idsOf = (reports: readonly StatusReport[]) => reports.map(({ messageId }) => messageId).sort()
 
@@ -102,12 +113,7 @@ describe('group commit', () => {
   })
 
   it('refuses, unwritten, what has waited too long while others wait, so that these are written in time', async () => {
-    let open = () => {}
-    const { db, execute } = watch(new Promise<void>((opened) => (open = opened)))
-    const elapsed = holdClock()
-    const writer = createReportWriter(db)
-    const first = writer.write([report()])
-    await vi.waitFor(() => expect(execute).toHaveBeenCalledTimes(1))
+    const { writer, first, elapsed, open } = await beginWriting()
     const send = () => Array.from({ length: 6 }, () => writer.write(Array.from({ length: 100 }, () => report())))
     const early = send()
     elapsed.mockReturnValue(1)
@@ -123,12 +129,7 @@ describe('group commit', () => {
   })
 
   it('writes what has waited too long, too, where a statement takes all that wait', async () => {
-    let open = () => {}
-    const { db, execute } = watch(new Promise<void>((opened) => (open = opened)))
-    const elapsed = holdClock()
-    const writer = createReportWriter(db)
-    const first = writer.write([report()])
-    await vi.waitFor(() => expect(execute).toHaveBeenCalledTimes(1))
+    const { writer, first, elapsed, open } = await beginWriting()
     const waiting = Array.from({ length: 500 }, () => writer.write([report()]))
     elapsed.mockReturnValue(10 * MOST_MS_WAITING)
     open()
