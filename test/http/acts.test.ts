@@ -163,6 +163,9 @@ describe('acts in Bull Board', () => {
       if (path.endsWith('/resume')) expect(await pausedQueues()).toEqual([])
     }
     expect(await queue.getJobCountByTypes('waiting')).toBe(0)
+    const page = await ask('GET', '/acts', { key: 'look-key' })
+    expect(page.body).toContain(`status-query.seven, job ${job.id}<`)
+    expect(page.body).toContain('status-query.seven, jobs that are waiting<')
   })
 
   it('keep no ID that an app has chosen, nor the name of a queue that is not there', async () => {

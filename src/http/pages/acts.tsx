@@ -62,10 +62,15 @@ function List({ acts, view }: { acts: readonly Act[]; view: View }): JSX.Element
   )
 }
 
-function Subject({ act: { account, messageId, queue, job }, view: { prefix } }: { act: Act; view: View }): JSX.Element {
+function Subject({ act, view: { prefix } }: { act: Act; view: View }): JSX.Element {
+  const { account, messageId, queue } = act
   if (account && messageId) return <a href={prefix + messagePath(account, messageId)}>{messageId}</a>
   if (account) return <a href={prefix + accountPath(account)}>{account}</a>
-  if (queue)
-    return <a href={`${prefix}/queues/queue/${encodeURIComponent(queue)}`}>{job ? `${queue}, job ${job}` : queue}</a>
+  if (queue) return <a href={`${prefix}/queues/queue/${encodeURIComponent(queue)}`}>{jobsOf(queue, act)}</a>
   return <span class="none">–</span>
+}
+
+function jobsOf(queue: string, { job, jobs }: Act): string {
+  if (job) return `${queue}, job ${job}`
+  return jobs ? `${queue}, jobs that are ${jobs}` : queue
 }
