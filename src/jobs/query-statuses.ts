@@ -12,7 +12,7 @@
  *                                 │           ├─ retried ─────────── delayed, next attempt
  *                                 │           └─ given up ────────── failed
  *                                 ├─ shutdown ── given back at once  completed
- *                                 └─ database away ───────────────── delayed, no attempt used
+ *                                 └─ database away ───────────────── waiting, no attempt used
  */
 import { type Job, UnrecoverableError } from 'bullmq'
 import {

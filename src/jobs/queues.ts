@@ -3,7 +3,8 @@
  * carries a version; a worker refuses a version it does not know, visibly, and leaves the job where a newer worker can
  * retry it.
  */
-import { DelayedError, type Job, type Queue, UnrecoverableError } from 'bullmq'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Job, type Queue, UnrecoverableError, WaitingError } from 'bullmq'
 import { z } from 'zod'
 import { LastwordError } from '../core/errors.ts'
 import {
@@ -79,12 +80,16 @@ export function readJob<T>(job: Job, schema: z.ZodType<T>, expected = JOB_VERSIO
   throw new UnrecoverableError(`The job is not what its version says. ${issues.slice(0, 5).join('; ')}`)
 }
 
-const DATABASE_RETRY_MS = 5_000
+const DATABASE_RETRY_MS = 1_000
 
-/** While the database is away a job waits; it never fails for that. Throws what makes BullMQ delay it. */
+/**
+ * While the database is away a job waits; it never fails for that. It is held here, because BullMQ would count a delay by
+ * the clock of this process, which may be far from those of the others. Throws what tells BullMQ that it waits again.
+ */
 export async function waitForDatabase(job: Job, token: string | undefined): Promise<never> {
-  await job.moveToDelayed(Date.now() + DATABASE_RETRY_MS, token)
-  throw new DelayedError()
+  await delay(DATABASE_RETRY_MS)
+  await job.moveToWait(token)
+  throw new WaitingError()
 }
 
 /** Every queue of this installation, for those who look into them and for those who add to them. */
