@@ -89,7 +89,7 @@ export async function checkBatch(
     db,
     sql`
     SELECT ${claimedColumns}, m.final, b.lease_ends_at > ${fromNow(marginMs)} AS is_safe
-    FROM ${batches} b CROSS JOIN unnest(b.messages) AS u (id) JOIN ${messages} m ON m.id = u.id
+    FROM ${batches} b JOIN ${messages} m ON ${isOfBatch}
     WHERE b.id = ${batch}`,
   )
   const held = rows.filter((row) => !row.final)
@@ -144,6 +144,9 @@ export async function giveBackExpired(db: Db): Promise<number> {
   return giveBack(db, expired, 0)
 }
 
+/** By the index: over `unnest`, the planner takes each batch for one of average size, and reads through a table that is small. */
+export const isOfBatch = sql.raw('m.id = ANY(b.messages)')
+
 /** A message that an answer has told of since its batch was claimed is scheduled already. */
 export const isUnmet = sql.raw('NOT m.final AND (m.asked_at IS NULL OR m.asked_at < b.claimed_at)')
 
@@ -164,8 +167,7 @@ async function giveBack(db: Db, which: SQL, delayMs: number): Promise<number> {
       DELETE FROM ${batches} WHERE ${which} RETURNING claimed_at, messages
     ), given AS (
       UPDATE ${messages} m SET due_at = least(${fromNow(delayMs)}, greatest(m.window_ends_at, now()))
-      FROM b CROSS JOIN unnest(b.messages) AS u (id)
-      WHERE m.id = u.id AND ${isUnmet}
+      FROM b WHERE ${isOfBatch} AND ${isUnmet}
       RETURNING m.account, m.due_at, m.id
     ), scheduled AS (
       INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM given ON CONFLICT DO NOTHING
@@ -183,8 +185,7 @@ export async function refuseMessage(
   await db.transaction(async (transaction) => {
     await transaction.execute(sql`
       UPDATE ${messages} m SET query_error = ${reason}, polls = polls + 1
-      FROM ${batches} b CROSS JOIN unnest(b.messages) AS u (id)
-      WHERE b.id = ${batch} AND m.id = u.id AND NOT m.final`)
+      FROM ${batches} b WHERE b.id = ${batch} AND ${isOfBatch} AND NOT m.final`)
     await releaseBatch(transaction, { batch, delayMs })
   })
 }

@@ -8,7 +8,7 @@
  * and the latest of the account are looked through.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { isUnmet } from './batches.ts'
+import { isOfBatch, isUnmet } from './batches.ts'
 import { type Db, textArray } from './client.ts'
 import { statusQueries } from './query-tables.ts'
 import { batches, messages } from './schema.ts'
@@ -62,7 +62,7 @@ export async function noteFailedQuery(
   await db.execute(sql`
     INSERT INTO ${statusQueries} (account, lookup, batch, job, ids, error, messages)
     SELECT ${account}::text, ${lookup}::text, ${batch}::uuid, ${job ?? null}::text, count(*), ${error}::text, array_agg(m.id)
-    FROM ${batches} b CROSS JOIN unnest(b.messages) AS u (id) JOIN ${messages} m ON m.id = u.id
+    FROM ${batches} b JOIN ${messages} m ON ${isOfBatch}
     WHERE b.id = ${batch} AND ${isUnmet} HAVING count(*) > 0`)
 }
 

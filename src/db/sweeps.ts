@@ -1,7 +1,15 @@
 /** Sweeps: batches that are asked about by the time they were sent in, page after page (see schedule.ts). */
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { type ClaimedMessage, type ClaimedRow, claimedColumns, extendLease, isUnmet, toClaimed } from './batches.ts'
+import {
+  type ClaimedMessage,
+  type ClaimedRow,
+  claimedColumns,
+  extendLease,
+  isOfBatch,
+  isUnmet,
+  toClaimed,
+} from './batches.ts'
 import { type Db, fromNow, textArray } from './client.ts'
 import { inOrder } from './schedule.ts'
 import { batches, due, messages } from './schema.ts'
@@ -81,7 +89,7 @@ export async function renewSweep(db: Db, { batch, leaseMs }: { batch: string; le
   if (!(await extendLease(db, batch, leaseMs))) return 0
   const [row] = await db.execute<{ left: number }>(sql`
     SELECT count(*)::int AS left
-    FROM ${batches} b CROSS JOIN unnest(b.messages) AS u (id) JOIN ${messages} m ON m.id = u.id
+    FROM ${batches} b JOIN ${messages} m ON ${isOfBatch}
     WHERE b.id = ${batch} AND ${isUnmet}`)
   return row?.left ?? 0
 }
@@ -102,7 +110,7 @@ export async function findUnmetByIds(db: Db, batch: string, messageIds: readonly
 async function selectUnmet(db: Db, batch: string, which: SQL): Promise<ClaimedMessage[]> {
   const rows = await db.execute<ClaimedRow>(sql`
     SELECT ${claimedColumns}
-    FROM ${batches} b CROSS JOIN unnest(b.messages) AS u (id) JOIN ${messages} m ON m.id = u.id
+    FROM ${batches} b JOIN ${messages} m ON ${isOfBatch}
     WHERE b.id = ${batch} AND ${isUnmet} ${which}`)
   return rows.map(toClaimed)
 }
