@@ -69,8 +69,8 @@ const SHORTEST_PAUSE_MS = 20
 const MOST_CONNECTIONS = 50
 
 export function createCourier({ timeoutMs, agenda, timeScale, policy }: CourierOptions): Courier {
-  // The agent queues what exceeds its connections, and counts time-outs from the moment a request is on its way.
   const agent = new Agent({ connections: MOST_CONNECTIONS, pipelining: 1 })
+  const turns = createTurns(MOST_CONNECTIONS)
   let open = 0
   let waiting: (() => void)[] = []
   let closed = false
@@ -101,7 +101,7 @@ export function createCourier({ timeoutMs, agenda, timeScale, policy }: CourierO
       if (pauseMin !== undefined) {
         const pauseMs = Math.max((pauseMin * 60_000) / timeScale, SHORTEST_PAUSE_MS)
         return agenda.add(Date.now() + pauseMs, () => {
-          void attempt(delivery, delivery.rewrite?.(outgoing) ?? outgoing, number + 1)
+          turns.add(() => attempt(delivery, delivery.rewrite?.(outgoing) ?? outgoing, number + 1))
         })
       }
       stats.exhausted += 1
@@ -117,7 +117,7 @@ export function createCourier({ timeoutMs, agenda, timeScale, policy }: CourierO
   return {
     deliver(delivery) {
       begin()
-      agenda.add(Date.now() + delivery.lagMs, () => void attempt(delivery, delivery.write(), 1))
+      agenda.add(Date.now() + delivery.lagMs, () => turns.add(() => attempt(delivery, delivery.write(), 1)))
     },
     begin,
     settled: () => new Promise((resolve) => (open === 0 || closed ? resolve() : waiting.push(resolve))),
@@ -125,6 +125,34 @@ export function createCourier({ timeoutMs, agenda, timeScale, policy }: CourierO
       closed = true
       release()
       await agent.destroy()
+    },
+  }
+}
+
+/** Runs so many at a time, in the order in which they were added: those that wait for a slow receiver are not written yet. */
+function createTurns(most: number) {
+  let waiting: (() => Promise<void>)[] = []
+  let begun = 0
+  let running = 0
+  const next = () => {
+    const run = running < most ? waiting[begun] : undefined
+    if (!run) return
+    begun += 1
+    // Those that have begun are dropped now and then: to take the first of a long array moves all others.
+    if (begun * 2 > waiting.length) {
+      waiting = waiting.slice(begun)
+      begun = 0
+    }
+    running += 1
+    void run().finally(() => {
+      running -= 1
+      next()
+    })
+  }
+  return {
+    add(run: () => Promise<void>) {
+      waiting.push(run)
+      next()
     },
   }
 }

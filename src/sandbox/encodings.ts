@@ -35,11 +35,11 @@ export function encode(request: OutgoingRequest, encoding: WebhookEncoding, rand
     case 'mixed':
       return encode(request, pick(['plain', ...NAMED], random), random)
     case 'gzip':
-      return { ...request, headers: { ...headers, 'content-encoding': 'gzip' }, body: gzipSync(body) }
+      return compressed(request, encoding, gzipSync(body))
     case 'deflate':
-      return { ...request, headers: { ...headers, 'content-encoding': 'deflate' }, body: deflateSync(body) }
+      return compressed(request, encoding, deflateSync(body))
     case 'br':
-      return { ...request, headers: { ...headers, 'content-encoding': 'br' }, body: brotliCompressSync(body) }
+      return compressed(request, encoding, brotliCompressSync(body))
     case 'byteOrderMark':
       return { ...request, body: Buffer.from(BYTE_ORDER_MARK + text) }
     case 'utf16':
@@ -57,4 +57,9 @@ export function encode(request: OutgoingRequest, encoding: WebhookEncoding, rand
     case 'wrongContentType':
       return { ...request, headers: { ...headers, 'content-type': 'application/octet-stream' } }
   }
+}
+
+/** The bytes are copied, because zlib leaves them in 16 kB of its own. */
+function compressed(request: OutgoingRequest, name: string, bytes: Buffer): OutgoingRequest {
+  return { ...request, headers: { ...request.headers, 'content-encoding': name }, body: Buffer.from(bytes) }
 }
