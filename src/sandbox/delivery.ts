@@ -138,7 +138,7 @@ function createTurns(most: number) {
     const run = running < most ? waiting[begun] : undefined
     if (!run) return
     begun += 1
-    // Those that have begun are dropped now and then: to take the first of a long array moves all others.
+    // Dropping the begun ones now and then is cheap; taking the first of a long array moves all others.
     if (begun * 2 > waiting.length) {
       waiting = waiting.slice(begun)
       begun = 0
