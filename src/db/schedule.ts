@@ -107,9 +107,11 @@ interface DueRow extends ClaimedRow {
 const dueColumns = sql`d.ctid::text AS place, d.message, ${claimedColumns}, m.due_at = d.due_at AS is_due,
   ${millisecondsOf('now()')} AS now_ms`
 
-/** The due messages of an account, up to `limit`, the longest due first; nothing is claimed. */
+/** The due messages of an account, up to `limit`, the longest due first. Nothing is claimed; stale rows are dropped. */
 export async function lookAtDue(db: Db, options: { account: string; limit: number }): Promise<Omit<Offered, 'next'>> {
   const rows = await inOrder(db, (transaction) => findDue(transaction, options))
+  const stale = rows.filter((row) => !row.is_due)
+  await take(db, { ...options, leaseMs: 0 }, [], new Map(), stale)
   return { due: rows.filter((row) => row.is_due).map(toClaimed), now: rows[0]?.now_ms ?? 0 }
 }
 

@@ -20,6 +20,8 @@ interface WindowClaim {
   from: Date
   to: Date
   limit: number
+  /** How many are taken at most; all of them when left out. */
+  most?: number | undefined
   leaseMs: number
   restMs: number
 }
@@ -49,11 +51,11 @@ export async function countSent(
 
 /**
  * Claims for a sweep, among the \`limit\` messages of an account that are due first, now or later, those that were sent
- * within a window; none that an answer has told of within the last \`restMs\`. Undefined where there are none.
+ * within a window, `most` at most; none that an answer has told of within the last \`restMs\`. Undefined where there are none.
  */
 export async function claimWindow(
   db: Db,
-  { account, from, to, limit, leaseMs, restMs }: WindowClaim,
+  { account, from, to, limit, most, leaseMs, restMs }: WindowClaim,
 ): Promise<ClaimedWindow | undefined> {
   const batch = randomUUID()
   const [row] = await inOrder(db, (transaction) =>
@@ -68,7 +70,7 @@ export async function claimWindow(
       ), taken AS MATERIALIZED (
         SELECT l.* FROM looked_at l JOIN ${due} d ON d.ctid = l.place AND d.message = l.message
         WHERE l.is_ready AND l.sent_at BETWEEN ${from.toISOString()}::timestamptz AND ${to.toISOString()}::timestamptz
-        FOR UPDATE OF d SKIP LOCKED
+        LIMIT ${most ?? null} FOR UPDATE OF d SKIP LOCKED
       ), deleted AS (
         DELETE FROM ${due} WHERE ctid = ANY(ARRAY(SELECT place FROM taken))
       ), claimed AS (

@@ -36,7 +36,7 @@ export interface Added {
 
 export const NOTHING: Added = { jobs: 0, messages: 0 }
 const MOST_BATCHES_A_CLAIM = 50
-/** Among so many due messages at least those worth most are found. */
+/** Among so many due messages at least those worth most are found, and for a probe one that is not settled yet. */
 const FEWEST_LOOKED_AT = 1_000
 const MOST_MESSAGES_A_SWEEP = 50_000
 /** Pages are counted up to here; more cost no more attention. */
@@ -68,13 +68,13 @@ async function addLot({ db, queue, leaseMs, query, plan, isSingle }: Claiming, b
   const restMs = minimumInterval(plan.policy)
   const most = requests * limits.maxIds
   const isByWorth = plan.policy.policy === 'learned' && !isSingle
-  const limit = isSingle ? 1 : isByWorth ? Math.max(most, FEWEST_LOOKED_AT) : most
+  const limit = isSingle || isByWorth ? Math.max(most, FEWEST_LOOKED_AT) : most
   let moves: { id: number; dueAt: number }[] = []
   // Where the budget is short, the most worth goes first, wherever it stands.
   const newest = isByWorth && limit > most ? FEWEST_LOOKED_AT : 0
   const options = { account, limit, newest, leaseMs, places: isSingle ? 1 : limits.maxIds, restMs }
   const { batches, hasMore } = await claimDue(db, options, ({ due, next, now }) => {
-    if (isSingle) return cutClaimed(due, limits)
+    if (isSingle) return cutClaimed(due.slice(0, 1), limits)
     const { ask, later } = decide(plan, { due: due.map(toScheduled), next: next.map(toScheduled) }, now, requests)
     moves = later.map(({ message, dueAt }) => ({ id: message.claimed.id, dueAt }))
     return cutClaimed(
@@ -96,8 +96,9 @@ async function addSweep(claiming: Claiming, byWindow: LookupByWindow): Promise<A
   const { db, queue, leaseMs, query, plan, isSingle } = claiming
   const { maxSpanMs, slackMs, pageSize } = byWindow
   const { account } = query
-  const { due, now } = await lookAtDue(db, { account, limit: isSingle ? 1 : FEWEST_LOOKED_AT })
-  const sweep = decideSweep(plan, due.map(toScheduled), now, isSingle ? 0 : maxSpanMs)
+  const { due, now } = await lookAtDue(db, { account, limit: FEWEST_LOOKED_AT })
+  const offered = (isSingle ? due.slice(0, 1) : due).map(toScheduled)
+  const sweep = decideSweep(plan, offered, now, isSingle ? 0 : maxSpanMs)
   if (!sweep) return NOTHING
   await reschedule(
     db,
@@ -109,8 +110,8 @@ async function addSweep(claiming: Claiming, byWindow: LookupByWindow): Promise<A
     const sent = await countSent(db, { ...span, limit: MOST_PAGES_COUNTED * pageSize })
     if (sent === 0 || sweep.worth < plan.economy.priceMs * Math.ceil(sent / pageSize)) return NOTHING
   }
-  const limit = isSingle ? 1 : MOST_MESSAGES_A_SWEEP
-  const window = await claimWindow(db, { ...span, limit, leaseMs, restMs: minimumInterval(plan.policy) })
+  const limits = { limit: MOST_MESSAGES_A_SWEEP, most: isSingle ? 1 : undefined }
+  const window = await claimWindow(db, { ...span, ...limits, leaseMs, restMs: minimumInterval(plan.policy) })
   if (!window) return NOTHING
   const from = new Date(window.from.getTime() - slackMs).toISOString()
   const to = new Date(window.to.getTime() + slackMs).toISOString()

@@ -1,7 +1,11 @@
 /** The dispatcher by itself. That it claims, fills and recovers is tested where workers run (status-query, lookups, chaos). */
 import type { Job } from 'bullmq'
+import { sql } from 'drizzle-orm'
 import { afterAll, expect, it, vi } from 'vitest'
+import { moveHealth } from '../../src/db/accounts.ts'
 import { findInstallation, findReceiptsWaitedMsAgo, noteReceiptsWait } from '../../src/db/installation.ts'
+import { applyReports } from '../../src/db/reports.ts'
+import { batches, messages } from '../../src/db/schema.ts'
 import { createWaitingNote } from '../../src/http/waiting-receipts.ts'
 import { openQueueBackend } from '../../src/jobs/backend.ts'
 import { createDispatcher } from '../../src/jobs/dispatch.ts'
@@ -17,33 +21,35 @@ import { closeAll, closeLater, minutesAgo } from '../support/service.ts'
 
 afterAll(closeAll)
 
-const settings = { name: 'seven', provider: 'seven', apiKey: 'key', polling: { firstAfter: '1s', maxInterval: '1s' } }
-const account = findProvider('seven')?.accountSchema.parse(settings) as Account
+const accountOf = (provider: string, secret: object) => {
+  const settings = { name: provider, provider, ...secret, polling: { firstAfter: '1s', maxInterval: '1s' } }
+  return findProvider(provider)?.accountSchema.parse(settings) as Account
+}
+const SEVEN = accountOf('seven', { apiKey: 'key' })
+const CM = accountOf('cm', { productToken: 'token' })
 const log = createLog({ level: 'silent', secretFields: [] })
 
-async function openDispatcher() {
+async function openDispatcher(account: Account) {
   const tables = await openTables()
   closeLater(tables.close)
   const { db, url } = tables
   await findInstallation(db)
-  const accounts = new Map([['seven', account]])
+  const accounts = new Map([[account.name, account]])
   const learner = await openLearner({ db, accounts, log })
   closeLater(() => learner.close())
   const backend = await openQueueBackend({ url, log, workers: 0 })
   closeLater(() => backend.close())
   const queues = openQueues(backend, [account])
   const dispatch = createDispatcher({ db, queues, accounts, learner, leaseMs: 60_000 })
-  const trackOne = (messageId: string) =>
-    track(
-      db,
-      accounts,
-      readOrder({ account: 'seven', messages: [{ messageId, sentAt: minutesAgo(5).toISOString() }] }, 'order'),
-    )
+  const trackOne = (messageId: string, minutes = 5) => {
+    const messages = [{ messageId, sentAt: minutesAgo(minutes).toISOString() }]
+    return track(db, accounts, readOrder({ account: account.name, messages }, 'order'))
+  }
   return { db, tick: () => dispatch({} as Job), trackOne }
 }
 
 it('gives way while receipts wait for the database in numbers, but for one tick in ten', async () => {
-  const { db, tick, trackOne } = await openDispatcher()
+  const { db, tick, trackOne } = await openDispatcher(SEVEN)
   expect(await findReceiptsWaitedMsAgo(db)).toBe(Number.POSITIVE_INFINITY)
   await trackOne('1')
   expect(await tick()).toEqual({ seven: { jobs: 1, messages: 1 } })
@@ -60,4 +66,18 @@ it('gives way while receipts wait for the database in numbers, but for one tick 
     results.push(Object.keys(await tick()))
   }
   expect(results).toEqual([...Array.from({ length: 8 }, () => []), ['seven']])
+})
+
+it.each([SEVEN, CM])('probes $name past messages that are settled or whose window has closed', async (account) => {
+  const { db, tick, trackOne } = await openDispatcher(account)
+  const ids = ['1', '2', '3', '4']
+  for (const [index, messageId] of ids.entries()) await trackOne(messageId, 9 - index)
+  const report = { status: 'delivered', rawStatus: 'DELIVERED', source: 'webhook', occurredAt: new Date() } as const
+  await applyReports(db, [{ account: account.name, messageId: '1', ...report }])
+  await db.execute(sql`UPDATE ${messages} SET window_ends_at = now() WHERE message_id = '2'`)
+  await moveHealth(db, account.name, () => ({ health: { trouble: 'failing', probes: 1 }, events: [] }))
+  expect(await tick()).toEqual({ [account.name]: { jobs: 1, messages: 1 } })
+  const held = await db.execute(sql`
+    SELECT message_id FROM ${messages} WHERE id = ANY(ARRAY(SELECT unnest(messages) FROM ${batches}))`)
+  expect(held).toEqual([{ message_id: '3' }])
 })
