@@ -179,6 +179,7 @@ async function joinServer(cluster: Cluster, server: Server): Promise<EmbeddedPos
     max: 1,
     max_lifetime: null,
     connect_timeout: 5,
+    backoff: () => RETRY_MS / 1000,
     fetch_types: false,
     connection: { application_name: 'lastword embedded' },
     onnotice: () => {},
