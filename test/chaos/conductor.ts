@@ -41,6 +41,8 @@ const SEND_EVERY_MS = 250
 const SETTLE_BEYOND_WINDOW_MS = 120_000
 const LOOK_EVERY_MS = 500
 const SAY_EVERY_MS = 5_000
+/** A process that starts waits a minute for its database; hardly anything takes ten seconds. */
+const MENDED_WITHIN_MS = 180_000
 
 interface Struck extends Fault {
   begun: number
@@ -129,7 +131,7 @@ async function strikeAll(stage: Stage, plan: readonly Fault[], say: (text: strin
     await Promise.all(before)
     const at = Date.now()
     say(`${String(fault.step).padStart(4)}  ${fault.kind}, for ${fault.lastsMs} ms`)
-    const { happened } = await strike(stage, fault).catch((error: unknown) => {
+    const { happened } = await Promise.race([strike(stage, fault), giveUp(fault)]).catch((error: unknown) => {
       throw new Error(`Step ${fault.step}, ${fault.kind}: ${error instanceof Error ? error.stack : error}`)
     })
     return { ...fault, begun: at, ended: Date.now(), happened }
@@ -144,6 +146,12 @@ async function strikeAll(stage: Stage, plan: readonly Fault[], say: (text: strin
     return struck
   })
   return Promise.all(all)
+}
+
+/** Without it, all that needs the same target would wait for as long as messages are sent. */
+async function giveUp({ lastsMs }: Fault): Promise<never> {
+  await delay(lastsMs + MENDED_WITHIN_MS, undefined, { ref: false })
+  throw new Error(`It was not mended in ${MENDED_WITHIN_MS / 1_000} s.`)
 }
 
 /** Resolves when nothing is outstanding and everybody has been told, or when there is no progress for so long. */

@@ -81,13 +81,9 @@ export async function openDatabase(folder: string, { gates }: Moving, diskBytes?
         await open()
       },
       async revive() {
-        const isUp = await sql`SELECT 1`.then(
-          () => true,
-          () => false,
-        )
-        if (isUp) return
-        await embedded.close()
+        const before = embedded
         await open()
+        await before.close()
       },
       fillDisk: diskBytes ? () => fill(disk, ballast) : undefined,
       emptyDisk: () => rm(ballast, { force: true }),
