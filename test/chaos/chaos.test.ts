@@ -7,6 +7,7 @@ import { makeFolder } from '../support/programs.ts'
 import { closeAll, closeLater } from '../support/service.ts'
 import { createDatabase } from '../support/services.ts'
 import { runChaos, type Summary } from './conductor.ts'
+import { createSearch } from './evidence.ts'
 import { type Change, type Entry, FINDINGS, judge, toTold } from './ledger.ts'
 import { type Backend, endOf, type Fault, heldBy, KINDS, type Kind, kindsFor, makePlan } from './plan.ts'
 import { printFindings, printSummary } from './print.ts'
@@ -200,6 +201,24 @@ describe('the ledger', () => {
     expect(kindsOf(missing, 4_000)).toEqual(['change untold'])
     expect(kindsOf(missing, 5_000)).toEqual([])
   })
+})
+
+it('finds what an erased person left where it stands by itself', () => {
+  const find = createSearch(['77100000001', '3f2c-9a-x', '447090000042'])
+  expect(find('(5,seven,77100000001,"",447090000041)')).toBe('77100000001')
+  expect(find('{"id":"3f2c-9a-x"}')).toBe('3f2c-9a-x')
+  expect(find('job:cm-3f2c-9a-x-1')).toBe('3f2c-9a-x')
+  expect(find('+447090000042')).toBe('447090000042')
+  for (const other of ['', '771000000012', '1447090000042', '3f2c-9a-xy', '3f2c 9a x'])
+    expect(find(other)).toBe(undefined)
+
+  const piece = fc.constantFrom('7', '71', 'a-7', '_', '-', ' ', '"', '+')
+  const text = fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join(''))
+  fc.assert(
+    fc.property(text, (row) => {
+      expect(createSearch(['71', 'a-7'])(row)).toBe(/\b(71|a-7)\b/.exec(row)?.[0])
+    }),
+  )
 })
 
 it('prints each kind of fault and finding, with what repeats it', () => {
