@@ -1,4 +1,6 @@
 /** The HTTP server: every route, and which of them are public. Everything else asks for a key. */
+import type { IncomingMessage } from 'node:http'
+import { finished } from 'node:stream/promises'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import type { Key } from '../config/keys.ts'
 import { createReportWriter } from '../db/report-writer.ts'
@@ -42,6 +44,8 @@ function prefixOf(publicUrl: string | undefined): string {
 }
 
 const REQUEST_WITHIN_MS = 30_000
+/** How long the rest of a body is read that is refused before its end. */
+const REST_WITHIN_MS = 2_000
 /** A connection that says nothing is closed after this and one more check. */
 const HEADERS_WITHIN_MS = 15_000
 const CHECK_EVERY_MS = 5_000
@@ -75,6 +79,9 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   })
   server.server.maxConnections = MOST_CONNECTIONS
   server.setErrorHandler(sendError)
+  server.addHook('onError', async (request, reply) => {
+    if (reply.getHeader('connection') === 'close') await skipRest(request.raw)
+  })
   server.setNotFoundHandler((request, reply) =>
     /^\/webhooks\/[^/]/.test(request.url) && !WEBHOOK_METHODS.has(request.method)
       ? refuseWebhookMethod(reply)
@@ -132,4 +139,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     await guarded.register((pages) => registerPages(pages, { prefix, nextChange, now: learner.now }))
   })
   return server
+}
+
+/** Bytes that come in once the connection is closed would reset it, and the sender would not see why it was refused. */
+async function skipRest(body: IncomingMessage): Promise<void> {
+  body.resume()
+  // Some go on for ever, or hang up: they are answered all the same.
+  await finished(body, { signal: AbortSignal.timeout(REST_WITHIN_MS) }).catch(() => {})
 }

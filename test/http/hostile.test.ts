@@ -299,6 +299,32 @@ describe('connections', () => {
     }
   })
 
+  it.each(['Content-Length: 3145728', 'Transfer-Encoding: chunked'])(
+    'that bring a body that is too large can read why it was refused (%s)',
+    async (header) => {
+      const socket = connect(port, '127.0.0.1')
+      let answer = ''
+      let failure: Error | undefined
+      socket.on('data', (bytes) => {
+        answer += bytes
+      })
+      socket.on('error', (error) => {
+        failure = error
+      })
+      socket.write(`POST /webhooks/seven HTTP/1.1\r\nHost: localhost\r\n${header}\r\n\r\n`)
+      const piece = '7'.repeat(65_536)
+      let sent = 0
+      for (; sent < 48 && !socket.destroyed; sent++) {
+        socket.write(header.endsWith('chunked') ? `10000\r\n${piece}\r\n` : piece)
+        await sleep(2)
+      }
+      if (header.endsWith('chunked')) socket.write('0\r\n\r\n')
+      await until(() => expect(socket.closed).toBe(true))
+      expect({ sent, failure }).toEqual({ sent: 48 })
+      expect(answer).toMatch(/^HTTP\/1\.1 413 /)
+    },
+  )
+
   it('that are idle, 10,000 of them, hold up nobody, and further ones are closed at once', {
     timeout: 120_000,
   }, async () => {
