@@ -208,7 +208,8 @@ async function readRedis(port: number): Promise<[key: string, text: string][]> {
   const texts: [string, string][] = []
   for await (const keys of client.scanStream({ count: 1_000 })) {
     for (const key of keys as string[]) {
-      texts.push([key, JSON.stringify(await readers[await client.type(key)]?.(key))])
+      // A key that has gone since it was listed is of no type.
+      texts.push([key, JSON.stringify((await readers[await client.type(key)]?.(key)) ?? null)])
     }
   }
   client.disconnect()
