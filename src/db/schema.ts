@@ -236,7 +236,7 @@ export const callbacks = lastword.table(
     body: json('body').$type<CallbackBody>().notNull(),
     attempts: integer('attempts').notNull().default(0),
     firstDueAt: instant('first_due_at').notNull().default(sql`now()`),
-    /** When it is next due, or until when a job holds it; null when it has failed for good. It is planned without statistics. */
+    /** When it is next due, or until when a job holds it; null when it has failed for good. Postgres keeps no statistics of it. */
     nextAttemptAt: instant('next_attempt_at').default(sql`now()`),
     claim: uuid('claim'),
     lastError: text('last_error'),
