@@ -2,7 +2,7 @@
  * The accounts in the database, so that every process knows them and a restart forgets nothing: their health, and the
  * settings that sending apps need to track in their own transactions.
  */
-import { eq, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import type { AccountHealth, Step } from '../core/account-health.ts'
 import type { PollingPolicy } from '../core/polling.ts'
 import { type Db, executePrepared, rowsAs } from './client.ts'
@@ -19,33 +19,38 @@ export async function findHealths(db: Db): Promise<{ healths: Map<string, Accoun
 
 /** The health of one account, for a job that is about to ask. */
 export async function findHealth(db: Db, account: string): Promise<{ health: AccountHealth; now: number }> {
-  const [row] = await executePrepared<{ health: AccountHealth; now: number }>(
+  const [row] = await executePrepared<{ health: AccountHealth | null; now: number }>(
     db,
-    sql`SELECT health, ${nowInMs} AS now FROM ${accountStates} WHERE account = ${account}`,
+    sql`SELECT (SELECT health FROM ${accountStates} WHERE account = ${account}) AS health, ${nowInMs} AS now`,
   )
-  return row ?? { health: {}, now: Date.now() }
+  return { health: row?.health ?? {}, now: row?.now ?? Date.now() }
 }
 
-/** Moves an account's health on, one process after the other. */
+/**
+ * Moves an account's health on, one process after the other: a step counts if the health it came from still stands, and
+ * is taken again from the new one if not. No lock is held while the database answers.
+ */
 export async function moveHealth(
   db: Db,
   account: string,
   move: (health: AccountHealth, now: number) => Step,
 ): Promise<Step & { now: number }> {
-  return db.transaction(async (transaction) => {
-    await transaction.insert(accountStates).values({ account }).onConflictDoNothing()
-    const isThis = eq(accountStates.account, account)
-    const { health: column } = accountStates
-    const [row] = await transaction
-      .select({ health: column, now: nowInMs })
-      .from(accountStates)
-      .where(isThis)
-      .for('update')
-    const { health = {}, now = Date.now() } = row ?? {}
+  for (;;) {
+    const { health, now } = await findHealth(db, account)
     const step = move(health, now)
-    if (step.health !== health) await transaction.update(accountStates).set({ health: step.health }).where(isThis)
-    return { ...step, now }
-  })
+    if (step.health === health || (await replaceHealth(db, account, health, step.health))) return { ...step, now }
+  }
+}
+
+/** Whether the health was still the old one, and is the new one now. */
+async function replaceHealth(db: Db, account: string, old: AccountHealth, health: AccountHealth): Promise<boolean> {
+  const rows = await executePrepared(
+    db,
+    sql`INSERT INTO ${accountStates} AS s (account, health) VALUES (${account}, ${JSON.stringify(health)}::jsonb)
+      ON CONFLICT (account) DO UPDATE SET health = excluded.health WHERE s.health = ${JSON.stringify(old)}::jsonb
+      RETURNING s.account`,
+  )
+  return rows.length === 1
 }
 
 interface AccountRecord {

@@ -23,6 +23,20 @@ it('moves the health of an account on, one process after the other, and keeps it
   expect((await findHealth(db, 'never heard of')).health).toEqual({})
 })
 
+it('knows any health again that it wrote', async () => {
+  const { db } = database
+  const odd: AccountHealth = {
+    pausedUntil: 1_732_762_823_123.4568,
+    lastGoodAt: 1e21,
+    goneAt: 5e-324,
+    firstTriedAt: -0,
+    suspects: [{ messageId: 'é"\\\u2028\u{1f4a9}', since: 0.1 + 0.2 }],
+  }
+  await moveHealth(db, 'odd', () => ({ health: odd, events: [] }))
+  await moveHealth(db, 'odd', (health) => ({ health: { ...health, probes: 1 }, events: [] }))
+  expect((await findHealth(db, 'odd')).health).toEqual({ ...odd, firstTriedAt: 0, probes: 1 })
+})
+
 it('forgets the health of an account that is asked with other credentials, and no other', async () => {
   const { db } = database
   const record = (account: string, credentials: string) => ({
