@@ -50,7 +50,7 @@ it('finds every message as it truly is, whatever strikes meanwhile', { timeout: 
     // A message that never becomes final would be waited for until its window closes.
     neverShare: 0,
     timeScale: 240,
-    called: [],
+    tells: { callback: [], queue: ['seven', 'cm'] },
     databaseUrl: database.url,
     say: () => {},
     onOpened: closeLater,
@@ -147,8 +147,9 @@ describe('the ledger', () => {
     ],
     told: { feed: told, callback: told, queue: told },
   }
-  const kindsOf = (changes: Partial<Entry>, queueLostUntil = 0) =>
-    judge({ ...right, ...changes }, { queueLostUntil, called: ['seven', 'cm'], watchedFrom: 0 }).map(({ kind }) => kind)
+  const both = ['seven', 'cm']
+  const kindsOf = (changes: Partial<Entry>, queueLostUntil = 0, tells = { callback: both, queue: both }) =>
+    judge({ ...right, ...changes }, { queueLostUntil, tells, watchedFrom: 0 }).map(({ kind }) => kind)
   const unknown = { ...delivered, status: 'unknown' } as const
   const unknownTold = [toTold(accepted), toTold(unknown)]
 
@@ -200,6 +201,14 @@ describe('the ledger', () => {
     const missing = { told: { ...right.told, queue: [] } }
     expect(kindsOf(missing, 4_000)).toEqual(['change untold'])
     expect(kindsOf(missing, 5_000)).toEqual([])
+  })
+
+  it('looks for changes where the account tells of them', () => {
+    const missing = { told: { ...right.told, callback: [], queue: [] } }
+    const about = right.account
+    expect(kindsOf(missing, 0, { callback: [about], queue: [] })).toEqual(['change untold', 'change untold'])
+    expect(kindsOf(missing, 0, { callback: [], queue: [about] })).toEqual(['change untold', 'change untold'])
+    expect(kindsOf(missing, 0, { callback: [], queue: [] })).toEqual([])
   })
 })
 

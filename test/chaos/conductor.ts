@@ -80,8 +80,7 @@ export async function runChaos(options: ChaosOptions): Promise<Summary> {
     stage.sandbox.set({ webhookUrl: null, cmWebhookUrl: null })
     await stage.sandbox.close()
     await settle(stage, SETTLE_BEYOND_WINDOW_MS, say)
-    const { called } = options
-    const judged = await judgeAll(stage, { called, queueLostUntil: stage.queueLostAt, watchedFrom })
+    const judged = await judgeAll(stage, { tells: stage.tells, queueLostUntil: stage.queueLostAt, watchedFrom })
     const leftovers = await findLeftovers(stage)
     await Promise.all([stage.api, ...stage.workers].map((member) => member.stop()))
     const findings = [...ended, ...judged.findings, ...leftovers, ...(await findNumbersInLogs(folder))]
@@ -181,16 +180,17 @@ async function settle(stage: Stage, withinMs: number, say: (text: string) => voi
   }
 }
 
-async function findLeft({ database: { sql }, app, queueLostAt }: Stage) {
+async function findLeft({ database: { sql }, app, tells, queueLostAt }: Stage) {
   const [row] = await sql<
-    { outstanding: number; unforgotten: number; changes: number; callbacks: number; lost: number }[]
+    { outstanding: number; unforgotten: number; changes: number; callbacks: number; queued: number }[]
   >`
     SELECT (SELECT count(*)::int FROM lastword.messages WHERE NOT final AND tracked_at IS NOT NULL) AS outstanding,
       (SELECT count(*)::int FROM lastword.forgetting) AS unforgotten,
       (SELECT count(*)::int FROM lastword.changes) AS changes,
       (SELECT count(*)::int FROM lastword.callbacks) AS callbacks,
-      (SELECT count(*)::int FROM lastword.changes WHERE changed_at <= to_timestamp(${queueLostAt / 1000})) AS lost`
-  const { outstanding = 1, unforgotten = 0, changes = 0, callbacks = 0, lost = 0 } = row ?? {}
+      (SELECT count(*)::int FROM lastword.changes c JOIN lastword.messages m ON m.id = c.message
+        WHERE m.account = ANY (${tells.queue}) AND c.changed_at > to_timestamp(${queueLostAt / 1000})) AS queued`
+  const { outstanding = 1, unforgotten = 0, changes = 0, callbacks = 0, queued = 0 } = row ?? {}
   const { feed, queue } = app.counts()
   // People who were erased were told of before, so that more may have been told than there are changes.
   return {
@@ -198,7 +198,7 @@ async function findLeft({ database: { sql }, app, queueLostAt }: Stage) {
     unforgotten,
     'untold by the feed': Math.max(0, changes - feed),
     'untold by callback': callbacks,
-    'untold by the queue': Math.max(0, changes - lost - queue),
+    'untold by the queue': Math.max(0, queued - queue),
   }
 }
 

@@ -42,6 +42,8 @@ export interface Change {
 
 export const TELLERS = ['feed', 'callback', 'queue'] as const
 export type Teller = (typeof TELLERS)[number]
+/** The names of the accounts whose changes are told in each way that not every account has; the feed tells of all. */
+export type Tells = Readonly<Record<Exclude<Teller, 'feed'>, readonly string[]>>
 
 export const FINDINGS = [
   'wrong status',
@@ -69,8 +71,8 @@ export interface Finding {
 }
 
 export interface Circumstances {
-  /** The accounts whose changes were to be told by callback, too. */
-  called: readonly string[]
+  /** The accounts whose changes were to be told in each way. */
+  tells: Tells
   /** Until when changes may be missing from the app's queue, because Redis lost what it held: documented. */
   queueLostUntil: number
   /** From when on claims were written down. */
@@ -83,7 +85,8 @@ const COMMIT_MS = 1_000
 export function judge(entry: Entry, circumstances: Circumstances): Finding[] {
   const about = `${entry.account} ${entry.messageId} …${entry.recipient.slice(-2)}`
   if (!entry.row) return [{ kind: 'not tracked', about, at: entry.sentAt }]
-  const tellers = TELLERS.filter((teller) => teller !== 'callback' || circumstances.called.includes(entry.account))
+  const { tells } = circumstances
+  const tellers = TELLERS.filter((teller) => teller === 'feed' || tells[teller].includes(entry.account))
   return [
     ...judgeStatus(entry),
     ...judgeChain(entry),

@@ -5,8 +5,10 @@
  *   npm run chaos                                                 4,000 messages, 40 faults, on each backend: 15 minutes
  *   npm run chaos -- --seed 7 --backend redis                     the plan of a seed again
  *   npm run chaos -- --messages 1000000 --faults 300              the long form: hours
- *   npm run chaos -- --messages 1000000 --faults 300 --rate 200 --callbacks cm
- *       in less, on a machine that can: changes of one of the two accounts are told by callback
+ *   npm run chaos -- --messages 1000000 --faults 300 --rate 155 --callbacks cm --backend redis
+ *       in two hours on two cores: changes of one of the two accounts are told by callback
+ *   npm run chaos -- --messages 1000000 --faults 300 --rate 130 --callbacks cm --queue cm --backend postgres
+ *       where queues are slower: changes of one account go to the app's queue, too
  *   npm run chaos -- --other-cli /path/of/another/dist/cli.js     another version takes part in deploys
  *   npm run chaos -- --faults 0 --from-cli /path/of/an/older/dist/cli.js    an upgrade while messages are sent
  *
@@ -30,6 +32,7 @@ const { values: options } = parseArgs({
     faults: { type: 'string', default: '40' },
     rate: { type: 'string', default: '150' },
     callbacks: { type: 'string', default: 'seven,cm' },
+    queue: { type: 'string', default: 'seven,cm' },
     backend: { type: 'string', default: 'both' },
     'other-cli': { type: 'string' },
     'from-cli': { type: 'string' },
@@ -41,6 +44,8 @@ const faults = read('faults', options.faults)
 /** How many are sent a second, at most; two cores settle so many while they are struck. */
 const rate = read('rate', options.rate)
 const backends: Backend[] = options.backend === 'both' ? ['redis', 'postgres'] : [readBackend(options.backend)]
+/** The accounts whose changes are told in each way; a callback or a job for each change is much of the work. */
+const tells = { callback: readAccounts('callbacks', options.callbacks), queue: readAccounts('queue', options.queue) }
 
 /** Each fault has so long, on the whole. */
 const FAULT_EVERY_MS = 6_000
@@ -83,7 +88,7 @@ for (const backend of backends) {
     windowMs: WINDOW_MS,
     neverShare: NEVER_SHARE,
     timeScale: TIME_SCALE,
-    called: options.callbacks.split(','),
+    tells,
     diskBytes: has.disk ? DISK_BYTES + messages * DISK_BYTES_A_MESSAGE : undefined,
     otherCli: options['other-cli'],
     firstCli: options['from-cli'],
@@ -103,6 +108,13 @@ function read(name: string, text: string): number {
   const number = Number(text)
   if (Number.isSafeInteger(number) && number >= 0) return number
   throw new Error(`--${name}: expected a whole number, found "${text}".`)
+}
+
+function readAccounts(name: string, text: string): string[] {
+  const accounts = text.split(',').filter((account) => account !== '')
+  const unknown = accounts.find((account) => !['seven', 'cm'].includes(account))
+  if (unknown === undefined) return accounts
+  throw new Error(`--${name}: expected some of seven,cm, found "${unknown}".`)
 }
 
 function readBackend(text: string): Backend {

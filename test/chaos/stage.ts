@@ -5,6 +5,7 @@ import { createSandbox, type Sandbox } from '../../src/sandbox/server.ts'
 import { openProxy, type TcpProxy } from '../support/proxy.ts'
 import { freePort } from '../support/services.ts'
 import { type App, openApp, QUEUE, SECRET } from './app.ts'
+import type { Tells } from './ledger.ts'
 import { createMember, type Member } from './members.ts'
 import { type Backend, LEASE_MS } from './plan.ts'
 import { type Database, openDatabase, openRedisPair, type RedisPair, useDatabase } from './servers.ts'
@@ -20,6 +21,7 @@ export interface Stage {
   workers: readonly Member[]
   /** The command line of another version, for processes that are replaced. */
   otherCli: string | undefined
+  tells: Tells
   /** When the queues last lost what they held, in milliseconds since 1970. */
   queueLostAt: number
   close(): Promise<void>
@@ -42,8 +44,7 @@ export interface StageOptions {
   neverShare: number
   /** So many times faster than life are the providers, and asking. */
   timeScale: number
-  /** The accounts whose changes are told by callback, too. */
-  called: readonly string[]
+  tells: Tells
   onEnded(how: 'by itself' | 'badly', about: string): void
 }
 
@@ -168,14 +169,14 @@ async function openAll(options: StageOptions, releasers: (() => Promise<unknown>
       queueUrl: queueUrlAt(appPorts),
       // 0.1.0 could erase nobody.
       erasedEvery: firstCli ? undefined : Math.max(LEAST_ERASED_EVERY, Math.ceil(messages / MOST_ERASED)),
-      called: options.called,
+      called: options.tells.callback,
       receivers: firstCli ? 1 : CALLBACK_RECEIVERS,
     }),
   )
   accounts = JSON.stringify(accountsOf({ ...options, sandbox, provider, callbackUrl: app.callbackUrl }))
   await Promise.all([api, ...workers].map((member) => member.start(firstCli ? { cli: firstCli } : {})))
   sandbox.set({ webhookUrl: `${apiUrl}/webhooks/seven`, cmWebhookUrl: `${apiUrl}/webhooks/cm` })
-  return { database, redis, sandbox, provider, app, api, workers, otherCli, queueLostAt: 0 }
+  return { database, redis, sandbox, provider, app, api, workers, otherCli, tells: options.tells, queueLostAt: 0 }
 }
 
 async function openProvider(sandbox: Sandbox, random: () => number): Promise<Stage['provider']> {
@@ -192,9 +193,9 @@ function accountsOf({
   provider,
   windowMs,
   timeScale,
-  called,
+  tells,
   callbackUrl,
-}: Pick<StageOptions, 'windowMs' | 'timeScale' | 'called'> & {
+}: Pick<StageOptions, 'windowMs' | 'timeScale' | 'tells'> & {
   sandbox: Sandbox
   provider: TcpProxy
   callbackUrl: string
@@ -209,7 +210,6 @@ function accountsOf({
       maxInterval: scaled(8 * MINUTE_MS),
       window: `${windowMs}ms`,
     },
-    changesQueue: QUEUE,
   }
   const callback = { url: callbackUrl, secret: SECRET }
   const seven = { name: 'seven', provider: 'seven', apiKey: sandbox.apiKey, baseUrl: behindGate(sandbox.url) }
@@ -218,5 +218,9 @@ function accountsOf({
     { ...seven, ...common, batchSize: 20, requestsPerSecond: 20 },
     { ...cm, ...common, requestsPerSecond: 5, maxWindow: '30s', clockSlack: '5s' },
   ]
-  return accounts.map((account) => (called.includes(account.name) ? { ...account, callback } : account))
+  return accounts.map((account) => ({
+    ...account,
+    ...(tells.callback.includes(account.name) ? { callback } : {}),
+    ...(tells.queue.includes(account.name) ? { changesQueue: QUEUE } : {}),
+  }))
 }
