@@ -69,6 +69,7 @@ async function askForPage(
 /** An error whose body has a known meaning counts by that, any other by its HTTP status. */
 function readError(error: unknown): WindowAnswer {
   if (!(error instanceof ProviderError) || !error.response || error.retryAfterMs !== undefined) throw error
+  if (error.response.status === 429) throw error
   const json = readJson(error.response.text)
   const message = (json.ok ? answerSchema.safeParse(json.value).data?.message : undefined) ?? ''
   if (NOTHING_SENT.test(message)) return NO_ROWS
@@ -149,15 +150,25 @@ export function parseTransactions(account: CmAccount, page: Page, text: string):
 const NOTHING_SENT = /no transactions/i
 const NO_ROWS: WindowAnswer = { reports: [], noStatusYet: [], hasMore: false }
 
-/** The numbers of refusals are not documented; the words of the message tell whose fault it is. */
+/**
+ * The numbers of refusals are not documented; the words of the message tell whose fault it is. The first that fits counts:
+ * a limit is often one "of this account" or "for your access token", and a window may be longer than its limit.
+ */
 const REFUSALS = [
+  { words: /too many|rate.?limit|limit of requests|throttl|quota/i, kind: 'throttled', meaning: 'too many requests' },
   {
-    words: /token|auth|access|permission|credential|account/i,
+    words: /\b(?:start|end)?dates?\b|period|range|\bpage/i,
+    kind: 'request',
+    meaning: 'the window or the page is refused',
+  },
+  {
+    words:
+      /(?<!unexpected )\b(?:product)?token\b|authenti|authori[sz]|access (?:is |was )?(?:denied|refused|not allowed)|\b(?:no|not have|without) access|permission|credential|account (?:is|was|has|not|unknown|blocked|disabled)|(?:unknown|invalid|blocked|disabled|suspended) account/i,
     kind: 'account',
     meaning: 'the product token is refused',
   },
-  { words: /too many|limit|throttl/i, kind: 'throttled', meaning: 'too many requests' },
-  { words: /date|period|range|page|parameter/i, kind: 'request', meaning: 'the window or the page is refused' },
+  { words: /\blimit/i, kind: 'throttled', meaning: 'too many requests' },
+  { words: /parameter/i, kind: 'request', meaning: 'the window or the page is refused' },
 ] as const
 
 function refusalOf(message: string) {

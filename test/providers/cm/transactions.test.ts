@@ -191,6 +191,36 @@ describe('a page of transactions', () => {
       'throttled',
       'the provider answered with status 4: too many requests',
     ],
+    [
+      'impatience with an account',
+      { status: 4, message: 'Rate limit exceeded for this account' },
+      'throttled',
+      'the provider answered with status 4: too many requests',
+    ],
+    [
+      'a window longer than the limit',
+      { status: 2, message: 'The date range exceeds the limit' },
+      'request',
+      'the provider answered with status 2: the window or the page is refused',
+    ],
+    [
+      'a limit of another kind',
+      { status: 2, message: 'Limit reached' },
+      'throttled',
+      'the provider answered with status 2: too many requests',
+    ],
+    [
+      'no access',
+      { status: 3, message: 'You do not have access to this service' },
+      'account',
+      'the provider answered with status 3: the product token is refused',
+    ],
+    [
+      'trouble of its own',
+      { status: 0, message: 'Could not access the database' },
+      'transient',
+      'the provider answered with status 0',
+    ],
     ['another status', { status: 9, message: 'Oops' }, 'transient', 'the provider answered with status 9'],
     [
       'a word as status',
