@@ -90,6 +90,8 @@ export interface Step {
 const TROUBLE_AFTER = { badAnswers: 3, ms: 60_000 }
 const REFUSALS_ALLOWED = { atFirst: 5, factor: 4, most: 320 }
 const MOST_SUSPECTS = 50
+/** A shorter wait that the provider names is none. */
+const LEAST_WAIT_MS = 1_000
 const FIRST_LOOKUP_TRIED_EVERY_MS = 24 * 3_600_000
 
 /** True when only one message may be asked about, to see whether things are better. */
@@ -196,14 +198,20 @@ function afterGone(health: AccountHealth, outcome: Outcome, now: number, lookups
 
 function afterBad(health: AccountHealth, kind: ProviderErrorKind, outcome: Outcome, now: number): Step {
   const noted = noteBad(health, outcome, now)
-  const { waitMs } = MEANINGS[kind]
-  const wait = waitMs > 0 ? (outcome.retryAfterMs ?? waitMs) : 0
+  const wait = waitAfter(kind, outcome, noted.bad.count)
   // Requests that were under way while the pause began are no probes.
   if (!isTrouble(noted, kind, now) || (health.trouble && isPaused(health, now))) {
     return unchanged(pauseFor(noted, wait, now))
   }
   const step = beginTrouble(noted, kind, now)
   return { ...step, health: pauseFor(step.health, wait, now) }
+}
+
+/** As long as the provider says; where it says that the wait is over, the pauses grow until it is. */
+function waitAfter(kind: ProviderErrorKind, { retryAfterMs }: Outcome, count: number): number {
+  const { waitMs } = MEANINGS[kind]
+  if (waitMs === 0 || retryAfterMs === undefined) return waitMs
+  return retryAfterMs >= LEAST_WAIT_MS ? retryAfterMs : Math.min(LEAST_WAIT_MS * 2 ** (count - 1), waitMs)
 }
 
 function noteBad(

@@ -10,14 +10,21 @@ const LEAST_EPOCH_MS = 1_000_000_000_000
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>
 
-/** Milliseconds to wait from `now`, at most a day; undefined when no header says it. */
+/**
+ * Milliseconds to wait from `now`, at most a day; undefined when no header says it. A time is counted from the answer's own
+ * Date, where it has one: the server's clock need not agree with ours.
+ */
 export function readRetryAfter(headers: Headers, now: number): number | undefined {
+  const answeredAt = dateOf(valueOf(headers, 'date')) ?? now
   for (const name of HEADERS) {
-    const value = [headers[name] ?? []].flat()[0]?.trim()
-    const ms = value ? waitOf(value, now) : undefined
+    const ms = waitOf(valueOf(headers, name), answeredAt)
     if (ms !== undefined) return Math.min(Math.max(ms, 0), LONGEST_MS)
   }
   return undefined
+}
+
+function valueOf(headers: Headers, name: string): string {
+  return [headers[name] ?? []].flat()[0]?.trim() ?? ''
 }
 
 function waitOf(value: string, now: number): number | undefined {
@@ -26,6 +33,13 @@ function waitOf(value: string, now: number): number | undefined {
     if (number >= LEAST_EPOCH_MS) return number - now
     return number >= LEAST_EPOCH_S ? number * 1000 - now : number * 1000
   }
-  const ms = Date.parse(value) - now
+  const at = dateOf(value)
+  return at === undefined ? undefined : at - now
+}
+
+/** A date as HTTP or JSON write it; the oldest form of HTTP names no zone, and means the same one as the others. */
+function dateOf(value: string): number | undefined {
+  if (!/^[a-z]{3,9},? |^\d{4}-\d\d-\d\dT/i.test(value)) return undefined
+  const ms = Date.parse(/\d{4}$/.test(value) ? `${value} GMT` : value)
   return Number.isNaN(ms) ? undefined : ms
 }

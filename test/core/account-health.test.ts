@@ -114,9 +114,17 @@ describe('patience', () => {
   it.each([
     ['for as long as the provider asks', 3_600 * SECOND, 3_600 * SECOND],
     ['for ten seconds where it does not say', undefined, 10 * SECOND],
-    ['not at all where it says nought', 0, undefined],
+    ['for a second where it says nought, or a time that is over', 0, SECOND],
   ])('is kept %s', (_name, retryAfterMs, pausedUntil) => {
     expect(healthAfter({ at: 0, result: 'throttled', retryAfterMs }).health.pausedUntil).toBe(pausedUntil)
+  })
+
+  it('grows where the provider goes on to say nought', () => {
+    const pauses = [1, 2, 3, 4, 5, 6].map((count) => {
+      const outcomes = Array.from({ length: count }, () => ({ at: 0, result: 'throttled', retryAfterMs: 0 }) as const)
+      return (healthAfter(...outcomes).health.pausedUntil ?? 0) / SECOND
+    })
+    expect(pauses).toEqual([1, 2, 4, 8, 10, 10])
   })
 
   it('outlasts a good answer that was under way', () => {
