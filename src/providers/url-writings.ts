@@ -1,6 +1,7 @@
 /**
  * The legitimate writings of one URL. The signer of a URL may write it in another way than the checker of the
- * signature: the host in upper case, the default port or none, a slash at the end, brackets and spaces encoded or not.
+ * signature: the host in upper case, the default port or none, a slash or a question mark at the end, and the query with
+ * whatever else than its own separators encoded or not, which in a GET is the space and the colons of a time.
  */
 
 /** The writings of a URL or a path, the given one first: a small fixed set, each of them the same URL. */
@@ -25,16 +26,33 @@ function originsOf(origin: string): string[] {
 }
 
 function queriesOf(query: string): string[] {
-  const bare = query.replace(/%5B/gi, '[').replace(/%5D/gi, ']')
-  const encoded = bare.replaceAll('[', '%5B').replaceAll(']', '%5D')
-  const writings = [query, bare, encoded].flatMap((text) => [
-    text,
-    text.replaceAll('+', '%20'),
-    text.replace(/%20/g, '+'),
-    text.replace(/%[0-9a-f]{2}/gi, (digits) => digits.toUpperCase()),
-    text.replace(/%[0-9a-f]{2}/gi, (digits) => digits.toLowerCase()),
-  ])
-  return unique(query === '?' ? ['?', ''] : writings)
+  if (query.length < 2) return ['', '?']
+  const decoded = decodedOf(query)
+  const encoded = encodeURIComponent(decoded).replace(SEPARATORS, decodeURIComponent)
+  const writings = [query, encoded]
+    .flatMap((text) => [text.replace(/%5B/gi, '[').replace(/%5D/gi, ']'), text.replace(/[[\]]/g, encodeURIComponent)])
+    .flatMap((text) => [text.replace(/%3A/gi, ':'), text.replaceAll(':', '%3A')])
+    .flatMap((text) => [text.replaceAll('+', '%20'), text.replaceAll('%20', '+')])
+    .flatMap((text) => [inCase(text, 'toUpperCase'), inCase(text, 'toLowerCase')])
+  return unique([query, ...writings, decoded, decoded.replaceAll('+', ' ')])
+}
+
+/** What separates fields, a plus for a space, and the percent sign of a code that is left as it is. */
+const SEPARATORS = /%(?:3F|26|3D|2B|25)/g
+
+/** The query with no more codes than it takes to tell its fields apart. */
+function decodedOf(query: string): string {
+  return query.replace(/(?:%[0-9a-f]{2})+/gi, (bytes) => {
+    try {
+      return decodeURIComponent(bytes).replace(/[&=+#%\p{Cc}]/gu, encodeURIComponent)
+    } catch {
+      return bytes
+    }
+  })
+}
+
+function inCase(text: string, change: 'toUpperCase' | 'toLowerCase'): string {
+  return text.replace(/%[0-9a-f]{2}/gi, (digits) => digits[change]())
 }
 
 function unique(texts: readonly string[]): string[] {

@@ -67,8 +67,13 @@ function digestOf(method: string, { path, body }: WebhookRequest): string {
 }
 
 /** The URL as the provider called it, and its path as the provider and as this process see it, in all their writings. */
-function signedUrls({ publicUrl, path }: WebhookRequest): string[] {
-  const urls = publicUrl === undefined ? [path] : [publicUrl, publicUrl.replace(/^\w+:\/\/[^/?#]*/, ''), path]
+function signedUrls({ publicUrl, path, headers }: WebhookRequest): string[] {
+  const ownPath = publicUrl?.replace(/^\w+:\/\/[^/?#]*/, '')
+  // The provider may have been given the host in other letters than PUBLIC_URL has.
+  const called = publicUrl?.replace(/(?<=^\w+:\/\/)[^/?#]*/, (own) =>
+    String(headers.host).toLowerCase() === own.toLowerCase() ? String(headers.host) : own,
+  )
+  const urls = [publicUrl, called, ownPath, path].filter((url) => url !== undefined)
   return [...new Set(urls.flatMap(writingsOf))]
 }
 
