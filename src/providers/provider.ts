@@ -39,7 +39,7 @@ export interface StatusAnswer {
 }
 
 /** A message that is asked about by its ID. */
-interface AskedMessage {
+export interface AskedMessage {
   messageId: string
   /** When it was sent, as the app says: some providers look for a message within a time. */
   sentAt: Date

@@ -1,15 +1,15 @@
 /**
  * seven.io's logbook of sent messages, the named replacement of the status query: by one ID, or by days and page.
  *
- * Source: https://docs.seven.io/en/rest-api/endpoints/journal. Days are days of Berlin, the last one included. Without
- * them the logbook covers the last 30 days, which is the look-up window, so a question by ID carries none. It gives no
- * reason for a failure. The order of the rows is not documented; recordings have the newest first, so a message sent
+ * Source: https://docs.seven.io/en/rest-api/endpoints/journal. Days are days of Berlin, the last one included. How many
+ * days the logbook covers without them is unconfirmed, so a question by ID carries them, too. It gives no reason for a
+ * failure. The order of the rows is not documented; recordings have the newest first, so a message sent
  * between two pages moves rows to a later page, where they are read twice, and never to an earlier one.
  */
 import { Temporal } from 'temporal-polyfill'
 import { z } from 'zod'
 import type { StatusReport } from '../../core/status.ts'
-import type { StatusAnswer, StatusLookup, WindowAnswer } from '../provider.ts'
+import type { AskedMessage, StatusAnswer, StatusLookup, WindowAnswer } from '../provider.ts'
 import type { SevenAccount } from './account.ts'
 import { getText, parseAnswer, readRows } from './answers.ts'
 import {
@@ -28,6 +28,7 @@ import {
 const PAGE_SIZE = 100
 const MAX_ID_CHARS = 3_700
 const DAY_MS = 86_400_000
+const LOOKUP_WINDOW_MS = 30 * DAY_MS
 /** An app that does not say when it sent is taken to have sent when it tells us, which may be a while later. */
 const SLACK_MS = 3_600_000
 
@@ -43,7 +44,7 @@ export function sevenLogbook(account: SevenAccount): StatusLookup {
       limits: { maxIds: 1, maxChars: MAX_ID_CHARS },
       async ask(http, asked, signal) {
         const messageIds = asked.map(({ messageId }) => messageId)
-        const path = open({ id: messageIds.join(','), limit: PAGE_SIZE })
+        const path = open({ id: messageIds.join(','), ...daysOf(asked, new Date()), limit: PAGE_SIZE })
         const text = await getText(http, account, path, signal)
         return parseLogbookEntry(account.name, messageIds, text, new Date())
       },
@@ -59,6 +60,15 @@ export function sevenLogbook(account: SevenAccount): StatusLookup {
         return parseLogbookPage(account.name, text, new Date())
       },
     },
+  }
+}
+
+/** All the days in which the messages may stand: an app that does not say when it sent may have done so long ago. */
+function daysOf(asked: readonly AskedMessage[], now: Date) {
+  const sent = asked.map(({ sentAt }) => sentAt.getTime())
+  return {
+    date_from: dayInBerlin(new Date(Math.min(...sent.map((at) => at - DAY_MS), now.getTime() - LOOKUP_WINDOW_MS))),
+    date_to: dayInBerlin(new Date(Math.max(...sent, now.getTime()))),
   }
 }
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { ProviderError } from '../../../src/core/errors.ts'
 import type { StatusReport } from '../../../src/core/status.ts'
 import type { ProviderHttp } from '../../../src/providers/http.ts'
@@ -242,9 +242,16 @@ describe('asking the logbook', () => {
   const headers = { 'X-Api-Key': 'sEcReT-api-key', Accept: 'application/json' }
   const [logbook] = seven.lookups(account) as [StatusLookup]
 
-  it('for one message gives its ID', async () => {
-    const answer = await logbook.byIds?.ask(http, [{ messageId: '1', sentAt: new Date() }], NEVER)
-    expect(asked.splice(0)).toEqual([{ path: '/journal/outbound?id=1&limit=100', headers }])
+  it.each<[string, string, string]>([
+    ['sent just now', '2026-03-01T10:00:00Z', 'date_from=2026-01-30&date_to=2026-03-01'],
+    ['sent 30 days ago', '2026-01-30T10:00:00Z', 'date_from=2026-01-29&date_to=2026-03-01'],
+    ['sent long ago, where the window is longer', '2025-12-31T23:30:00Z', 'date_from=2025-12-31&date_to=2026-03-01'],
+    ['whose app is ahead by a clock', '2026-03-01T23:03:00Z', 'date_from=2026-01-30&date_to=2026-03-02'],
+  ])('for one message gives its ID and the days of its window: %s', async (_, sentAt, days) => {
+    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-03-01T10:00:00Z') })
+    const answer = await logbook.byIds?.ask(http, [{ messageId: '1', sentAt: new Date(sentAt) }], NEVER)
+    vi.useRealTimers()
+    expect(asked.splice(0)).toEqual([{ path: `/journal/outbound?id=1&${days}&limit=100`, headers }])
     expect(answer).toEqual({ reports: [delivered('1')], missing: [] })
   })
 
