@@ -11,8 +11,12 @@ import { readJson } from '../json-text.ts'
 import { type SevenAccount, sevenHeaders } from './account.ts'
 
 /** Codes that say more than "it did not work". */
-const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request' | 'throttled', string]> = new Map([
+const ERROR_CODES: ReadonlyMap<string, readonly ['account' | 'request' | 'throttled' | 'gone', string]> = new Map([
+  ['300', ['account', 'the API key is missing']],
   ['403', ['throttled', 'the limit of the account is reached']],
+  ['404', ['gone', 'the look-up does not exist there']],
+  ['410', ['gone', 'the look-up does not exist there']],
+  ['429', ['throttled', 'too many requests']],
   ['600', ['request', 'carrier or sending error, or an unknown message ID']],
   ['900', ['account', 'the API key is wrong']],
   ['901', ['request', 'a message ID is wrong']],

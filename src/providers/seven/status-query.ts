@@ -24,7 +24,7 @@ export function sevenStatusQuery(account: SevenAccount): StatusLookup {
       async ask(http, asked, signal) {
         const messageIds = asked.map(({ messageId }) => messageId)
         const path = `/status?msg_id=${messageIds.map(encodeURIComponent).join(',')}`
-        const text = await getText(http, account, path, signal)
+        const text = await getText(http, account, path, signal).catch(readNotice)
         return parseStatusAnswer(account.name, messageIds, text, new Date())
       },
     },
@@ -56,8 +56,19 @@ function readStatusRows(text: string): z.infer<typeof rowSchema>[] {
   } catch (error) {
     const isUnclear = error instanceof ProviderError && error.kind === 'transient'
     if (!isUnclear || !saysGone(text)) throw error
-    throw new ProviderError('gone', 'the provider answered that the status query is no longer available')
+    throw gone()
   }
+}
+
+/** An error whose text says that the interface has ended, and not a message, counts as that. */
+function readNotice(error: unknown): never {
+  const isClear = !(error instanceof ProviderError) || error.kind === 'account' || error.retryAfterMs !== undefined
+  const text = isClear ? '' : (error.response?.text ?? '')
+  throw /\b(endpoint|interface|api|service|version)\b/i.test(text) && saysGone(text) ? gone() : error
+}
+
+function gone(): ProviderError {
+  return new ProviderError('gone', 'the provider answered that the status query is no longer available')
 }
 
 /** A notice is short; a longer text is a page about something else. */

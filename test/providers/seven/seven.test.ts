@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ProviderError } from '../../../src/core/errors.ts'
+import { kindOfStatus } from '../../../src/core/provider-failure.ts'
 import type { StatusReport } from '../../../src/core/status.ts'
 import type { ProviderHttp } from '../../../src/providers/http.ts'
 import type { SevenAccount } from '../../../src/providers/seven/account.ts'
@@ -24,6 +25,8 @@ const GONE = [
   '<html><body>410 Gone</body></html>',
   '\n The status interface was switched off',
 ]
+
+const ENDED = '{"error":"This endpoint is deprecated and has been removed. Use /journal/outbound."}'
 
 /** Answers that only sound like it. */
 const NOT_GONE: [string, string][] = [
@@ -167,6 +170,10 @@ describe('the answer to a status query', () => {
     ['902', '902', 'account', 'the provider answered with code 902: the API key lacks the right to use this interface'],
     ['903', '"903"', 'account', 'the provider answered with code 903: the IP address is not allowed'],
     ['403', '403', 'throttled', 'the provider answered with code 403: the limit of the account is reached'],
+    ['429', '{"code":"429"}', 'throttled', 'the provider answered with code 429: too many requests'],
+    ['300', '{"code":300}', 'account', 'the provider answered with code 300: the API key is missing'],
+    ['404', '{"code":404}', 'gone', 'the provider answered with code 404: the look-up does not exist there'],
+    ['410', '"410"', 'gone', 'the provider answered with code 410: the look-up does not exist there'],
     [
       'a code of no known meaning',
       '777',
@@ -281,6 +288,32 @@ describe('the status query', () => {
       ],
       missing: ['1'],
     })
+  })
+
+  it.each<[number, string, ProviderError['kind']]>([
+    [400, ENDED, 'gone'],
+    [403, ENDED, 'gone'],
+    [405, ENDED, 'gone'],
+    [501, ENDED, 'gone'],
+    [404, '', 'gone'],
+    [400, '{"code":410}', 'gone'],
+    [401, ENDED, 'account'],
+    [400, '{"code":"902","error":"This endpoint is no longer available to you"}', 'account'],
+    [400, '{"error":"The message was removed"}', 'request'],
+    [503, 'This service is temporarily gone, try again later', 'transient'],
+    [500, '', 'transient'],
+  ])('has ended where the answer says so: HTTP %i %s', async (status, text, kind) => {
+    const response = { status, headers: {}, text }
+    const http: ProviderHttp = {
+      get: () => Promise.reject(new ProviderError(kindOfStatus(status, undefined), 'no success', { response })),
+      post: () => expect.fail('Expected no POST'),
+      delete: () => expect.fail('Expected no DELETE'),
+      close: async () => {},
+    }
+    const question = seven
+      .lookups(account)[0]
+      ?.byIds?.ask(http, [{ messageId: '1', sentAt: RECEIVED_AT }], new AbortController().signal)
+    await expect(question).rejects.toMatchObject({ name: 'ProviderError', kind })
   })
 
   it('keeps the whole URL under 4,000 characters and the batch at its size', () => {
