@@ -42,20 +42,21 @@ export function createProviderHttp({ baseUrl, timeoutMs, connections, proxy = {}
   const agent = createAgent(proxy, { connections, connectTimeout: timeoutMs, pipelining: 1 })
   const prefix = base.pathname.replace(/\/$/, '')
 
-  /** Follows redirects within the provider's address; to no other, because the request carries credentials. */
-  async function follow(request: Dispatcher.RequestOptions, hops = 0): Promise<Dispatcher.ResponseData> {
-    const response = await agent.request({ ...request, origin: base.origin })
-    const target = REDIRECTS.has(response.statusCode)
-      ? locationOf(response.headers, base.origin + request.path)
+  /** Follows redirects within the provider's host; to no other, because the request carries credentials. */
+  async function follow(request: Dispatcher.RequestOptions, from = base, hops = 0): Promise<Dispatcher.ResponseData> {
+    const response = await agent.request({ ...request, origin: from.origin })
+    const target = isRedirect(response.statusCode, request.method)
+      ? locationOf(response.headers, from.origin + request.path)
       : undefined
     if (!target) return response
     await response.body.dump().catch(() => {})
-    if (target.origin !== base.origin) {
+    const isSecured = from.protocol === 'http:' && target.protocol === 'https:' && target.host === from.host
+    if (target.origin !== from.origin && !isSecured) {
       const place = target.origin + target.pathname
       throw new ProviderError('account', `the provider has moved to ${place}; set baseUrl accordingly`)
     }
     if (hops === MOST_HOPS) throw new ProviderError('account', 'the provider redirects without end; check baseUrl')
-    return follow({ ...request, path: target.pathname + target.search }, hops + 1)
+    return follow({ ...request, path: target.pathname + target.search }, target, hops + 1)
   }
 
   async function send(
@@ -131,7 +132,12 @@ function tooLarge(most: number): ProviderError {
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 307, 308])
+const SEE_OTHER = 303
 const MOST_HOPS = 5
+
+function isRedirect(status: number, method: string): boolean {
+  return REDIRECTS.has(status) || (status === SEE_OTHER && method === 'GET')
+}
 
 function locationOf(headers: ProviderResponse['headers'], from: string): URL | undefined {
   const location = [headers.location ?? []].flat()[0]

@@ -129,6 +129,21 @@ describe('an answer in a wrapping', () => {
     expect(reached).toBe(0)
   })
 
+  it('is followed when another place is to be seen', async () => {
+    const url = await listen((request, response) => {
+      if (request.url === '/seen') response.end('seen')
+      else response.writeHead(303, { location: '/seen' }).end()
+    })
+    expect((await ask(connect(url))).text).toBe('seen')
+  })
+
+  it('is followed to the same host by TLS, which this one does not speak', async () => {
+    const url = await listen((request, response) =>
+      response.writeHead(301, { location: `https://${request.headers.host}/` }).end(),
+    )
+    expect(await errorOf(ask(connect(url)))).toMatchObject({ kind: 'unreachable' })
+  })
+
   it('that redirects to itself ends', async () => {
     const url = await listen((request, response) => response.writeHead(302, { location: request.url ?? '/' }).end())
     expect(await errorOf(ask(connect(url)))).toMatchObject({ kind: 'account' })
