@@ -70,10 +70,10 @@ export const messageSchema = named(
     recipient: z
       .string()
       .regex(/^\s*(?:[a-z]+:)?[^A-Za-z]{3,60}(?:;.*)?$/i, { abort: true, error: PHONE_RULE })
-      .refine(
-        (text) => /^\+?[\d ()./-]{3,40}$/.test(cleanPhoneNumber(text)) && /\d{3}/.test(text.replace(/\D/g, '')),
-        PHONE_RULE,
-      )
+      .refine((text) => {
+        const clean = cleanPhoneNumber(text)
+        return /^[(]?\+?[\d ()./-]{3,40}$/.test(clean) && /\d{3}/.test(clean.replace(/\D/g, ''))
+      }, PHONE_RULE)
       .optional()
       .describe('The phone number, with its country code. Needed where one reference goes to several recipients.'),
     metadata: metadataSchema

@@ -33,6 +33,16 @@ function schedule(given: unknown) {
   return { ...scheduled, result: resultOf(order, scheduled, scheduled.messages.length) }
 }
 
+it.each([
+  '(+31) 6 12345678',
+  '＋３１６１２３４５６７８',
+  '+31\u22126\u221212345678',
+  '+31·6·12345678',
+  'tel://+31612345678',
+])('a recipient written %s is tracked as the same number', (recipient) => {
+  expect(schedule(one({ recipient }, 'cm')).messages).toMatchObject([{ recipientKey: '31612345678' }])
+})
+
 function refusalOf(given: unknown): { message: string; issues: readonly Issue[] } {
   try {
     schedule(given)

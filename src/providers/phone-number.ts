@@ -13,16 +13,16 @@ export function isCountry(text: string): text is Country {
 
 /**
  * A number without what only surrounds it: invisible characters, `tel:`, parameters after a semicolon. Full-width digits
- * become the usual ones, every dash and space the plain one.
+ * become the usual ones, every dash and minus sign the plain one, and every space and dot in the middle of a line a space.
  */
 export function cleanPhoneNumber(number: string): string {
   return number
     .normalize('NFKC')
     .replace(/[\p{Cf}\p{Cc}]/gu, '')
-    .replace(/\p{Pd}/gu, '-')
-    .replace(/\p{Zs}+/gu, ' ')
+    .replace(/[\p{Pd}\u2212]/gu, '-')
+    .replace(/[\p{Zs}\u00b7\u2022\u2219\u22c5]+/gu, ' ')
     .trim()
-    .replace(/^(?:tel|sms|callto):/i, '')
+    .replace(/^(?:tel|sms|callto):(?:\/\/)?/i, '')
     .replace(/;.*$/, '')
     .trim()
 }

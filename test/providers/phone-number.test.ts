@@ -23,6 +23,10 @@ describe('a phone number', () => {
     '+31/6/123.456.78',
     '\uff0b\uff13\uff11\uff16\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18',
     '+31\u200b612345678',
+    '(+31) 6 12345678',
+    '+31\u22126\u221212345678',
+    '+31\u00b76\u00b712345678',
+    'tel://+31612345678',
   ])('written %j is the same one', (number) => {
     expect(normalizePhoneNumber(number)).toBe('31612345678')
     expect(isNationalNumber(number)).toBe(false)
