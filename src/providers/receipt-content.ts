@@ -22,6 +22,7 @@ export interface ReceiptContent {
 
 /** Values nested deeper are left out, and not looked through for receipts. */
 export const DEEPEST = 20
+const MOST_FIELDS = 2_000
 
 /** Reads a body's text. */
 export function readContent(text: string, contentType: string): ReceiptContent {
@@ -100,10 +101,13 @@ function readPart(part: string): [string, string][] {
 
 function readForm(text: string, contentType: string): Record<string, unknown> {
   const decode = (encoded: string) => decodeText(unescapeBytes(encoded), contentType)
-  const form = parse(text, '&', '=', { decodeURIComponent: decode, maxKeys: 2000 })
-  return nested(
-    Object.entries(form).flatMap(([name, value]) => [value ?? []].flat().map((item) => [name, item] as const)),
-  )
+  // One by one, because the order tells which fields of `msg[][code]` belong together.
+  const pairs = text.split('&', MOST_FIELDS).flatMap((pair) => {
+    const [[name, value] = []] = Object.entries(parse(pair, '&', '=', { decodeURIComponent: decode }))
+    // A URL that was copied out of HTML separates its fields by `&amp;`.
+    return name === undefined ? [] : [[name.replace(/^(?:amp;)+/, ''), String(value)] as const]
+  })
+  return nested(pairs)
 }
 
 /** The bytes that percent signs and two digits stand for; other percent signs stand for themselves. */
@@ -116,30 +120,49 @@ function unescapeBytes(encoded: string): Buffer {
   )
 }
 
-/** Puts `data[msg_id]` and `status.code` where they belong; a name that comes twice gets a list. */
-function nested(pairs: readonly (readonly [string, string])[]): Record<string, unknown> {
-  const root: Record<string, unknown> = Object.create(null)
+type Fields = Record<string, unknown>
+
+/** Puts `data[msg_id]` and `status.code` where they belong; a name that comes twice gets a list, as does `msg[][code]`. */
+function nested(pairs: readonly (readonly [string, string])[]): Fields {
+  const root: Fields = Object.create(null)
   for (const [name, value] of pairs) {
-    const path = name.split(/\]\[|\[|\]\.?|\./).filter((part) => part !== '')
-    const isNested = path.length > 1 && path.length <= DEEPEST && /^[\w-]+(?:\[[\w-]*\]|\.[\w-]+)+$/.test(name)
-    put(root, isNested ? path : [name], value)
+    const isNested = /^[\w-]+(?:\[[\w-]*\]|\.[\w-]+)+$/.test(name)
+    const path = isNested ? [...name.matchAll(/[\w-]+|\[\]/g)].map(([part]) => part) : [name]
+    put(root, path.length > DEEPEST ? [name] : path, value)
   }
   return root
 }
 
-function put(into: Record<string, unknown>, [key = '', ...rest]: string[], value: string): void {
+/** A part `[]` stands for one of several: a new one when the last has what is to be put there. */
+function put(into: Fields, [key = '', ...rest]: string[], value: string): void {
   const there = into[key]
-  if (rest.length === 0) {
+  const isOneOfSeveral = rest[0] === '[]'
+  const within = isOneOfSeveral ? rest.slice(1) : rest
+  if (within.length === 0) {
     if (Array.isArray(there)) there.push(value)
     else into[key] = there === undefined ? value : [there, value]
     return
   }
-  const inner: Record<string, unknown> = isObject(there) ? there : Object.create(null)
-  into[key] = inner
-  put(inner, rest, value)
+  const last = Array.isArray(there) ? there.at(-1) : there
+  const inner: Fields = isObject(last) && !(isOneOfSeveral && has(last, within)) ? last : Object.create(null)
+  if (inner !== last) into[key] = isOneOfSeveral && there !== undefined ? [there, inner].flat() : inner
+  put(inner, within, value)
 }
 
-const PLACEHOLDER = /^(?:\[[A-Z][A-Z_ ]*\]|\{\{? ?\w+ ?\}?\}|%\w+%|<[A-Za-z_]+>|\$\{?\w+\}?)$/
+function has(value: unknown, [key, ...rest]: readonly string[]): boolean {
+  if (key === undefined) return value !== undefined
+  return key !== '[]' && isObject(value) && has(value[key], rest)
+}
+
+/** The ways of templates to write the name of a field. */
+const PLACEHOLDER =
+  /^(?:\[[A-Za-z][\w .-]*\]|\{\{? ?\w+ ?\}?\}|%\w+%|#[A-Za-z][\w.-]*#|@[A-Za-z][\w.-]*@|<[A-Za-z_]+>|\$\{?\w+\}?)$/
+/** The sender's own reference may look like one; that of a template says what it is. */
+const REFERENCE = /reference|(?<![a-z])ref(?![a-z])/i
+
+function isPlaceholder(text: string, name: string): boolean {
+  return PLACEHOLDER.test(text) && (!REFERENCE.test(name) || REFERENCE.test(text))
+}
 
 /** The levels left in a value that stands within another. A text counts twice: what it holds is read once more. */
 export function levelsWithin(value: unknown, levels: number): number {
@@ -157,7 +180,7 @@ export function unfold(value: unknown): unknown {
 function cleaned(value: unknown, name: string, unfilled: Set<string>, levels: number): unknown {
   if (levels === 0) return undefined
   if (typeof value === 'string') {
-    if (PLACEHOLDER.test(value.trim())) {
+    if (isPlaceholder(value.trim(), name)) {
       unfilled.add(name)
       return undefined
     }

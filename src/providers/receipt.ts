@@ -8,6 +8,7 @@
  * request that surely concerns nobody is accepted without a report, and needs no signature.
  */
 import { type Issue, LastwordError } from '../core/errors.ts'
+import { rankOf } from '../core/settle.ts'
 import type { StatusReport } from '../core/status.ts'
 import { decodeText, inflateBody } from './body-text.ts'
 import type { Provider, ProviderAccount, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
@@ -58,8 +59,8 @@ export async function readWebhook(
 }
 
 /**
- * Each report once, and of one message no more than the latest few: each takes a statement, and a request that repeats
- * itself to the bound of its size would keep the database busy until the sender gives up.
+ * Each report once, and of one message no more than the few that decide its status: each takes a statement, and a request
+ * that repeats itself to the bound of its size would keep the database busy until the sender gives up.
  */
 function withoutRepeats(reports: readonly StatusReport[]): StatusReport[] {
   const ofMessages = new Map<string, Map<string, StatusReport>>()
@@ -68,11 +69,12 @@ function withoutRepeats(reports: readonly StatusReport[]): StatusReport[] {
     const known = ofMessages.get(message) ?? new Map<string, StatusReport>()
     ofMessages.set(message, known.set(JSON.stringify(report), report))
   }
-  return [...ofMessages.values()].flatMap((known) =>
-    [...known.values()]
-      .sort((one, other) => one.occurredAt.getTime() - other.occurredAt.getTime())
-      .slice(-MOST_REPORTS_OF_A_MESSAGE),
-  )
+  return [...ofMessages.values()].flatMap((known) => {
+    const byRank = [...known.values()].sort((one, other) => rankOf(one) - rankOf(other))
+    const latest = byRank.slice(-MOST_REPORTS_OF_A_MESSAGE)
+    const read = byRank.findLast(({ status }) => status === 'read')
+    return read === undefined || latest.includes(read) ? latest : [read, ...latest.slice(1)]
+  })
 }
 
 /** A form adds to the query what the query lacks; any other body speaks before the query. */

@@ -83,6 +83,7 @@ function readReceipt(
   const [messageId, status] = [textOf(fields.get('msgid')?.value), textOf(fields.get('status')?.value)]
   if (OTHER_EVENTS.has(event)) return void ignored.push('the event is not about the delivery of a message')
   if (status.toUpperCase() === TYPING) return void ignored.push('the status says that somebody is typing')
+  if (isEmpty(fields)) return void ignored.push('the fields of the receipt are empty')
   const problems = problemsOf(found, messageId, status)
   if (problems.length > 0 && event !== '' && event !== 'dlr' && messageId === '') {
     return void ignored.push('the event is not dlr')
@@ -98,6 +99,12 @@ function readReceipt(
     source: 'webhook',
     ...detailsOf(found),
   })
+}
+
+/** A set-up screen tests a URL by the names of the fields without values. */
+function isEmpty(fields: Fields): boolean {
+  const isBlank = (value: unknown) => (typeof value === 'string' ? value.trim() === '' : (value ?? null) === null)
+  return fields.has('msgid') && ['msgid', 'status', 'timestamp'].every((name) => isBlank(fields.get(name)?.value))
 }
 
 function problemsOf({ place, fields }: Found, messageId: string, status: string): Issue[] {

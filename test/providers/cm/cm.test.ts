@@ -2,6 +2,7 @@ import { stringify } from 'node:querystring'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LastwordError } from '../../../src/core/errors.ts'
+import { settle } from '../../../src/core/settle.ts'
 import type { Status, StatusReport } from '../../../src/core/status.ts'
 import type { CmAccount } from '../../../src/providers/cm/account.ts'
 import { cm } from '../../../src/providers/cm/cm.ts'
@@ -315,15 +316,27 @@ describe('a receipt in JSON', () => {
     expect(reading).toEqual({ reports: [withText], passedOver: 999 })
   })
 
-  it('is no more than the latest twenty of one message', async () => {
+  it('is no more than the twenty of one message that have the last word', async () => {
     const minutes = Array.from({ length: 59 }, (_, index) => String(59 - index).padStart(2, '0'))
     const given = minutes.map((minute) => message({ received: `2023-09-15T13:${minute}:00` }, { code: minute }))
     const { reports, passedOver } = await read(envelope([...given, message({ reference: 'order-4712' })]))
+    // The first four minutes are those of the codes that are final.
+    const codes = [...Array.from({ length: 16 }, (_, index) => String(44 + index)), '1', '2', '3', '4']
     expect(reports.map(({ messageId, rawStatus }) => [messageId, rawStatus])).toEqual([
-      ...Array.from({ length: 20 }, (_, index) => ['order-4711', String(40 + index)]),
+      ...codes.map((code) => ['order-4711', code]),
       ['order-4712', '2'],
     ])
     expect(passedOver).toBe(39)
+  })
+
+  it('that says read is among the twenty, however many finals are later', async () => {
+    const minutes = Array.from({ length: 30 }, (_, index) => String(index).padStart(2, '0'))
+    const given = minutes.map((minute, index) =>
+      message({ received: `2023-09-15T13:${minute}:00` }, { code: index === 0 ? '4' : '2' }),
+    )
+    const { reports } = await read(envelope(given))
+    expect(reports).toHaveLength(20)
+    expect(settle(reports)?.status).toBe('read')
   })
 
   it('is read beside one of another application, which is counted', async () => {
@@ -492,6 +505,37 @@ describe('a receipt in XML', () => {
 })
 
 describe('a receipt as form or query', () => {
+  it.each(['{abc123}', '[ORDER]', '%A1%', '<order>', '$7'])(
+    'is read with a reference of the sender’s own that looks like a placeholder: %s',
+    async (reference) => {
+      const { reports } = await read(new URLSearchParams({ reference, statuscode: '2' }).toString())
+      expect(reports).toMatchObject([{ messageId: reference, status: 'delivered' }])
+    },
+  )
+
+  it.each([
+    ['&amp; between its fields', 'reference=order-4711&amp;statuscode=2&amp;to=0031612345678'],
+    ['empty brackets', 'reference[]=order-4711&statuscode[]=2&to[]=0031612345678'],
+    [
+      'one in a list',
+      'messages[msg][][reference]=order-4711&messages[msg][][status][code]=2&messages[msg][][to]=0031612345678',
+    ],
+  ])('is read with %s', async (_, form) => {
+    const { reports } = await read(form)
+    expect(reports).toMatchObject([{ messageId: 'order-4711', status: 'delivered', recipient: '31612345678' }])
+  })
+
+  it('is read for each of a list', async () => {
+    const fields = (reference: string, code: string) =>
+      `messages[msg][][reference]=${reference}&messages[msg][][status][code]=${code}&messages[msg][][status][errorCode]=x`
+    const { reports } = await read([fields('a', '2'), fields('b', '3'), fields('c', '2')].join('&'))
+    expect(reports.map(({ messageId, status }) => [messageId, status])).toEqual([
+      ['a', 'delivered'],
+      ['b', 'failed'],
+      ['c', 'delivered'],
+    ])
+  })
+
   const upper = {
     REFERENCE: 'order-4711',
     STATUS: '3',
@@ -603,6 +647,15 @@ describe('the request by which the set-up screen tests the URL', () => {
     ['?reference=order-1&statuscode=[STATUS]&to=[GSM]', 'statuscode, to'],
     ['?reference=order-1&statuscode={{status}}', 'statuscode'],
     ['?reference=order-1&statuscode=%25STATUS%25', 'statuscode'],
+    ['?reference=order-1&statuscode=[status]&to=[gsm]', 'statuscode, to'],
+    ['?reference=order-1&statuscode=[Status]', 'statuscode'],
+    ['?reference=order-1&statuscode=[status.code]', 'statuscode'],
+    ['?reference=order-1&statuscode=[STATUS-CODE]', 'statuscode'],
+    ['?reference=order-1&statuscode=%23STATUS%23', 'statuscode'],
+    ['?reference=order-1&statuscode=@STATUS@', 'statuscode'],
+    ['?reference={{your_reference}}&statuscode=2', 'reference'],
+    ['?reference=[ref]&statuscode=2', 'reference'],
+    ['?reference={order_7}&statuscode=[STATUS]', 'statuscode'],
   ])('never becomes a report where its placeholders were not filled: %s', async (query, names) => {
     const reading = await read('', { method: 'GET', path: `/webhooks/cm/token${query}` })
     expect(reading).toEqual({ reports: [], ignored: `placeholders were not filled: ${names}` })

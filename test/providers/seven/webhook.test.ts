@@ -14,6 +14,7 @@ const RECEIVED_AT = new Date('2026-01-31T10:00:00.000Z')
 const FORM = 'application/x-www-form-urlencoded'
 
 const OTHER = 'the event is not about the delivery of a message'
+const EMPTY = 'the fields of the receipt are empty'
 const NO_FIELD = 'the request has no field of a delivery receipt'
 const TOO_LITTLE = 'Expected a delivery receipt, found one that says too little.'
 
@@ -302,6 +303,19 @@ describe('a delivery receipt as a form or in a query', () => {
     expect(await readAs(account, byForm(body))).toEqual({ reports: [transmitted({ occurredAt: RECEIVED_AT })] })
   })
 
+  it('is read for each of a list in brackets, and with &amp; between its fields', async () => {
+    const two = 'data[][msg_id]=1&data[][status]=DELIVERED&data[][msg_id]=2&data[][status]=FAILED'
+    for (const form of [two, two.replaceAll('&', '&amp;')]) {
+      const { reports } = await readAs(account, byForm(form))
+      expect(reports.map(({ messageId, status }) => [messageId, status])).toEqual([
+        ['1', 'delivered'],
+        ['2', 'failed'],
+      ])
+    }
+    const { reports } = await readAs(account, byForm('msg_id[]=1&status[]=DELIVERED'))
+    expect(reports).toMatchObject([{ messageId: '1', status: 'delivered' }])
+  })
+
   it('in tens of thousands of parts is read in time', async () => {
     const begun = performance.now()
     const body = multipart('b', [...Array.from({ length: 19_000 }, () => part('name="a"', '1')), MESSAGE_ID, STATUS])
@@ -318,6 +332,13 @@ describe('a delivery receipt as a form or in a query', () => {
     ['a GET without a query', request({ method: 'GET' }), 'the request is empty'],
     ['a GET with fields of its own', byGet({ test: '1' }), NO_FIELD],
     ['an empty form', byForm(''), 'the request is empty'],
+    ['fields without values by GET', byGet({ webhook_event: '', msg_id: '', status: '', timestamp: '' }), EMPTY],
+    ['fields without values by form', byForm('msg_id=&status=&timestamp='), EMPTY],
+    [
+      'fields without values in JSON',
+      byJson({ webhook_event: 'dlr', data: { msg_id: '', status: null, timestamp: '' } }),
+      EMPTY,
+    ],
     ['another event by GET', byGet({ webhook_event: 'sms_mo', id: '7' }), OTHER],
     ['another event by form', byForm('webhook_event=voice_status&status=x'), OTHER],
     [
