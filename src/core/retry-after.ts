@@ -15,15 +15,15 @@ type Headers = Readonly<Record<string, string | string[] | undefined>>
  * Date, where it has one: the server's clock need not agree with ours.
  */
 export function readRetryAfter(headers: Headers, now: number): number | undefined {
-  const answeredAt = dateOf(valueOf(headers, 'date')) ?? now
+  const answeredAt = dateOf(textOf(headers, 'date')) ?? now
   for (const name of HEADERS) {
-    const ms = waitOf(valueOf(headers, name), answeredAt)
+    const ms = waitOf(textOf(headers, name), answeredAt)
     if (ms !== undefined) return Math.min(Math.max(ms, 0), LONGEST_MS)
   }
   return undefined
 }
 
-function valueOf(headers: Headers, name: string): string {
+function textOf(headers: Headers, name: string): string {
   return [headers[name] ?? []].flat()[0]?.trim() ?? ''
 }
 
