@@ -35,6 +35,8 @@ const server = createServer((request, response) => {
     return answer(response, 503, { status: 'unavailable', detail })
   }
   if (request.url === '/health/live') return answer(response, 200, { status: 'ok' })
+  if (!request.url?.startsWith('/'))
+    return answer(response, 400, { detail: 'Expected a path as the target of the request.' })
   const id = ++requests
   waiting.set(id, response)
   response.on('close', () => waiting.delete(id))

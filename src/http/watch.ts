@@ -9,6 +9,7 @@ import type { OutgoingHttpHeaders } from 'node:http'
 import { Worker } from 'node:worker_threads'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, type InjectOptions, LogController } from 'fastify'
 import type { Key } from '../config/keys.ts'
+import type { Log } from '../log.ts'
 import { guardByKeys } from './auth.ts'
 import { createDoors } from './doors.ts'
 import { type GaugesOptions, registerGauges } from './gauges.ts'
@@ -73,7 +74,7 @@ export async function openWatch(options: WatchOptions): Promise<Watch> {
       thread.on('message', (message: ThreadMessage) => {
         if (message.kind === 'listens') resolve(message.port)
         else if (message.kind === 'failed') reject(Object.assign(new Error(message.code), { code: message.code }))
-        else void answer(server, message).then((answered) => thread.postMessage(answered))
+        else void answer(server, message, log).then((answered) => thread.postMessage(answered))
       })
     })
     return { url: `http://${host.includes(':') ? `[${host}]` : host}:${boundPort}`, close }
@@ -83,10 +84,19 @@ export async function openWatch(options: WatchOptions): Promise<Watch> {
   }
 }
 
-async function answer(server: FastifyInstance, { id, request }: { id: number; request: InjectOptions }) {
-  const { statusCode: status, headers, payload: body } = await server.inject(request)
-  const answered: ThreadAnswer = { id, status, headers, body }
-  return answered
+/** A server that is closing answers no more, and a stranger's request must not end the process. */
+async function answer(
+  server: FastifyInstance,
+  { id, request }: { id: number; request: InjectOptions },
+  log: Log,
+): Promise<ThreadAnswer> {
+  try {
+    const { statusCode: status, headers, payload: body } = await server.inject(request)
+    return { id, status, headers, body }
+  } catch (error) {
+    log.warn({ err: error }, 'a request to METRICS_PORT could not be answered')
+    return { id, status: 503, headers: {}, body: '' }
+  }
 }
 
 async function createWatchServer(options: WatchOptions): Promise<FastifyInstance> {

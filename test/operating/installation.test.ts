@@ -1,6 +1,7 @@
 /** An installation knows itself: among others, after a backup was restored, and when clocks differ (docs: Operating). */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { connect } from 'node:net'
 import postgres from 'postgres'
 import { afterEach, describe, expect, inject, it } from 'vitest'
 import { makeDue } from '../support/schedule.ts'
@@ -92,7 +93,12 @@ it('settles what is outstanding, and tells every change under new names, after a
     await trackOver(service.url, ids)
     for (const id of ids) expect(await sendReceipt(service.url, id, 'DELIVERED')).toBe(200)
     await until(() => expect(received.length).toBe(before + 10))
-    const jobs = await installation.queue('told').getJobs(['waiting'])
+    const told = () => installation.queue('told').getJobs(['waiting'])
+    await until(async () => {
+      const names = (await told()).map(({ data }) => data.messageId)
+      expect(ids.filter((id) => names.includes(id))).toHaveLength(10)
+    })
+    const jobs = await told()
     const feed = (await (await fetch(`${service.url}/v1/changes?limit=1000`)).json()) as Page
     return { service, names: received.slice(before), jobs: jobs.map(({ data }) => data.messageId), feed, ids }
   }
@@ -205,6 +211,13 @@ describe('a worker', () => {
       const keyed = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
       expect(await keyed.text()).toMatch(/^lastword_queue_writable 1$/m)
     }
+    for (const target of ['http://a:99999/', 'http://[', 'http://', '*']) {
+      const socket = connect(Number(port), '127.0.0.1')
+      socket.write(`GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+      expect(String(await once(socket, 'data')), target).toMatch(/^HTTP\/1\.1 400 /)
+      socket.destroy()
+    }
+    expect(await health()).toMatchObject({ code: 0 })
     const taken = startService({ installation, accounts: [ACCOUNT], parts, environment })
     await expect(taken).rejects.toThrow(`METRICS_PORT: 127.0.0.1:${port} is taken by another process`)
   })
