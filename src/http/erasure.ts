@@ -14,6 +14,8 @@ import { erasedSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
 const MESSAGES_A_STEP = 1_000
+const QUEUE_AWAY =
+  'The messages are erased. The queue does not answer: repeat the request later, so that its jobs lose the number, too.'
 
 const numberPathSchema = z.object({ number: recipientSchema.describe('The phone number, in any form.') })
 
@@ -36,7 +38,7 @@ const ERASE_RECIPIENT: RouteDoc = {
   description: 'Erases every message to this number, as if one by one.',
   params: numberPathSchema,
   response: { 200: erasedSchema.describe('They are gone.') },
-  problems: ['invalidQuery', 'unknownNumber'],
+  problems: ['invalidQuery', 'unknownNumber', 'unavailable'],
 }
 
 export interface ErasureRoutesOptions {
@@ -51,7 +53,7 @@ export function registerErasureRoutes(server: FastifyInstance, { db, accounts, q
     { config: { doc: ERASE_MESSAGE, act: 'erase' } },
     async (request, reply) => {
       const row = await findOne(db, accounts, request)
-      await record(db, request, { account: row.account }, () => erase([row.id]))
+      await record(db, request, { account: row.account }, async () => (await erase([row.id])).count)
       return reply.code(204).send()
     },
   )
@@ -59,25 +61,41 @@ export function registerErasureRoutes(server: FastifyInstance, { db, accounts, q
   server.delete('/v1/recipients/:number', { config: { doc: ERASE_RECIPIENT, act: 'erase' } }, async (request) => {
     const { number } = parseInput(numberPathSchema, request.params, 'path')
     const numbers = numbersOf(accounts, number)
+    let areForgotten = true
     const erased = await record(db, request, {}, async () => {
       let sum = 0
       for (let last = MESSAGES_A_STEP; last === MESSAGES_A_STEP; sum += last) {
-        last = await erase(await findByNumber(db, numbers, MESSAGES_A_STEP), numbers)
+        const step = await erase(await findByNumber(db, numbers, MESSAGES_A_STEP), numbers)
+        last = step.count
+        areForgotten &&= step.isForgotten
       }
       return sum
     })
+    // The number may stand in jobs that no message leads to, and is nowhere kept to look for it later.
+    if (!areForgotten) throw new LastwordError('UNAVAILABLE', QUEUE_AWAY)
     if (erased > 0) return { erased }
-    // A repeat of a request that failed on the way: the number may stand in jobs that no message leads to.
-    await queues.forget({ messages: [], isErasedNumber: isOneOf(numbers) })
     throw new LastwordError('NOT_FOUND', 'No message to this number is known; check that it has its country code.')
   })
 
-  async function erase(ids: readonly number[], numbers: readonly string[] = []): Promise<number> {
-    if (ids.length === 0) return 0
-    const messages = await eraseMessages(db, ids)
-    await queues.forget({ messages, isErasedNumber: isOneOf(numbers) })
-    await noteForgotten(db, messages)
-    return messages.length
+  async function erase(
+    ids: readonly number[],
+    numbers: readonly string[] = [],
+  ): Promise<{ count: number; isForgotten: boolean }> {
+    const messages = ids.length > 0 ? await eraseMessages(db, ids) : []
+    const isForgotten = await forget({ messages, isErasedNumber: isOneOf(numbers) })
+    if (isForgotten && messages.length > 0) await noteForgotten(db, messages)
+    return { count: messages.length, isForgotten }
+  }
+
+  /** False for queues that do not answer: jobs/expire.ts has them forget erased messages as soon as they do. */
+  async function forget(erased: Parameters<Queues['forget']>[0]): Promise<boolean> {
+    try {
+      await queues.forget(erased)
+      return true
+    } catch (error) {
+      server.log.warn({ err: error }, 'the queues cannot forget what was erased; they will, once they answer')
+      return false
+    }
   }
 
   function isOneOf(numbers: readonly string[]): (recipient: string) => boolean {

@@ -1,10 +1,14 @@
 /** Erasing one message, or everything of a number, from every table and every queue. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { createClient } from '../../src/client/client.ts'
+import { readConfig } from '../../src/config.ts'
 import { forgetInJobs } from '../../src/jobs/forget.ts'
 import { JOBS_A_PAGE } from '../../src/jobs/queue-backend.ts'
+import { start } from '../../src/runtime.ts'
+import { openProxy } from '../support/proxy.ts'
 import {
   closeAll,
+  closeLater,
   createInstallation,
   messageStates,
   minutesAgo,
@@ -16,6 +20,7 @@ import {
   trackOver,
   until,
 } from '../support/service.ts'
+import { createDatabase } from '../support/services.ts'
 
 afterEach(closeAll)
 
@@ -43,6 +48,36 @@ async function everythingQueued(service: Service, names: readonly string[]): Pro
   )
   return JSON.stringify(all.flat().map((job) => [job?.data, job?.returnvalue, job?.failedReason]))
 }
+
+it('erases while the queues are away, and asks for a number again, which their jobs may hold', async () => {
+  const { url: databaseUrl, drop } = await createDatabase()
+  closeLater(drop)
+  const { hostname, port } = new URL(databaseUrl)
+  const proxy = await openProxy({ host: hostname, port: Number(port) })
+  closeLater(() => proxy.close())
+  const config = readConfig({
+    PORT: '0',
+    LOG_LEVEL: 'silent',
+    DATABASE_URL: databaseUrl,
+    QUEUE_URL: Object.assign(new URL(databaseUrl), { host: `127.0.0.1:${proxy.port}` }).href,
+    ACCOUNTS: JSON.stringify([{ name: 'cm', provider: 'cm', productToken: 'product-token' }]),
+  })
+  const { url, close } = await start(config, { api: true, workers: false })
+  closeLater(close)
+  if (!url) return expect.fail('Expected an API')
+  const client = createClient({ url })
+  const order = (messageId: string) => ({ messageId, recipient: NUMBER })
+  await client.track({ account: 'cm', messages: [order('1'), order('2')] })
+  await proxy.cut()
+  const remove = (path: string) => fetch(`${url}${path}`, { method: 'DELETE' })
+  expect((await remove('/v1/messages/cm/1')).status).toBe(204)
+  const away = await remove(`/v1/recipients/${DIGITS}`)
+  expect([away.status, away.headers.get('retry-after') !== null]).toEqual([503, true])
+  expect(await away.json()).toMatchObject({ code: 'UNAVAILABLE', detail: expect.stringContaining('erased') })
+  for (const id of ['1', '2']) await expect(client.get('cm', id)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  await proxy.restore()
+  await until(async () => expect((await remove(`/v1/recipients/${DIGITS}`)).status).toBe(404))
+})
 
 describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend) => {
   it('erases everything of a number: tables, jobs, and what the app has not read yet', {
