@@ -1,6 +1,7 @@
 /**
- * Bull Board at /queues. Phone numbers in tracking orders are cut to their last two digits before they are shown. A key that
- * may only look sees no buttons, and what would break a queue under its workers is refused to everybody.
+ * Bull Board at /queues. Phone numbers in tracking orders are cut to their last two digits before they are shown, and callback
+ * URLs to their origin. A key that may only look sees no buttons, and what would break a queue under its workers is refused to
+ * everybody.
  */
 import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
@@ -40,7 +41,7 @@ export async function registerBoard(server: FastifyInstance, options: BoardRoute
       description,
       ...(isStatusQuery(queue.name) ? { externalJobUrl } : {}),
     })
-    adapter.setFormatter('data', maskRecipients)
+    adapter.setFormatter('data', masked)
     return adapter
   })
   const findWaits = () =>
@@ -101,6 +102,7 @@ function hooksFor(
   const find = createKeyFinder(keys)
   return {
     before({ method, route, request }) {
+      if (method !== 'get' && holdsCut(request.body)) return { allow: false, status: 409, message: CUT }
       if (method === 'get' || !BREAKING.test(route) || !isInternal(request.params.queueName)) return
       const message =
         'Lastword needs this queue, its settings and its schedule: pause it instead, or clean the jobs of one state.'
@@ -124,12 +126,28 @@ function hooksFor(
 /** By this the board shows no buttons. */
 const LOOK_ONLY = { readOnlyMode: true, allowRetries: false, allowCompletedRetries: false }
 
-function maskRecipients(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(maskRecipients)
+const CUT =
+  'Numbers and callback URLs are shown only in part here, and would be lost: write them in full where a … stands, or track the messages anew.'
+
+/** The members that are shown in part; a … stands for the rest. */
+const PARTS: Readonly<Record<string, (item: unknown) => string>> = {
+  recipient: (item) => `…${String(item).slice(-2)}`,
+  // The path and query of a callback URL may hold the receiver's own secrets.
+  callbackUrl: (item) => (URL.canParse(String(item)) ? `${new URL(String(item)).origin}/…` : '…'),
+}
+
+function masked(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(masked)
   if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).map(([key, item]) => [
-    key,
-    key === 'recipient' ? `…${String(item).slice(-2)}` : maskRecipients(item),
-  ])
-  return Object.fromEntries(entries)
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, Object.hasOwn(PARTS, key) ? PARTS[key]?.(item) : masked(item)]),
+  )
+}
+
+/** True for data as the board has shown it: its form for a job begins with that. */
+function holdsCut(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return Object.entries(value).some(([key, item]) =>
+    Object.hasOwn(PARTS, key) && typeof item === 'string' ? item.includes('…') : holdsCut(item),
+  )
 }

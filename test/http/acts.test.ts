@@ -197,6 +197,34 @@ describe('acts in Bull Board', () => {
     expect(await lastAct()).toEqual({ by: 'ops', kind: 'obliterate', queue: 'changes-for-app', outcome: 'done' })
   })
 
+  it('write back no job as it was shown, with numbers and callback URLs in part', async () => {
+    const message = { messageId: '1', recipient: '+491700000011', callbackUrl: 'https://app.example.com/hook?token=t' }
+    const data = { v: 1, account: 'seven', messages: [message] }
+    const job = await service.queue('track').add('order', data, { delay: 3_600_000 })
+    const shown = await ask('GET', `${api}/track/${job.id}`)
+    const { job: board } = shown.body as { job: { data: typeof data } }
+    expect(board.data.messages).toEqual([
+      { messageId: '1', recipient: '…11', callbackUrl: 'https://app.example.com/…' },
+    ])
+    const edited = { ...board.data, account: 'cm' }
+    for (const [method, path, body] of [
+      ['PATCH', `track/${job.id}/update-data`, { jobData: edited }],
+      ['POST', 'track/add', { name: 'order', data: edited, options: {} }],
+    ] as const) {
+      const answer = await ask(method, `${api}/${path}`, { body })
+      expect([answer.status, answer.body]).toEqual([
+        409,
+        expect.objectContaining({ message: expect.stringContaining('in full') }),
+      ])
+      expect(await lastAct()).toMatchObject({ by: 'ops', queue: 'track', outcome: 'refused' })
+    }
+    const inFull = { ...data, account: 'cm' }
+    const answer = await ask('PATCH', `${api}/track/${job.id}/update-data`, { body: { jobData: inFull } })
+    expect(answer.status).toBe(200)
+    expect((await service.queue('track').getJob(job.id ?? ''))?.data).toEqual(inFull)
+    await job.remove()
+  })
+
   it('have no buttons for a key that may only look', async () => {
     const modes = async (key: string) => {
       const { body } = await ask('GET', api, { key })

@@ -146,11 +146,15 @@ async function use(): Promise<void> {
     const order = { account, messages: ['71', '72', '73'].map(message) }
     expect((await post('/v1/messages', order)).status).toBe(202)
   }
-  const own = { ...message('74'), callbackUrl: `${callbacks.length}` }
-  refused.push((await post('/v1/messages', { account: 'seven', messages: [own] })).text)
+  const own = { ...message('74'), callbackUrl: `https://app.example.com/hook?token=${SECRETS.callbackUrl}` }
+  refused.push((await post('/v1/messages', { account: 'seven', messages: [{ ...own, sentAt: 'soon' }] })).text)
   const track = installation.queue('track')
   await track.add('order', { v: 1, account: 'seven', messages: [message('75')] })
-  await track.add('order', { v: 1, account: 'seven', messages: [{ ...message('76'), sentAt: METADATA }] })
+  await track.add('order', {
+    v: 1,
+    account: 'seven',
+    messages: [{ ...message('76'), sentAt: METADATA, callbackUrl: own.callbackUrl }],
+  })
 
   const receipt = (status: string, id = '71') => ({ webhook_event: 'dlr', data: { msg_id: id, status } })
   for (let round = 0; round < 12; round++) {
@@ -165,7 +169,16 @@ async function use(): Promise<void> {
     to: NUMBER.replace('+', '00'),
     status: { code: '3', errorDescription: `not ${NUMBER}` },
   }
-  expect((await post(`/webhooks/cm/${SECRETS.webhookToken}`, { messages: { msg: cm } })).status).toBe(200)
+  const arrived = {
+    reference: '73',
+    to: cm.to,
+    gsm: cm.to,
+    sender: NUMBER,
+    status: { code: '2', errorDescription: `Delivered to ${NUMBER}` },
+  }
+  for (const msg of [cm, arrived]) {
+    expect((await post(`/webhooks/cm/${SECRETS.webhookToken}`, { messages: { msg } })).status).toBe(200)
+  }
 
   for (const key of [SECRETS.wrongKey, SECRETS.metricsKey]) refused.push((await ask('/v1/messages', key)).text)
   refused.push((await post('/v1/messages', {}, SECRETS.lookKey)).text)
@@ -248,6 +261,7 @@ describe('a key that may only look', () => {
     `/messages?q=${encodeURIComponent(NUMBER)}`,
     '/accounts/seven',
     '/accounts/cm',
+    `/messages/cm/73?recipient=${encodeURIComponent(NUMBER)}`,
     '/callbacks',
     '/alerts',
     '/acts',
