@@ -47,7 +47,7 @@ function eventsOf(
     ...reports.map((report) => ({
       at: report.receivedAt,
       shown: (
-        <Report report={report} sentAt={sentAt}>
+        <Report report={report} sentAt={sentAt} view={view}>
           {report.source === 'poll' && batchOf(answers.get(report.receivedAt))}
         </Report>
       ),
@@ -77,10 +77,11 @@ const OUTCOMES: Readonly<Record<MessageReport['outcome'], string>> = {
 interface ReportProps {
   report: MessageReport
   sentAt: string
+  view: View
   children: ComponentChildren
 }
 
-function Report({ report, sentAt, children }: ReportProps): JSX.Element {
+function Report({ report, sentAt, view, children }: ReportProps): JSX.Element {
   const { status, rawStatus, source, occurredAt, receivedAt, outcome, error, details } = report
   const isGood = status === 'delivered' || status === 'read'
   const isFailure = ['undelivered', 'expired', 'rejected', 'failed'].includes(status)
@@ -106,12 +107,15 @@ function Report({ report, sentAt, children }: ReportProps): JSX.Element {
         <details>
           <summary>Details</summary>
           <dl class="facts">
-            {Object.entries(details).map(([name, value]) => (
-              <>
-                <dt>{name}</dt>
-                <dd>{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
-              </>
-            ))}
+            {Object.entries(details).map(([name, value]) => {
+              const text = typeof value === 'string' ? value : JSON.stringify(value)
+              return (
+                <>
+                  <dt>{view.mayChange ? name : wordsOf(name)}</dt>
+                  <dd>{view.mayChange ? text : wordsOf(text)}</dd>
+                </>
+              )
+            })}
           </dl>
         </details>
       )}
