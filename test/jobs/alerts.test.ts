@@ -18,6 +18,7 @@ import { openDatabase } from '../../src/db/connection.ts'
 import { findInstallation, seeWorker } from '../../src/db/installation.ts'
 import { moveLearned } from '../../src/db/learning.ts'
 import { noteGoneUrl } from '../../src/db/receivers.ts'
+import { alertBodySchema } from '../../src/http/openapi/webhooks.ts'
 import { ALERT_LIMITS } from '../../src/jobs/alerts/conditions.ts'
 import { type AlertWatch, type AlertWatchOptions, openAlertWatch } from '../../src/jobs/alerts/watch.ts'
 import { openQueueBackend } from '../../src/jobs/backend.ts'
@@ -341,6 +342,8 @@ describe('an operator', () => {
         message: `This is over: ${data?.message}`,
         until: expect.any(String),
       })
+      for (const { body } of [begun, ended].flatMap((one) => one ?? []))
+        expect(alertBodySchema.parse(body)).toEqual(body)
       expect([begun?.id, ended?.id]).toEqual([`${data?.id}-begun`, `${data?.id}-ended`])
       expect(JSON.stringify(told(kind))).not.toMatch(/word|t0p|whsec/)
       expect(receiver.received).toHaveLength(2)

@@ -11,6 +11,7 @@ import { doubled } from '../../src/core/backoff.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import { openDatabase } from '../../src/db/connection.ts'
 import { applyReports } from '../../src/db/reports.ts'
+import { callbackBodySchema } from '../../src/http/openapi/webhooks.ts'
 import { createCallbackSender } from '../../src/jobs/callback-sender.ts'
 import { CALLBACK_PAUSES } from '../../src/jobs/callbacks.ts'
 import { anyTime } from '../support/api.ts'
@@ -356,6 +357,7 @@ it('says what changed, in the shape of the standard', async () => {
       metadata: { of: messageId },
     },
   })
+  expect(callbackBodySchema.parse(body)).toEqual(body)
   const page = await (await fetch(`${service.url}/v1/changes`)).json()
   expect(page).toMatchObject({ changes: [body.data] })
   expect(attempt?.headers).toMatchObject({ 'content-type': 'application/json', 'user-agent': 'Lastword' })

@@ -242,7 +242,7 @@ export const messagePageSchema = namedObject('MessagePage', {
   nextCursor: noTextSchema.describe('The `cursor` of the next page; `null` on the last one.'),
 })
 
-const changeSchema = namedObject('Change', {
+export const changeSchema = namedObject('Change', {
   account: accountSchema,
   messageId: messageIdSchema,
   recipient: recipientSchema.describe('The phone number, where it is known.'),

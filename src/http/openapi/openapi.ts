@@ -11,6 +11,7 @@ import { namedSchemas } from '../../schema-names.ts'
 import { readHomepage, readVersion } from '../../version.ts'
 import { grantFor } from '../auth.ts'
 import { PROBLEMS, problemSchema } from './problems.ts'
+import { WEBHOOK_HEADERS, WEBHOOKS, type WebhookDoc } from './webhooks.ts'
 
 const TAGS = {
   Messages: 'Track what the provider accepted, and look at what became of it.',
@@ -77,8 +78,11 @@ export async function registerOpenApi(server: FastifyInstance, { hasKeys, prefix
     },
     transformObject: (document) => {
       const { openapiObject } = document as { openapiObject: { components?: object } }
+      const webhooks = Object.fromEntries(
+        WEBHOOKS.map((doc) => [doc.name, { post: describeWebhook(doc, hasKeys, schemas) }]),
+      )
       const named: Record<string, object> = schemas
-      return { ...openapiObject, components: { ...openapiObject.components, schemas: named } }
+      return { ...openapiObject, webhooks, components: { ...openapiObject.components, schemas: named } }
     },
   })
 }
@@ -163,6 +167,28 @@ function toSchema(doc: RouteDoc, needed: Grant | undefined, schemas: Schemas): F
       ...describeProblems(kinds, schemas),
       default: { description: 'Any other problem.', content: problemContent({}, schemas) },
     },
+  }
+}
+
+/** A request that Lastword sends, as an operation of its receiver. */
+function describeWebhook({ name: _name, tag, body, ...words }: WebhookDoc, hasKeys: boolean, schemas: Schemas): object {
+  const schema = toJsonSchema(body, schemas)
+  return {
+    ...words,
+    tags: [tag],
+    ...(hasKeys ? { security: [] } : {}),
+    parameters: Object.entries(WEBHOOK_HEADERS).map(([header, description]) => ({
+      in: 'header',
+      name: header,
+      required: true,
+      description,
+      schema: { type: 'string' },
+    })),
+    requestBody: {
+      required: true,
+      content: { 'application/json': { schema, example: exampleOf(schema, schemas) } },
+    },
+    responses: { 204: { description: 'Taken; any other 2xx means the same.' } },
   }
 }
 

@@ -35,6 +35,7 @@ interface OpenApi {
   tags: { name: string }[]
   security?: unknown[]
   paths: Record<string, Record<string, OpenApiOperation>>
+  webhooks: Record<string, Record<string, OpenApiOperation>>
   components: { schemas: Record<string, Schema>; securitySchemes?: object }
 }
 
@@ -114,16 +115,25 @@ function withStrictObjects(value: unknown): unknown {
 }
 
 interface Described {
+  place: 'paths' | 'webhooks'
   name: string
   path: string
   method: string
   operation: OpenApiOperation
 }
 
-function operationsOf({ paths }: OpenApi): Described[] {
-  return Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, path, method, operation })),
+function operationsOf(made: OpenApi, place: Described['place'] = 'paths'): Described[] {
+  return Object.entries(made[place]).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => {
+      const name = `${method} ${path}`
+      return { place, name, path, method, operation }
+    }),
   )
+}
+
+/** Those that are asked of the service, and those that it asks of others. */
+function everyOperationOf(made: OpenApi): Described[] {
+  return [...operationsOf(made), ...operationsOf(made, 'webhooks')]
 }
 
 function findAll(value: unknown, key: string): unknown[] {
@@ -139,7 +149,7 @@ describe.each([
   let described: Described[]
   beforeAll(() => {
     made = hasApiKeys ? keyedDocument : document
-    described = operationsOf(made)
+    described = everyOperationOf(made)
   })
 
   it('has the members that OpenAPI 3.1 asks for', () => {
@@ -233,14 +243,14 @@ describe.each([
 
 /** Every body that is sent or answered, with its place in the document. */
 function mediaOf(made: OpenApi): { place: string[]; schema: Schema; media: MediaType }[] {
-  return operationsOf(made).flatMap(({ path, method, operation }) => {
+  return everyOperationOf(made).flatMap(({ place, path, method, operation }) => {
     const bodies = [
       [['requestBody'], operation.requestBody] as const,
       ...Object.entries(operation.responses).map(([status, answer]) => [['responses', status], answer] as const),
     ]
     return bodies.flatMap(([inner, body]) =>
       Object.entries(body?.content ?? {}).map(([type, media]) => ({
-        place: ['paths', path, method, ...inner, 'content', type],
+        place: [place, path, method, ...inner, 'content', type],
         schema: media.schema ?? {},
         media,
       })),
