@@ -10,7 +10,7 @@ import { LastwordError } from '../core/errors.ts'
 import { type ActRow, beginAct, endAct, listActs } from '../db/acts.ts'
 import type { Db } from '../db/client.ts'
 import { parseInput } from '../parse-input.ts'
-import { rowCursorSchema, textSchema } from './list-query.ts'
+import { rowCursorSchema, textSchema, timeSchema } from './list-query.ts'
 import { actPageSchema } from './openapi/act-answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
 
@@ -66,10 +66,7 @@ function nameOf(key: Key | null): string {
 const actsQuerySchema = z.strictObject({
   by: textSchema.max(40).optional().describe('Only acts of this key: its name, `unnamed key` or `no key`.'),
   kind: z.enum(ACT_KINDS).optional().describe('Only acts of this kind.'),
-  after: z.iso
-    .datetime({ offset: true, error: 'expected a time like 2026-01-31T10:00:00Z' })
-    .optional()
-    .describe('Only acts later than this.'),
+  after: timeSchema.optional().describe('Only acts later than this.'),
   limit: z.coerce.number().int().min(1).max(1000).default(100).describe('The most acts of an answer.'),
   cursor: rowCursorSchema,
 })

@@ -22,6 +22,10 @@ export interface DescribedError {
 
 /** An error as it is answered; the log has it when it is not the caller's. */
 export function describeError(error: unknown, request: FastifyRequest): DescribedError {
+  if (isBrokenOff(request)) {
+    const detail = 'The request ended before its body did.'
+    return { status: 400, title: 'Invalid request', detail, extra: { code: 'INPUT_INVALID' }, isRetryable: false }
+  }
   const known = toLastwordError(error)
   if (known) {
     const { status, title, message: detail, code, issues, extra, retryable: isRetryable } = known
@@ -35,6 +39,11 @@ export function describeError(error: unknown, request: FastifyRequest): Describe
   request.log.error({ err: error }, 'a request failed')
   const detail = 'The request failed for a reason that stands in the log.'
   return { status: 500, title: 'Internal error', detail, extra: { code: 'INTERNAL' }, isRetryable: false }
+}
+
+/** The client hung up, or was too slow: its connection's error says nothing of the database's. */
+function isBrokenOff({ raw }: FastifyRequest): boolean {
+  return raw.destroyed && !raw.complete
 }
 
 export function sendProblem(

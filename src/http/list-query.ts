@@ -18,7 +18,11 @@ const MOST_PAIRS = 5
 export const textSchema = z.string().refine((text) => !text.includes('\0'), 'expected no NUL characters')
 const shortText = textSchema.max(LONGEST_VALUE)
 export const recipientSchema = shortText.refine((text) => /\d/.test(text.normalize('NFKC')), 'expected a phone number')
-export const timeSchema = z.iso.datetime({ offset: true, error: 'expected a time like 2026-01-31T10:00:00Z' })
+const TIME_RULE = 'expected a time like 2026-01-31T10:00:00Z'
+/** Within the years that Postgres and JSON both write in four digits. */
+export const timeSchema = z.iso
+  .datetime({ offset: true, error: TIME_RULE, abort: true })
+  .refine((text) => /^(?!0000)\d{4}-/.test(new Date(text).toISOString()), TIME_RULE)
 
 const cursorSchema = z
   .string()

@@ -256,6 +256,27 @@ describe.each(Object.entries(TEXTS))('%s', (_name, text) => {
   })
 })
 
+it('takes a body that breaks off for no outage of the database', async () => {
+  const head = 'HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a'
+  for (const line of ['POST /webhooks/seven', 'GET /webhooks/seven', 'POST /v1/messages', 'POST /webhooks/nobody']) {
+    const socket = await open()
+    socket.write(`${line} ${head}`)
+    await sleep(100)
+    socket.destroy()
+  }
+  await sleep(500)
+  expect(api.output()).not.toContain('database')
+})
+
+it.each([
+  ['/messages/poll', '{"metadata":5}'],
+  ['/messages/poll', '{"metadata":{"order":1}}'],
+  ['/messages/erase', '{"recipient":"\\ud8001"}'],
+  ['/callbacks/replay', '[1]'],
+])('takes JSON for a form without harm: %s %s', async (path, body) => {
+  expect((await post(path, body)).status).toBeLessThan(500)
+})
+
 it('leaves a log of one JSON object a line, without control characters, in which nothing is forged', async () => {
   await post(
     '/webhooks/seven',

@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { JSX } from 'preact'
 import type { AccountHealth } from '../../client/answers.ts'
+import { storable } from '../../db/client.ts'
 import { needApi } from './ask-api.ts'
 import { documentOf, type View } from './frame.tsx'
 import { plural } from './words.tsx'
@@ -19,10 +20,13 @@ export function sendPage(reply: FastifyReply, status: number, page: JSX.Element)
   return reply.code(status).type('text/html; charset=utf-8').header('cache-control', 'no-store').send(documentOf(page))
 }
 
-/** Of a parameter that is given more than once, the last. */
+/** The texts of a query or a form; of one that is given more than once, the last. What is none may come as JSON. */
 export function textsOf(given: unknown): Record<string, string | undefined> {
-  const entries = Object.entries((given ?? {}) as Record<string, string | string[]>)
-  return Object.fromEntries(entries.map(([name, value]) => [name, Array.isArray(value) ? value.at(-1) : value]))
+  const entries = Object.entries(given ?? {}).flatMap(([name, value]) => {
+    const last: unknown = Array.isArray(value) ? value.at(-1) : value
+    return typeof last === 'string' ? [[name, storable(last)] as const] : []
+  })
+  return Object.fromEntries(entries)
 }
 
 /** The fields that were filled in. */
