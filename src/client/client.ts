@@ -9,6 +9,8 @@
  * Every request is tried once, `changes` goes on until it is told to stop. Every failure throws a LastwordError whose
  * `retryable` says whether the same request may succeed later; tracking twice is harmless.
  */
+
+import { LastwordError } from '../core/errors.ts'
 import type {
   AccountHealth,
   Act,
@@ -152,14 +154,14 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
 
   return {
     track: (order, { signal } = {}) => request<Tracked>({ method: 'POST', path: '/v1/messages', body: order, signal }),
-    get: (account, messageId, { recipient, signal } = {}) =>
+    get: async (account, messageId, { recipient, signal } = {}) =>
       request<MessageWithReports>({ path: pathOf(account, messageId), query: { recipient }, signal }),
     listPage,
     async *list(filter = {}) {
       const pages = readPages((cursor) => listPage({ ...filter, limit: PAGE_SIZE, cursor }))
       for await (const { messages } of pages) yield* messages
     },
-    poll: (account, messageId, { recipient, signal } = {}) =>
+    poll: async (account, messageId, { recipient, signal } = {}) =>
       request<PolledMessage>({
         method: 'POST',
         path: `${pathOf(account, messageId)}/poll`,
@@ -170,13 +172,13 @@ export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOpti
       await request({ method: 'DELETE', path: pathOf(account, messageId), query: { recipient }, signal })
     },
     async eraseRecipient(number, { signal } = {}) {
-      const path = `/v1/recipients/${encodeURIComponent(number)}`
+      const path = `/v1/recipients/${segment(number)}`
       return (await request<{ erased: number }>({ method: 'DELETE', path, signal })).erased
     },
     accounts: async ({ signal } = {}) =>
       (await request<{ accounts: AccountHealth[] }>({ path: '/v1/accounts', signal })).accounts,
-    schedule: (account, { signal } = {}) =>
-      request<Schedule>({ path: `/v1/accounts/${encodeURIComponent(account)}/schedule`, signal }),
+    schedule: async (account, { signal } = {}) =>
+      request<Schedule>({ path: `/v1/accounts/${segment(account)}/schedule`, signal }),
     statistics: ({ signal, ...query } = {}) => request<Statistics>({ path: '/v1/statistics', query, signal }),
     alerts: async ({ signal } = {}) => (await request<{ alerts: Alert[] }>({ path: '/v1/alerts', signal })).alerts,
     async *acts(filter = {}) {
@@ -215,7 +217,13 @@ async function* readPages<P extends { nextCursor: string | null }>(
 }
 
 function pathOf(account: string, messageId: string): string {
-  return `/v1/messages/${encodeURIComponent(account)}/${encodeURIComponent(messageId)}`
+  return `/v1/messages/${segment(account)}/${segment(messageId)}`
+}
+
+/** A part of a path. A URL takes `.` and `..` for ways through it, encoded or not, and the request would be another one. */
+function segment(text: string): string {
+  if (text !== '.' && text !== '..') return encodeURIComponent(text)
+  throw new LastwordError('INPUT_INVALID', `Expected an account, an ID or a number, found "${text}".`)
 }
 
 async function* readChanges(

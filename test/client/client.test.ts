@@ -83,6 +83,13 @@ const failureOf = (running: Promise<unknown>) =>
   )
 
 describe('the client', () => {
+  it.each(['.', '..'])('never makes another request of the ID %s, which a URL would take for a way', async (id) => {
+    for (const asked of [client.get('seven', id), client.poll('seven', id), client.erase('seven', id)]) {
+      expect(await failureOf(asked)).toMatchObject({ code: 'INPUT_INVALID' })
+    }
+    expect(await failureOf(client.eraseRecipient(id))).toMatchObject({ code: 'INPUT_INVALID' })
+  })
+
   it('tracks, and tells what is known', async () => {
     const sentAt = new Date(Date.now() - 60_000)
     const message = { messageId: '1', sentAt, recipient: '+49170', metadata: { order: 7 } }

@@ -45,12 +45,12 @@ export const cmAccountSchema = z
 
 /**
  * CM documents 1 to 32 alphanumeric characters; UUIDs and object URIs are accepted and used all the same. One longer than
- * CM keeps would not be found again, but a report is never refused for its reference.
+ * CM keeps would not be found again, but a report is never refused for its reference. A dot or two could stand in no URL.
  */
 export const CM_REFERENCE_RULE =
   'the reference given when sending: 1 to 255 printable characters (CM.com documents 1 to 32 letters and digits), as in "order-4711"'
 
 export function normalizeReference(reference: string): string | undefined {
   const normal = reference.trim()
-  return normal.length <= 255 && /^[^\p{C}\p{Zl}\p{Zp}]+$/u.test(normal) ? normal : undefined
+  return normal.length <= 255 && /^(?!\.{1,2}$)[^\p{C}\p{Zl}\p{Zp}]+$/u.test(normal) ? normal : undefined
 }

@@ -33,7 +33,8 @@ export const optionalTextSchema = z.string().nullish().catch(null)
 export const foreignIdSchema = z.union([z.string(), z.number()]).nullish().catch(null)
 
 export function isMessageId(text: string): boolean {
-  return /^[A-Za-z0-9._-]{1,64}$/.test(text)
+  // A dot or two could stand in no URL.
+  return /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/.test(text)
 }
 
 /** A status not in the table is kept raw and taken as intermediate: more may come. */
