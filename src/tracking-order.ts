@@ -98,7 +98,7 @@ function listOf<T extends z.ZodType>(schema: T) {
 const EXAMPLE = {
   account: 'seven',
   messages: [
-    { messageId: '77232007287', sentAt: '2026-01-31T10:00:00Z', recipient: '+491700000000', metadata: { order: 4711 } },
+    { messageId: '77232007287', recipient: '+491700000000', metadata: { order: 4711 } },
     { messageId: '77232007288' },
   ],
 }
