@@ -44,7 +44,10 @@ function isHere({ headers }: FastifyRequest, ownHosts: ReadonlySet<string | unde
 }
 
 /** True for a request that a page of another site has made. Programs send neither header. */
-function isForeign({ headers }: FastifyRequest, { publicUrl }: DoorsOptions): boolean {
+export function isForeign(
+  { headers }: Pick<FastifyRequest, 'headers'>,
+  { publicUrl }: Pick<DoorsOptions, 'publicUrl'>,
+): boolean {
   const { origin, host } = headers
   const site = headers['sec-fetch-site']
   if (site !== undefined) return site !== 'same-origin' && site !== 'none'

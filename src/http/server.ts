@@ -43,6 +43,12 @@ function prefixOf(publicUrl: string | undefined): string {
   return publicUrl === undefined ? '' : new URL(publicUrl).pathname.replace(/\/+$/, '')
 }
 
+function withoutPrefix(url: string, prefix: string): string {
+  if (url.startsWith(`${prefix}/`)) return url.slice(prefix.length)
+  const isItself = prefix !== '' && (url === prefix || url.startsWith(`${prefix}?`))
+  return isItself ? `/${url.slice(prefix.length)}` : url
+}
+
 const REQUEST_WITHIN_MS = 30_000
 /** How long the rest of a body is read that is refused before its end. */
 const REST_WITHIN_MS = 2_000
@@ -65,7 +71,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   const prefix = prefixOf(publicUrl)
   const server = fastify({
     // A proxy may hand the path on as it came, or without the prefix.
-    rewriteUrl: ({ url = '/' }) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : url),
+    rewriteUrl: ({ url = '/' }) => withoutPrefix(url, prefix),
     trustProxy: trustedProxies,
     loggerInstance: log as FastifyBaseLogger,
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.

@@ -19,6 +19,7 @@ import { providerOf } from '../providers/registry.ts'
 import type { Tracing } from '../tracing.ts'
 import type { Accounts } from '../tracking.ts'
 import { isSameSecret } from './auth.ts'
+import { isForeign } from './doors.ts'
 import { sendError, sendProblem } from './errors.ts'
 import { webhookAnswerSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
@@ -81,7 +82,7 @@ export function registerWebhookRoutes(server: FastifyInstance, options: WebhookR
     }
     // A link checker's request: it changes nothing.
     server.head<{ Params: WebhookPath }>(url, (request, reply) => {
-      authorize(findAccount(options, request), request.params.token, options.host)
+      authorize(findAccount(options, request), request, options)
       return reply.send()
     })
   }
@@ -149,7 +150,7 @@ async function receive(options: WebhookRoutesOptions, request: WebhookHttpReques
   const answer = (stored: { reports: number; ignored?: string }) =>
     webhookAnswer ? reply.type(webhookAnswer.contentType).send(webhookAnswer.body) : stored
   try {
-    authorize(account, request.params.token, options.host)
+    authorize(account, request, options)
     const {
       reports,
       ignored,
@@ -196,13 +197,23 @@ function hasItsToken({ webhookToken }: Account, token: string | undefined): bool
   return token !== undefined && webhookToken.some((known) => isSameSecret(token, known))
 }
 
-/** With a token the URL must end with it; an account with neither token nor signing key is open to this machine only. */
-function authorize(account: Account, token: string | undefined, host: string): void {
+/**
+ * With a token the URL must end with it; an account with neither token nor signing key is open to this machine only, and not
+ * to the pages of others that a browser shows here.
+ */
+function authorize(account: Account, request: WebhookHttpRequest, options: WebhookRoutesOptions): void {
   if (account.webhookToken !== undefined) {
-    if (hasItsToken(account, token)) return
+    if (hasItsToken(account, request.params.token)) return
     throw new LastwordError('UNAUTHORIZED', 'Expected the webhook token of this account at the end of the URL.')
   }
-  if (account.signingKey !== undefined || isLoopback(host)) return
+  if (account.signingKey !== undefined) return
+  if (isForeign(request, options)) {
+    throw new LastwordError(
+      'FORBIDDEN',
+      'Expected a request of a provider, found one that a page of another site has made.',
+    )
+  }
+  if (isLoopback(options.host)) return
   throw new LastwordError(
     'FORBIDDEN',
     `Account "${account.name}" has neither a signingKey nor a webhookToken, so it takes webhooks on a loopback HOST only.`,

@@ -134,6 +134,17 @@ it('may not be framed, nor taken for another type, on any page', async () => {
   }
 })
 
+it.each(['GET', 'POST'])(
+  'takes no receipt by %s from a page of another site, where anybody here may bring one',
+  async (method) => {
+    const path = '/webhooks/seven?msg_id=4711&status=DELIVERED'
+    const headers = { 'sec-fetch-site': 'cross-site' }
+    const { status, problem } = await ask(open, path, { method, headers })
+    expect([status, problem.code]).toEqual([403, 'FORBIDDEN'])
+    expect((await ask(open, path, { method })).status).toBe(200)
+  },
+)
+
 describe('under a prefix of a proxy', () => {
   it.each(['', '/lastword'])('has its pages, with the path handed on as "%s…"', async (prefix) => {
     const page = await ask(prefixed, `${prefix}/queues/`)
@@ -144,5 +155,11 @@ describe('under a prefix of a proxy', () => {
     expect((await ask(prefixed, prefix === '' ? path.replace('/lastword', '') : path)).status).toBe(200)
     expect((await ask(prefixed, `${prefix}/v1/messages`)).status).toBe(200)
     expect((await ask(prefixed, `${prefix}/docs`)).status).toBe(200)
+  })
+
+  it.each(['/lastword', '/lastword?period=7d', '/lastword/'])('has its overview at %s', async (path) => {
+    const page = await ask(prefixed, path)
+    expect([page.status, page.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8'])
+    expect((await ask(prefixed, '/lastwords')).status).toBe(404)
   })
 })
