@@ -87,7 +87,9 @@ function configFor(sandbox: Sandbox, dataDir: string): Config {
   const given = { name: ACCOUNT, provider: 'seven', apiKey: sandbox.apiKey, baseUrl: sandbox.url, polling: POLLING }
   const account = findProvider('seven')?.accountSchema.parse(given)
   const config = readConfig(undefined, { LOG_LEVEL: 'warn', PORT: '0' })
-  return { ...config, dataDir, accounts: account ? [account] : [] }
+  // Its own requests carry no key, so it is for this machine; and nobody is to be told of its alerts.
+  const alone = { host: '127.0.0.1', keys: [], publicUrl: undefined, alertReceiver: undefined }
+  return { ...config, ...alone, dataDir, accounts: account ? [account] : [] }
 }
 
 /** Sends lot after lot, tracks what it got back as an app would, and watches until every message is final. */

@@ -7,6 +7,7 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: 2,
   INPUT_INVALID: 2,
   UNAUTHORIZED: 2,
+  FORBIDDEN: 2,
   AMBIGUOUS: 2,
   NOT_FOUND: 3,
 }
