@@ -8,7 +8,15 @@
 import { Temporal } from 'temporal-polyfill'
 
 const PATTERN =
-  /^(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*(Z|[+-]\d{2}(?::?\d{2})?)?$/
+  /^(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$/i
+/** As in e-mail and HTTP, always with an offset. */
+const DATED = /^(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}(?::\d{2})? (?:GMT|UTC|[+-]\d{4})$/
+
+/** The instant of Unix seconds or milliseconds. */
+export function parseUnixTime(text: string): Date | undefined {
+  if (!/^\d{10}(?:\d{3})?$/.test(text)) return undefined
+  return new Date(Number(text) * (text.length === 10 ? 1000 : 1))
+}
 
 /**
  * The instant of `2024-02-16 15:43:16.905` in `timeZone`; with an offset (`2021-08-24T08:08:00+02:00`) the zone is not
@@ -16,7 +24,10 @@ const PATTERN =
  */
 export function parseLocalTime(text: string, timeZone: string, near?: Date): Date | undefined {
   const match = PATTERN.exec(text.trim())
-  if (!match) return undefined
+  if (!match) {
+    const ms = DATED.test(text.trim()) ? Date.parse(text) : Number.NaN
+    return Number.isNaN(ms) ? undefined : new Date(ms)
+  }
   const [, year, month, day, hour, minute, second = '0', fraction = '', offset] = match
   const minuteMs = utcOf([year, month, day, hour, minute].map(Number))
   if (minuteMs === undefined) return undefined
@@ -63,7 +74,7 @@ function offsetsOf(local: number, timeZone: string): Offsets {
 }
 
 function offsetMs(offset: string): number {
-  if (offset === 'Z') return 0
+  if (/^[a-z]/i.test(offset)) return 0
   const sign = offset.startsWith('-') ? -1 : 1
   return sign * (Number(offset.slice(1, 3)) * 60 + Number(offset.slice(3).replace(':', '') || '0')) * 60_000
 }

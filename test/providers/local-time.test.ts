@@ -1,11 +1,21 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseLocalTime } from '../../src/providers/local-time.ts'
+import { parseLocalTime, parseUnixTime } from '../../src/providers/local-time.ts'
 
 const BERLIN = 'Europe/Berlin'
 
 const parsed = (text: string, near?: string) =>
   parseLocalTime(text, BERLIN, near === undefined ? undefined : new Date(near))?.toISOString()
+
+it.each([
+  ['1708094596', '2024-02-16T14:43:16.000Z'],
+  ['1708094596905', '2024-02-16T14:43:16.905Z'],
+  ['170809459', undefined],
+  ['17080945969051', undefined],
+  ['1708094596.9', undefined],
+])('parseUnixTime reads %s as %s', (text, expected) => {
+  expect(parseUnixTime(text)?.toISOString()).toBe(expected)
+})
 
 describe('parseLocalTime', () => {
   it.each([
@@ -27,6 +37,10 @@ describe('parseLocalTime', () => {
     ['an offset without a colon', '2021-08-24T08:08:00+0530', '2021-08-24T02:38:00.000Z'],
     ['an offset of hours', '2021-08-24T08:08:00+02', '2021-08-24T06:08:00.000Z'],
     ['UTC', '2021-08-24T08:08:00Z', '2021-08-24T08:08:00.000Z'],
+    ['UTC in a small letter', '2021-08-24t08:08:00z', '2021-08-24T08:08:00.000Z'],
+    ['UTC by its name', '2021-08-24 08:08:00 UTC', '2021-08-24T08:08:00.000Z'],
+    ['a date of e-mail', 'Tue, 24 Aug 2021 08:08:00 +0200', '2021-08-24T06:08:00.000Z'],
+    ['a date of HTTP', 'Tue, 24 Aug 2021 06:08:00 GMT', '2021-08-24T06:08:00.000Z'],
     ['a space before the offset', '2021-08-24 08:08:00 +02:00', '2021-08-24T06:08:00.000Z'],
   ])('reads %s: %s', (_, text, expected) => {
     expect(parsed(text)).toBe(expected)
@@ -47,6 +61,8 @@ describe('parseLocalTime', () => {
     '1708094596',
     '16.02.2024 15:43:16',
     '2024-02-16 15:43:16 CET',
+    'Tue, 24 Aug 2021 08:08:00',
+    'Tue, 99 Aug 2021 08:08:00 GMT',
     '2024-02-16 15:43:16.905 or so',
     '24-02-16 15:43:16',
   ])('takes %j for no time at all', (text) => {

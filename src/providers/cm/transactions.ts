@@ -176,7 +176,7 @@ function refusalOf(message: string) {
 }
 
 function throwIfRefused({ status, message }: Answer): void {
-  if (status === '' || status === '1' || /^ok$/i.test(status)) return
+  if (status === '' || status === '1' || /^(ok|success|200)$/i.test(status)) return
   const said = `the provider answered with status ${/^-?\d{1,9}$/.test(status) ? status : 'other than 1'}`
   const refusal = refusalOf(message)
   throw new ProviderError(refusal?.kind ?? 'transient', refusal ? `${said}: ${refusal.meaning}` : said)

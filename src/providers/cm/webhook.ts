@@ -8,7 +8,7 @@
  * A message without a usable reference is passed over: it belongs to another application of the same product token.
  */
 import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
-import { parseLocalTime } from '../local-time.ts'
+import { parseLocalTime, parseUnixTime } from '../local-time.ts'
 import { normalizePhoneNumber } from '../phone-number.ts'
 import type { ReceiptReading } from '../provider.ts'
 import { DEEPEST, isObject, levelsWithin, unfold } from '../receipt-content.ts'
@@ -178,12 +178,12 @@ function errorOf([code, description]: readonly (Field | undefined)[]): StatusRep
 const HALF_AN_HOUR_MS = 30 * 60_000
 
 /**
- * Local time, or Unix seconds, which `CREATED_S` may hold. In the doubled hour of autumn the later of the two instants
+ * Local time, or Unix time, which `CREATED_S` may hold. In the doubled hour of autumn the later of the two instants
  * is meant unless it lies ahead of the arrival: being nearer to half an hour before the arrival says exactly that.
  */
 function readTime(text: string, receivedAt: Date): Date | undefined {
-  if (/^\d{10}$/.test(text)) return new Date(Number(text) * 1000)
-  return parseLocalTime(text, CM_TIME_ZONE, new Date(receivedAt.getTime() - HALF_AN_HOUR_MS))
+  const near = new Date(receivedAt.getTime() - HALF_AN_HOUR_MS)
+  return parseUnixTime(text) ?? parseLocalTime(text, CM_TIME_ZONE, near)
 }
 
 /** The text of a leaf, without spaces around it; empty for what is none, and for a list of different texts. */

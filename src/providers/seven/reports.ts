@@ -6,7 +6,7 @@
  */
 import { z } from 'zod'
 import type { Status, StatusReport } from '../../core/status.ts'
-import { parseLocalTime } from '../local-time.ts'
+import { parseLocalTime, parseUnixTime } from '../local-time.ts'
 
 /** Times come without an offset, in the vendor's own time; recordings prove it, the documents do not say it. */
 export const SEVEN_TIME_ZONE = 'Europe/Berlin'
@@ -43,10 +43,9 @@ export function readStatus(raw: string): Pick<StatusReport, 'status' | 'rawStatu
   return status ? { status, rawStatus: raw } : { status: 'accepted', rawStatus: raw, unmapped: true }
 }
 
-/** The instant of a time as the vendor writes it, Unix seconds included; `near` decides between the two instants of the doubled hour. */
+/** The instant of a time as the vendor writes it, Unix time included; `near` decides between the two instants of the doubled hour. */
 export function readTime(text: string | null | undefined, near?: Date): Date | undefined {
-  if (text && /^\d{10}$/.test(text)) return new Date(Number(text) * 1000)
-  return text ? parseLocalTime(text, SEVEN_TIME_ZONE, near) : undefined
+  return text ? (parseUnixTime(text) ?? parseLocalTime(text, SEVEN_TIME_ZONE, near)) : undefined
 }
 
 /** The sender's own ID, as a part of a report. */
