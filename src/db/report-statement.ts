@@ -130,7 +130,7 @@ export function statementFor(
         status = s.new_status,
         final = s.new_final,
         status_at = s.new_status_at,
-        status_rank = greatest(m.status_rank, s.rank),
+        status_rank = CASE WHEN s.counts THEN greatest(m.status_rank, s.rank) ELSE m.status_rank END,
         read_at = s.new_read_at,
         settled_by = CASE WHEN s.changed THEN s.source ELSE m.settled_by END,
         changed_at = coalesce(s.new_known_at, m.changed_at),

@@ -77,7 +77,9 @@ export function createExpirer(options: ExpirerOptions) {
     for (let hasMore = true; hasMore; ) {
       const found = await findClosed(db, MOST_AT_ONCE)
       if (found.closed.length > 0) {
-        const applied = await applyReports(db, found.closed.map(toUnknown))
+        // A recipient that has been bound meanwhile makes it another message's key: the next look finds it under that.
+        const options = { keepUntracked: false, now: learner.now() }
+        const applied = await applyReports(db, found.closed.map(toUnknown), options)
         metrics.observeReports(applied, learner.now(), log)
         learner.observeReports(applied)
       }

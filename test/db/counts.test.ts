@@ -55,13 +55,13 @@ function report(messageId: string, status: Status, occurredAt: Date, more: Parti
 }
 
 /** Claims what is due and writes an answer. */
-async function answer(statusOf: (messageId: string) => Status | undefined): Promise<void> {
+async function answer(statusOf: (messageId: string) => Status | undefined, minutes = 1.5): Promise<void> {
   const claim = { account: 'seven', limit: 100, leaseMs: HOUR }
   const { batches } = await claimDue(database.db, claim, ({ due }) => (due.length === 0 ? [] : [due]))
   for (const { id, messages } of batches) {
     const reports = messages.flatMap(({ messageId }) => {
       const status = statusOf(messageId)
-      return status ? [report(messageId, status, ago(90_000), { source: 'poll' })] : []
+      return status ? [report(messageId, status, ago(minutes * MINUTE), { source: 'poll' })] : []
     })
     const answered = {
       batch: id,
@@ -71,6 +71,30 @@ async function answer(statusOf: (messageId: string) => Status | undefined): Prom
     await applyReports(database.db, reports, { answered })
   }
 }
+
+it('a message that is sent again takes no rank from a poll that tells of the time before', async () => {
+  const { db } = database
+  const recipient = '31612345678'
+  const sent = (minutes: number) => ({ ...message('a', ago(minutes * MINUTE), 'cm'), recipientKey: recipient })
+  const told = (status: Status, minutes: number, source: Source = 'webhook') =>
+    report('a', status, ago(minutes * MINUTE), { account: 'cm', recipient, source })
+  const row = async () => {
+    const [found] = await db.execute(sql`SELECT status, final, life_since IS NOT NULL AS again FROM lastword.messages`)
+    return found
+  }
+  await trackMessages(db, [sent(20)], true)
+  await applyReports(db, [told('failed', 19)])
+  await trackMessages(db, [sent(10)], true)
+  const { batches } = await claimDue(db, { account: 'cm', limit: 1, leaseMs: HOUR }, ({ due }) => [due])
+  const [batch] = batches
+  const answered = { batch: batch?.id ?? '', messages: [{ id: batch?.messages[0]?.id ?? 0, dueAt: ago(0) }] }
+  await applyReports(db, [told('failed', 19, 'poll')], { answered })
+  expect(await row()).toEqual({ status: null, final: false, again: true })
+  await applyReports(db, [told('transmitted', 9)])
+  expect(await row()).toMatchObject({ status: 'transmitted', final: false })
+  await applyReports(db, [told('unknown', 1, 'window')])
+  expect(await row()).toMatchObject({ status: 'unknown', final: true })
+})
 
 describe('counts', () => {
   it('tell what is outstanding, what ended how and when it was known, why, and what asking cost', async () => {
@@ -197,7 +221,14 @@ const aReport = fc.record({
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ track: someIds, minutes: minutesAgo }) },
   { weight: 8, arbitrary: fc.record({ reports: fc.array(aReport, { minLength: 1, maxLength: 5 }) }) },
-  { weight: 2, arbitrary: fc.record({ answer: fc.constantFrom(undefined, 'delivered', 'failed', 'buffered') }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      answer: fc.constantFrom(undefined, 'delivered', 'failed', 'buffered'),
+      // Long ago it may be of an earlier life.
+      minutes: fc.constantFrom(1.5, 1.5, 300),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ erase: id }) },
   { weight: 3, arbitrary: fc.constant('fold' as const) },
   { weight: 2, arbitrary: fc.constant('an hour passes' as const) },
@@ -231,14 +262,15 @@ async function take(step: Step, history: Place[]): Promise<void> {
     const all = { olderThan: new Date(Date.now() + MINUTE), limit: 2 }
     await deleteSettled(db, { ...all, after: 0 })
     await deleteUntracked(db, all)
-  } else if ('track' in step) {
+  } else if ('track' in step && 'minutes' in step) {
     await trackMessages(
       db,
       step.track.map((one) => message(one, ago(step.minutes * MINUTE))),
     )
   } else if ('reports' in step) await applyReports(db, step.reports.map(toReport))
-  else if ('answer' in step) await answer((one) => (one < 'd' ? (step.answer as Status | undefined) : undefined))
-  else {
+  else if ('answer' in step) {
+    await answer((one) => (one < 'd' ? (step.answer as Status | undefined) : undefined), step.minutes)
+  } else {
     const rows = await db.execute<{ id: string }>(
       sql`SELECT id FROM lastword.messages WHERE message_id = ${step.erase}`,
     )
