@@ -53,6 +53,23 @@ async function replaceHealth(db: Db, account: string, old: AccountHealth, health
   return rows.length === 1
 }
 
+/** Takes erased messages out of those that accounts suspect. */
+export async function forgetSuspects(db: Db, erased: readonly { account: string; messageId: string }[]): Promise<void> {
+  if (erased.length === 0) return
+  const gone = rowsAs('gone', erased, {
+    account: ['text', ({ account }) => account],
+    message_id: ['text', ({ messageId }) => messageId],
+  })
+  const suspects = sql`jsonb_array_elements(s.health -> 'suspects') AS suspect`
+  const isGone = sql`(s.account, suspect ->> 'messageId') IN (SELECT account, message_id FROM ${gone})`
+  await db.execute(sql`
+    UPDATE ${accountStates} s
+    SET health = jsonb_set(health, '{suspects}', (
+      SELECT coalesce(jsonb_agg(suspect), '[]') FROM ${suspects} WHERE NOT ${isGone}
+    ))
+    WHERE jsonb_array_length(health -> 'suspects') > 0 AND EXISTS (SELECT FROM ${suspects} WHERE ${isGone})`)
+}
+
 interface AccountRecord {
   account: string
   provider: string

@@ -80,10 +80,15 @@ export async function findChanges(db: Db, after: number, limit: number): Promise
   }))
 }
 
-/** The position of the newest change; 0 when there is none. */
+/** Where the newest change stands among the readers that was deleted with an erased message. */
+export const ERASURE = 'erasure'
+
+/** The position of the newest change, deleted or not; 0 when there was none. */
 export async function findLatestPosition(db: Db): Promise<number> {
   const [row] = await db.execute<{ position: string }>(sql`
-    SELECT greatest(coalesce((SELECT max(position) FROM ${changes}), 0), ${readPosition('retention')}) AS position`)
+    SELECT greatest(
+      coalesce((SELECT max(position) FROM ${changes}), 0), ${readPosition('retention')}, ${readPosition(ERASURE)}
+    ) AS position`)
   return Number(row?.position ?? 0)
 }
 

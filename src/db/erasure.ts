@@ -3,13 +3,15 @@
  * as long as the provider may send some, a hash of the message's key remains.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import { forgetSuspects } from './accounts.ts'
 import { forgetInActs } from './acts.ts'
 import { callbackAttempts } from './attempt-tables.ts'
+import { ERASURE } from './changes.ts'
 import { type Db, retryLostRaces, rowsAs, textArray } from './client.ts'
 import { countedOutstanding } from './counts.ts'
 import { forgetting } from './forgetting-tables.ts'
 import { besides } from './retention.ts'
-import { batches, callbacks, changes, due, erased, feedReaders, messages } from './schema.ts'
+import { batches, changes, due, erased, feedReaders, messages } from './schema.ts'
 
 /** The traces of an erased message that queues may hold. */
 export interface ErasedMessage {
@@ -32,6 +34,9 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
   return retryLostRaces(() =>
     db.transaction(async (transaction) => {
       await transaction.execute(sql`SELECT FROM ${feedReaders} ORDER BY name FOR UPDATE`)
+      // By a statement of its own: what a report writes that holds a row until now is seen by the next one only.
+      await transaction.execute(sql`
+        SELECT FROM ${messages} WHERE id = ANY(${textArray(ids, 'bigint')}) ORDER BY id FOR UPDATE`)
       const rows = await transaction.execute<{ account: string; message_id: string }>(sql`
       WITH gone AS (
         DELETE FROM ${messages} WHERE id = ANY(${textArray(ids, 'bigint')})
@@ -42,9 +47,10 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
         UPDATE ${batches} SET messages = ARRAY(SELECT unnest(messages) EXCEPT SELECT id FROM gone)
         WHERE messages && ARRAY(SELECT id FROM gone)
       ), untold AS (
-        DELETE FROM ${changes} WHERE message IN (SELECT id FROM gone)
-      ), uncalled AS (
-        DELETE FROM ${callbacks} WHERE message IN (SELECT id FROM gone)
+        DELETE FROM ${changes} WHERE message IN (SELECT id FROM gone) RETURNING position
+      ), noted AS (
+        INSERT INTO ${feedReaders} AS r (name, position) SELECT ${ERASURE}, max(position) FROM untold HAVING count(*) > 0
+        ON CONFLICT (name) DO UPDATE SET position = greatest(r.position, excluded.position)
       ), unforgotten AS (
         INSERT INTO ${forgetting} (account, message_id) SELECT DISTINCT account, message_id FROM gone
         ON CONFLICT DO NOTHING
@@ -61,6 +67,7 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
         DELETE FROM ${callbackAttempts} WHERE message = ANY(${textArray(ids, 'bigint')})`)
       const gone = rows.map((row) => ({ account: row.account, messageId: row.message_id }))
       await forgetInActs(transaction, gone)
+      await forgetSuspects(transaction, gone)
       return gone
     }),
   )

@@ -5,7 +5,7 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { callbackAttempts } from './attempt-tables.ts'
-import type { Db } from './client.ts'
+import { type Db, textArray } from './client.ts'
 import { unenteredMetadata } from './metadata-entries.ts'
 import type { statusQueries } from './query-tables.ts'
 import { callbacks, changes, failures, messages, statusReports } from './schema.ts'
@@ -33,25 +33,38 @@ export async function deleteSettled(
   db: Db,
   { olderThan, limit, after }: RetentionStep & { after: number },
 ): Promise<DeletedMessages> {
-  const [row] = await db.execute<{ deleted: number; next: string | null }>(sql`
-    WITH page AS MATERIALIZED (
-      SELECT id, tracked_at FROM ${messages} WHERE id > ${after} ORDER BY id LIMIT ${limit}
-    ), oldest AS (
-      SELECT least(${olderThan.toISOString()}::timestamptz, (
-        SELECT changed_at - ${CHANGE_LAG} FROM ${changes} ORDER BY position LIMIT 1
-      )) AS at
-    ), deleted AS (
-      DELETE FROM ${messages} m
-      WHERE m.id = ANY(ARRAY(SELECT id FROM page)) AND m.final AND m.tracked_at IS NOT NULL
-        AND coalesce(m.changed_at, greatest(m.tracked_at, m.status_at)) < (SELECT at FROM oldest)
-      RETURNING m.id, m.sent_at, m.metadata
+  return db.transaction(async (transaction) => {
+    const [row] = await transaction.execute<{ old: string; deleted: number; next: string | null }>(sql`
+      WITH page AS MATERIALIZED (
+        SELECT id, tracked_at FROM ${messages} WHERE id > ${after} ORDER BY id LIMIT ${limit}
+      ), oldest AS (
+        SELECT least(${olderThan.toISOString()}::timestamptz, (
+          SELECT changed_at - ${CHANGE_LAG} FROM ${changes} ORDER BY position LIMIT 1
+        )) AS at
+      ), old AS (
+        SELECT id FROM ${messages} m
+        WHERE m.id = ANY(ARRAY(SELECT id FROM page)) AND m.final AND m.tracked_at IS NOT NULL
+          AND coalesce(m.changed_at, greatest(m.tracked_at, m.status_at)) < (SELECT at FROM oldest)
+        FOR UPDATE SKIP LOCKED
+      )
+      SELECT ARRAY(SELECT id FROM old)::text AS old, (SELECT count(*)::int FROM old) AS deleted,
+        CASE
+          WHEN count(*) = ${limit} AND coalesce(min(tracked_at) < ${olderThan.toISOString()}::timestamptz, true) THEN max(id)
+        END AS next
+      FROM page`)
+    const { old = '{}', deleted = 0, next } = row ?? {}
+    if (deleted > 0) await deleteLocked(transaction, sql`${old}::bigint[]`)
+    return { deleted, next: next ? Number(next) : undefined }
+  })
+}
+
+/** By a statement of its own: what reports wrote just before their rows were locked is seen by it only. */
+async function deleteLocked(db: Db, ids: SQL): Promise<void> {
+  await db.execute(sql`
+    WITH deleted AS (
+      DELETE FROM ${messages} WHERE id = ANY(${ids}) RETURNING id, sent_at, metadata
     ), ${besides(sql.raw('deleted'))}
-    SELECT (SELECT count(*)::int FROM deleted) AS deleted,
-      CASE
-        WHEN count(*) = ${limit} AND coalesce(min(tracked_at) < ${olderThan.toISOString()}::timestamptz, true) THEN max(id)
-      END AS next
-    FROM page`)
-  return { deleted: row?.deleted ?? 0, next: row?.next ? Number(row.next) : undefined }
+    SELECT FROM deleted`)
 }
 
 /** Deletes what other tables hold of messages that are deleted: rows with `id`, `sent_at` and `metadata`. */
@@ -63,22 +76,21 @@ export function besides(deleted: SQL): SQL {
       DELETE FROM ${failures} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
     ), untraced AS (
       DELETE FROM ${messageTraces} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
+    ), uncalled AS (
+      DELETE FROM ${callbacks} WHERE message = ANY(ARRAY(SELECT id FROM ${deleted}))
     )${unenteredMetadata(deleted)}`
 }
 
 /** Deletes what reports told of but nobody tracked, with the reports, oldest first; returns how many messages that were. */
 export async function deleteUntracked(db: Db, { olderThan, limit }: RetentionStep): Promise<number> {
-  const rows = await db.execute(sql`
-    WITH deleted AS (
-      DELETE FROM ${messages} WHERE id IN (
-        SELECT id FROM ${messages} WHERE tracked_at IS NULL AND sent_at < ${olderThan.toISOString()}
-        ORDER BY sent_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
-      ) RETURNING id
-    ), reports AS (
-      DELETE FROM ${statusReports} WHERE message IN (SELECT id FROM deleted)
-    )
-    SELECT FROM deleted`)
-  return rows.length
+  return db.transaction(async (transaction) => {
+    const rows = await transaction.execute<{ id: string }>(sql`
+      SELECT id FROM ${messages} WHERE tracked_at IS NULL AND sent_at < ${olderThan.toISOString()}
+      ORDER BY sent_at LIMIT ${limit} FOR UPDATE SKIP LOCKED`)
+    const ids = rows.map(({ id }) => id)
+    if (ids.length > 0) await deleteLocked(transaction, textArray(ids, 'bigint'))
+    return rows.length
+  })
 }
 
 /** Deletes callbacks that failed for good and were due first before `olderThan`; returns how many. */

@@ -14,6 +14,7 @@ import {
 } from '../../src/db/changes.ts'
 import type { Db } from '../../src/db/client.ts'
 import { type Database, openDatabase } from '../../src/db/connection.ts'
+import { eraseMessages } from '../../src/db/erasure.ts'
 import { trackMessages, trackMessagesWithin } from '../../src/db/messages.ts'
 import type { NewMessage } from '../../src/db/new-message.ts'
 import { applyReports } from '../../src/db/reports.ts'
@@ -561,6 +562,18 @@ describe('retention', () => {
     const kept = await findChanges(own.db, 0, ALL)
     expect(kept.map(({ position }) => position)).toEqual(made.slice(3).map(({ position }) => position))
     expect(kept[0]?.position).toBe(fourth)
+  })
+
+  it('keeps the position of the latest when its message is erased, so that no reader takes that for a loss', async () => {
+    const before = await findLatestPosition(db)
+    const messageId = newId()
+    await track(db, [messageId])
+    await applyReports(db, [report(messageId, 'delivered', 1)])
+    const latest = await findLatestPosition(db)
+    expect(latest).toBeGreaterThan(before)
+    const rows = await db.execute<{ id: string }>(sql`SELECT id FROM lastword.messages WHERE message_id = ${messageId}`)
+    await eraseMessages(db, [Number(rows[0]?.id)])
+    expect(await findLatestPosition(db)).toBe(latest)
   })
 
   it('keeps the position of the latest when it has deleted everything', async () => {

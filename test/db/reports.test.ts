@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { settle } from '../../src/core/settle.ts'
 import { SOURCES, STATUSES, type Status, type StatusReport } from '../../src/core/status.ts'
+import { findHealth, moveHealth } from '../../src/db/accounts.ts'
 import { releaseBatch } from '../../src/db/batches.ts'
 import { eraseMessages } from '../../src/db/erasure.ts'
 import { listMessages } from '../../src/db/list.ts'
@@ -579,6 +580,40 @@ it('creates no message anew that is being erased while its report comes', async 
   })
   expect(await applied.applying).toMatchObject([{ unmatched: true }])
   expect(await database.db.select().from(messages).where(eq(messages.messageId, messageId))).toEqual([])
+})
+
+it('leaves nothing of a message that is erased while its report commits', async () => {
+  const { db } = database
+  const messageId = newId()
+  await trackMessages(db, [message(messageId)])
+  const { id } = await rowOf(messageId)
+  const applied = await db.transaction(async (transaction) => {
+    await applyReports(transaction, [report(messageId, 'failed', 0, { error: { code: '21' } })])
+    const erasing = eraseMessages(db, [id])
+    await until(async () => {
+      const waiting = await db.execute(
+        sql`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      )
+      expect(waiting).toHaveLength(1)
+    })
+    return { erasing }
+  })
+  await applied.erasing
+  for (const table of ['status_reports', 'changes', 'failures', 'message_metadata']) {
+    const left = await db.execute(sql`SELECT FROM ${sql.raw(`lastword.${table}`)} WHERE message = ${id}`)
+    expect(left, table).toEqual([])
+  }
+})
+
+it('takes an erased message out of those that its account suspects', async () => {
+  const { db } = database
+  const [messageId, other] = [newId(), newId()]
+  await trackMessages(db, [message(messageId)])
+  const { id, account } = await rowOf(messageId)
+  const suspects = [messageId, other].map((one) => ({ messageId: one, since: 1 }))
+  await moveHealth(db, account, (health) => ({ health: { ...health, suspects }, events: [] }))
+  await eraseMessages(db, [id])
+  expect((await findHealth(db, account)).health.suspects).toEqual([{ messageId: other, since: 1 }])
 })
 
 describe('a report that is dated ahead of its arrival', () => {
