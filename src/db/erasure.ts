@@ -17,6 +17,8 @@ import { batches, changes, due, erased, feedReaders, messages } from './schema.t
 export interface ErasedMessage {
   account: string
   messageId: string
+  /** The normal form of its number, where one ID may have several; else empty. */
+  recipientKey: string
 }
 
 /** The hash under which a message is remembered; without a recipient it stands for all of one ID. */
@@ -37,7 +39,7 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
       // By a statement of its own: what a report writes that holds a row until now is seen by the next one only.
       await transaction.execute(sql`
         SELECT FROM ${messages} WHERE id = ANY(${textArray(ids, 'bigint')}) ORDER BY id FOR UPDATE`)
-      const rows = await transaction.execute<{ account: string; message_id: string }>(sql`
+      const rows = await transaction.execute<{ account: string; message_id: string; recipient_key: string }>(sql`
       WITH gone AS (
         DELETE FROM ${messages} WHERE id = ANY(${textArray(ids, 'bigint')})
         RETURNING id, account, message_id, recipient_key, sent_at, window_ends_at, due_at, metadata, tracked_at, final
@@ -52,7 +54,8 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
         INSERT INTO ${feedReaders} AS r (name, position) SELECT ${ERASURE}, max(position) FROM untold HAVING count(*) > 0
         ON CONFLICT (name) DO UPDATE SET position = greatest(r.position, excluded.position)
       ), unforgotten AS (
-        INSERT INTO ${forgetting} (account, message_id) SELECT DISTINCT account, message_id FROM gone
+        INSERT INTO ${forgetting} (account, message_id, recipient_key)
+        SELECT account, message_id, recipient_key FROM gone
         ON CONFLICT DO NOTHING
       ), remembered AS (
         INSERT INTO ${erased} AS e (key, until)
@@ -61,11 +64,13 @@ export async function eraseMessages(db: Db, ids: readonly number[]): Promise<Era
         FROM gone GROUP BY 1
         ON CONFLICT (key) DO UPDATE SET until = greatest(e.until, excluded.until)
       )
-      SELECT account, message_id FROM gone`)
+      SELECT account, message_id, recipient_key FROM gone`)
       // By a statement of its own: attempts that ended while this one waited for their callbacks are seen only now.
       await transaction.execute(sql`
         DELETE FROM ${callbackAttempts} WHERE message = ANY(${textArray(ids, 'bigint')})`)
-      const gone = rows.map((row) => ({ account: row.account, messageId: row.message_id }))
+      const gone = rows.map((row) => {
+        return { account: row.account, messageId: row.message_id, recipientKey: row.recipient_key }
+      })
       await forgetInActs(transaction, gone)
       await forgetSuspects(transaction, gone)
       return gone
@@ -94,7 +99,9 @@ export async function noteForgotten(db: Db, gone: readonly ErasedMessage[]): Pro
   const rows = rowsAs('g', gone, {
     account: ['text', ({ account }) => account],
     message_id: ['text', ({ messageId }) => messageId],
+    recipient_key: ['text', ({ recipientKey }) => recipientKey],
   })
   await db.execute(sql`
-    DELETE FROM ${forgetting} f USING ${rows} WHERE f.account = g.account AND f.message_id = g.message_id`)
+    DELETE FROM ${forgetting} f USING ${rows}
+    WHERE f.account = g.account AND f.message_id = g.message_id AND f.recipient_key = g.recipient_key`)
 }

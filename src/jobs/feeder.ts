@@ -42,6 +42,7 @@ const LOOK_EVERY_MS = 1_000
 /** Between two lots, so that what happens meanwhile makes one lot: each costs several statements, however small it is. */
 const REST_MS = 50
 const MOST_CHANGES = 500
+const LEFT_EVERY_MS = 60_000
 /** One process may send them all, so that whatever is claimed is sent at once. */
 export const MOST_CALLBACKS_AT_ONCE = 500
 const MOST_CALLBACKS_PER_URL = 10
@@ -73,6 +74,7 @@ export function openFeeder(options: FeederOptions): Feeder {
 
   const complain = createComplaint(log, 'feeding changes')
   let closed = false
+  let leftAt = 0
   let wake = () => {}
 
   async function feedOnce(): Promise<number> {
@@ -82,11 +84,18 @@ export function openFeeder(options: FeederOptions): Feeder {
         addChangeJobs(told, installation, changes),
       )
     }
-    if (!hasCallbacks) return fed
+    if (!hasCallbacks) return fed + (await dispatchLeft())
     fed += await readChanges(db, { reader: CALLBACKS_READER, limit: MOST_CHANGES }, (transaction, changes) =>
       addCallbacks(transaction, callbacksOf(accounts, changes)),
     )
     return fed + (await dispatchCallbacks(options))
+  }
+
+  /** Callbacks of accounts that have none any more: they are tried in vain until they are given up. */
+  async function dispatchLeft(): Promise<number> {
+    if (performance.now() < leftAt) return 0
+    leftAt = performance.now() + LEFT_EVERY_MS
+    return dispatchCallbacks(options)
   }
 
   async function run(): Promise<void> {
@@ -105,7 +114,7 @@ export function openFeeder(options: FeederOptions): Feeder {
     }
   }
 
-  const running = readers.length > 0 ? run() : Promise.resolve()
+  const running = run()
   return {
     wake: () => wake(),
     async close() {

@@ -4,6 +4,7 @@
  */
 import { ErrorCode, type Job, type Queue } from 'bullmq'
 import type { ErasedMessage } from '../db/erasure.ts'
+import { isNationalNumber, normalizePhoneNumber } from '../providers/phone-number.ts'
 import type { QueueBackend } from './queue-backend.ts'
 
 export interface Erased {
@@ -18,10 +19,18 @@ export async function forgetInJobs(
   queues: readonly Queue[],
   erased: Erased,
 ): Promise<void> {
-  const ids = new Set(erased.messages.map(({ account, messageId }) => JSON.stringify([account, messageId])))
-  const isErased = (account: unknown, messageId: unknown, recipient?: unknown) =>
-    ids.has(JSON.stringify([account, String(messageId).trim()])) ||
-    (typeof recipient === 'string' && erased.isErasedNumber(recipient))
+  const keysOf = new Map<string, string[]>()
+  for (const { account, messageId, recipientKey } of erased.messages) {
+    const id = JSON.stringify([account, messageId])
+    keysOf.set(id, [...(keysOf.get(id) ?? []), recipientKey])
+  }
+  const isErased: IsErased = (account, messageId, recipient) => {
+    const keys = keysOf.get(JSON.stringify([account, String(messageId).trim()])) ?? []
+    return (
+      keys.some((key) => !isOther(recipient, key)) ||
+      (typeof recipient === 'string' && erased.isErasedNumber(recipient))
+    )
+  }
   for (const queue of queues) {
     const found = await backend.findJobIds(queue, (data) => without(data as JobData, isErased) !== data)
     for (const id of found) {
@@ -32,6 +41,12 @@ export async function forgetInJobs(
 }
 
 type IsErased = (account: unknown, messageId: unknown, recipient?: unknown) => boolean
+
+/** True for a recipient that surely is another than the erased one: messages to several may have one ID. */
+function isOther(recipient: unknown, recipientKey: string): boolean {
+  if (recipientKey === '' || typeof recipient !== 'string' || isNationalNumber(recipient)) return false
+  return normalizePhoneNumber(recipient) !== recipientKey
+}
 
 async function forgetInJob(job: Job, isErased: IsErased): Promise<void> {
   const left = without(job.data, isErased)

@@ -180,6 +180,18 @@ export async function findLeftovers(stage: Stage): Promise<Finding[]> {
     for await (const slice of rows.cursor(SLICE)) for (const { row } of slice) look(name, row)
   }
   if (redis) for (const [key, text] of await readRedis(redis.place.port)) look(`Redis, ${key}`, text)
+  return [...found, ...(await findOrphans(database.sql))]
+}
+
+/** Rows of messages that are gone, which hold neither ID nor number. */
+async function findOrphans(sql: Stage['database']['sql']): Promise<Finding[]> {
+  const found: Finding[] = []
+  for (const table of ['status_reports', 'changes', 'failures', 'callbacks', 'callback_attempts']) {
+    const [row] = await sql<{ n: number }[]>`
+      SELECT count(*)::int AS n FROM ${sql.unsafe(`lastword.${table}`)} t
+      WHERE NOT EXISTS (SELECT FROM lastword.messages m WHERE m.id = t.message)`
+    if (row && row.n > 0) found.push({ kind: 'left of an erased person', about: `${row.n} rows of ${table}` })
+  }
   return found
 }
 

@@ -144,7 +144,7 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
   it('passes over a job that is removed while it is looked at, and leaves those alone that hold nothing of it', async () => {
     const { queue, queues } = await createInstallation(backend)
     const track = queue('track')
-    const messages = [{ account: 'seven', messageId: '1' }]
+    const messages = [{ account: 'seven', messageId: '1', recipientKey: '' }]
     await track.add('order', { v: 1, account: 'seven', messages: [...messages, { messageId: '2' }] })
     const foreign = ['seven 1', { messages: 1 }, { messageIds: ['1'], account: 'other' }]
     for (const data of foreign) await track.add('foreign', data)
@@ -161,13 +161,31 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
     expect(left).toHaveLength(foreign.length)
   })
 
+  it('leaves those alone that are for others under the same ID', async () => {
+    const { queue, queues } = await createInstallation(backend)
+    const [track, told] = [queue('track'), queue('told')]
+    const order = (...recipients: (string | undefined)[]) => ({
+      v: 1,
+      account: 'cm',
+      messages: recipients.map((recipient) => ({ messageId: 'news-7', recipient })),
+    })
+    const change = (recipient: string | null) => ({ v: 1, account: 'cm', messageId: 'news-7', recipient })
+    await track.add('order', order('+31 6 12345678', '0031612345679', undefined, '0612345679'))
+    for (const recipient of ['+31612345678', '31612345679', null]) await told.add('delivered', change(recipient))
+    const messages = [{ account: 'cm', messageId: 'news-7', recipientKey: '31612345678' }]
+    await forgetInJobs(queues, [track, told], { messages, isErasedNumber: () => false })
+    // One that does not say whose it is, or not surely, may be of the erased person.
+    expect((await track.getJobs('waiting')).map(({ data }) => data)).toEqual([order('0031612345679')])
+    expect((await told.getJobs('waiting')).map(({ data }) => data)).toEqual([change('31612345679')])
+  })
+
   it('looks through more jobs than are read at once', { timeout: 60_000 }, async () => {
     const { queue, queues } = await createInstallation(backend)
     const track = queue('track')
     const order = (messageId: string) => ({ v: 1, account: 'seven', messages: [{ messageId }, { messageId: 'other' }] })
     const count = 2 * JOBS_A_PAGE + 1
     await track.addBulk(Array.from({ length: count }, (_, index) => ({ name: 'order', data: order(`${index % 3}`) })))
-    const messages = [{ account: 'seven', messageId: '1' }]
+    const messages = [{ account: 'seven', messageId: '1', recipientKey: '' }]
     await forgetInJobs(queues, [track], { messages, isErasedNumber: () => false })
     const left = await track.getJobs('waiting')
     expect(left).toHaveLength(count)
