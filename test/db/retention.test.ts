@@ -91,6 +91,30 @@ describe('deleteSettled', () => {
     expect(await walk(fromNow(-90 * DAY))).toMatchObject({ deleted: 0 })
   })
 
+  it('deletes callbacks with their message, so that nothing of it can be erased no more', async () => {
+    await track('old', 'new')
+    for (const id of ['old', 'new']) await settle(id)
+    const rows = await database.db.select({ id: messages.id, messageId: messages.messageId }).from(messages)
+    for (const [index, { id }] of rows.entries()) {
+      const body = { type: 'message.status', timestamp: '2026-01-31T10:00:00.000Z', data: {} }
+      await database.db
+        .insert(callbacks)
+        .values({
+          change: index + 1,
+          message: id,
+          account: 'seven',
+          url: 'https://app.example',
+          body,
+          nextAttemptAt: null,
+        })
+    }
+    await passDays(100, 'old')
+    await readAll()
+    expect(await walk(fromNow(-90 * DAY))).toMatchObject({ deleted: 1 })
+    const [left] = await database.db.select({ message: callbacks.message }).from(callbacks)
+    expect(left?.message).toBe(rows.find(({ messageId }) => messageId === 'new')?.id)
+  })
+
   it('goes from page to page, past what stays, and stops where nothing can be old enough', async () => {
     const ids = Array.from({ length: 25 }, (_, index) => String(index))
     await track(...ids)

@@ -333,6 +333,23 @@ it('tells a receiver that failed in every way everything, in order and signed', 
   ])
 })
 
+it('is tried, and in the end given up, where no account has a callback any more', async () => {
+  const service = await startService({ accounts: [{ name: 'seven', provider: 'seven', apiKey: 'key', query: 'off' }] })
+  const body = { type: 'message.status', timestamp: new Date().toISOString(), data: {} }
+  await service.sql`
+    INSERT INTO lastword.callbacks (change, message, account, url, body)
+    VALUES (1, 1, 'seven', 'https://app.example', ${service.sql.json(body)})`
+  await service.close()
+  const again = await startService({
+    installation: service,
+    accounts: [{ name: 'seven', provider: 'seven', apiKey: 'key', query: 'off' }],
+  })
+  await until(async () => {
+    const [row] = await again.sql`SELECT attempts, last_error FROM lastword.callbacks`
+    expect(row).toEqual({ attempts: 1, last_error: 'account "seven" has no callback secret any more' })
+  })
+})
+
 it('says what changed, in the shape of the standard', async () => {
   const { service, receiver, apply } = await setUp({})
   const [messageId = ''] = newIds(1)
