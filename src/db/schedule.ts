@@ -107,8 +107,14 @@ interface DueRow extends ClaimedRow {
 const dueColumns = sql`d.ctid::text AS place, d.message, ${claimedColumns}, m.due_at = d.due_at AS is_due,
   ${millisecondsOf('now()')} AS now_ms`
 
-/** The due messages of an account, up to `limit`, the longest due first. Nothing is claimed; stale rows are dropped. */
-export async function lookAtDue(db: Db, options: { account: string; limit: number }): Promise<Omit<Offered, 'next'>> {
+/**
+ * The messages of an account that have been due for so long, up to `limit`, the longest due first. Nothing is claimed; stale
+ * rows are dropped.
+ */
+export async function lookAtDue(
+  db: Db,
+  options: { account: string; limit: number; forMs?: number },
+): Promise<Omit<Offered, 'next'>> {
   const rows = await inOrder(db, (transaction) => findDue(transaction, options))
   const stale = rows.filter((row) => !row.is_due)
   await take(db, { ...options, leaseMs: 0 }, [], new Map(), stale)
@@ -120,11 +126,16 @@ const LATEST_FIRST = sql.raw('d.due_at DESC, d.message DESC')
 
 function findDue(
   db: Db,
-  { account, limit, order = LONGEST_DUE_FIRST }: { account: string; limit: number; order?: SQL },
+  {
+    account,
+    limit,
+    order = LONGEST_DUE_FIRST,
+    forMs = 0,
+  }: { account: string; limit: number; order?: SQL; forMs?: number },
 ): Promise<readonly DueRow[]> {
   return db.execute<DueRow>(sql`
     SELECT ${dueColumns} FROM ${due} d LEFT JOIN ${messages} m ON m.id = d.message
-    WHERE d.account = ${account} AND d.due_at <= now() AND (m.due_at = d.due_at AND m.window_ends_at <= now()) IS NOT TRUE
+    WHERE d.account = ${account} AND d.due_at <= ${fromNow(-forMs)} AND (m.due_at = d.due_at AND m.window_ends_at <= now()) IS NOT TRUE
     ORDER BY ${order}
     LIMIT ${limit}`)
 }

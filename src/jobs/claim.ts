@@ -3,7 +3,7 @@
  * for each request, or the first page of one sweep where the provider is asked by time window.
  */
 import type { Queue } from 'bullmq'
-import { decide, decideSweep, type Plan, type Scheduled } from '../core/plan.ts'
+import { decide, decideSweep, type Plan, type Scheduled, type Sweep } from '../core/plan.ts'
 import { minimumInterval } from '../core/polling.ts'
 import { type ClaimedMessage, releaseBatch } from '../db/batches.ts'
 import type { Db } from '../db/client.ts'
@@ -106,10 +106,7 @@ async function addSweep(claiming: Claiming, byWindow: LookupByWindow): Promise<A
     sweep.later.map(({ message, dueAt }) => ({ id: message.claimed.id, dueAt })),
   )
   const span = { account, from: new Date(sweep.from), to: new Date(sweep.to) }
-  if (!sweep.urgent && !isSingle) {
-    const sent = await countSent(db, { ...span, limit: MOST_PAGES_COUNTED * pageSize })
-    if (sent === 0 || sweep.worth < plan.economy.priceMs * Math.ceil(sent / pageSize)) return NOTHING
-  }
+  if (!isSingle && !(await pays(db, account, plan, sweep, pageSize))) return NOTHING
   const limits = { limit: MOST_MESSAGES_A_SWEEP, most: isSingle ? 1 : undefined }
   const window = await claimWindow(db, { ...span, ...limits, leaseMs, restMs: minimumInterval(plan.policy) })
   if (!window) return NOTHING
@@ -120,6 +117,37 @@ async function addSweep(claiming: Claiming, byWindow: LookupByWindow): Promise<A
     await queue.add(name, data, opts)
   })
   return { jobs: 1, messages: window.messages }
+}
+
+async function pays(
+  db: Db,
+  account: string,
+  plan: Plan,
+  { from, to, worth, urgent }: Sweep<unknown>,
+  pageSize: number,
+) {
+  if (urgent) return true
+  const span = { account, from: new Date(from), to: new Date(to) }
+  const sent = await countSent(db, { ...span, limit: MOST_PAGES_COUNTED * pageSize })
+  return sent > 0 && worth >= plan.economy.priceMs * Math.ceil(sent / pageSize)
+}
+
+/**
+ * Whether messages that the plan would have asked about so long ago are still due. By the learned policy others are due for
+ * hours, until a request pays.
+ */
+export async function isOverdue(
+  db: Db,
+  { account, lookup, plan, forMs }: { account: string; lookup: StatusLookup; plan: Plan; forMs: number },
+): Promise<boolean> {
+  const { due, now } = await lookAtDue(db, { account, limit: FEWEST_LOOKED_AT, forMs })
+  const scheduled = due.map(toScheduled)
+  const { byIds, byWindow, paidByRecord } = lookup
+  if (!byWindow || (byIds && paidByRecord)) {
+    return decide(plan, { due: scheduled, next: [] }, now - forMs, 1).ask.length > 0
+  }
+  const sweep = decideSweep(plan, scheduled, now - forMs, byWindow.maxSpanMs)
+  return sweep !== undefined && pays(db, account, plan, sweep, byWindow.pageSize)
 }
 
 /** A claimed message as the plan sees it. */

@@ -97,16 +97,14 @@ describe('deleteSettled', () => {
     const rows = await database.db.select({ id: messages.id, messageId: messages.messageId }).from(messages)
     for (const [index, { id }] of rows.entries()) {
       const body = { type: 'message.status', timestamp: '2026-01-31T10:00:00.000Z', data: {} }
-      await database.db
-        .insert(callbacks)
-        .values({
-          change: index + 1,
-          message: id,
-          account: 'seven',
-          url: 'https://app.example',
-          body,
-          nextAttemptAt: null,
-        })
+      await database.db.insert(callbacks).values({
+        change: index + 1,
+        message: id,
+        account: 'seven',
+        url: 'https://app.example',
+        body,
+        nextAttemptAt: null,
+      })
     }
     await passDays(100, 'old')
     await readAll()

@@ -18,14 +18,17 @@ import { openDatabase } from '../../src/db/connection.ts'
 import { findInstallation, seeWorker } from '../../src/db/installation.ts'
 import { moveLearned } from '../../src/db/learning.ts'
 import { noteGoneUrl } from '../../src/db/receivers.ts'
+import { findOverdueAccounts } from '../../src/db/schedule.ts'
 import { alertBodySchema } from '../../src/http/openapi/webhooks.ts'
 import { ALERT_LIMITS } from '../../src/jobs/alerts/conditions.ts'
 import { type AlertWatch, type AlertWatchOptions, openAlertWatch } from '../../src/jobs/alerts/watch.ts'
 import { openQueueBackend } from '../../src/jobs/backend.ts'
+import { isOverdue } from '../../src/jobs/claim.ts'
 import { openQueues } from '../../src/jobs/queues.ts'
 import { openLearner } from '../../src/learner.ts'
 import { createLog } from '../../src/log.ts'
 import { createMetrics, type Metrics } from '../../src/metrics.ts'
+import { lookupInUse } from '../../src/providers/registry.ts'
 import { openProxy, type TcpProxy } from '../support/proxy.ts'
 import { closeAll, closeLater, createInstallation, type Installation, startService, until } from '../support/service.ts'
 import { redisUrl } from '../support/services.ts'
@@ -257,8 +260,8 @@ const kinds: Record<
   'dispatch-overdue': {
     subject: 'seven',
     says: 'more than 10 minutes',
-    begin: () => stage.installation.sql`
-      INSERT INTO lastword.due (account, due_at, message) VALUES ('seven', now() - interval '1 hour', 1)`,
+    // Never asked about, it is asked about an hour after it was sent, whatever it is worth.
+    begin: () => addDue({ sentMinutesAgo: 120, dueMinutesAgo: 30 }),
     end: () => stage.installation.sql`DELETE FROM lastword.due`,
   },
   'queue-paused': {
@@ -318,6 +321,23 @@ const kinds: Record<
   },
 }
 
+interface DueMessage {
+  sentMinutesAgo: number
+  dueMinutesAgo: number
+  askedMinutesAgo?: number
+}
+
+async function addDue({ sentMinutesAgo, dueMinutesAgo, askedMinutesAgo }: DueMessage): Promise<void> {
+  await stage.installation.sql`
+    WITH added AS (
+      INSERT INTO lastword.messages (account, message_id, recipient_key, sent_at, window_ends_at, tracked_at, asked_at, due_at)
+      VALUES ('seven', ${`due-${sentMinutesAgo}-${Math.random()}`}, '', now() - ${sentMinutesAgo} * interval '1 minute',
+        now() + interval '1 day', now(), now() - ${askedMinutesAgo ?? null}::int * interval '1 minute', now() - ${dueMinutesAgo} * interval '1 minute')
+      RETURNING account, due_at, id
+    )
+    INSERT INTO lastword.due (account, due_at, message) SELECT account, due_at, id FROM added`
+}
+
 const backendOf = () => stage.sources.backend as Awaited<ReturnType<typeof openQueueBackend>>
 
 describe('an operator', () => {
@@ -350,6 +370,21 @@ describe('an operator', () => {
       stage.limits.refusedWithinMs = ALERT_LIMITS.refusedWithinMs
     },
   )
+
+  it('is not told of messages that are due and wait for others, because asking does not pay yet', async () => {
+    const { db, accounts, learner } = stage.sources
+    const account = accounts.get('seven') ?? expect.fail('Expected an account')
+    const lookup = lookupInUse(account, undefined) ?? expect.fail('Expected a look-up')
+    const asked = { account: 'seven', lookup, plan: learner.planOf(account, lookup), forMs: ALERT_LIMITS.overdueMs }
+    const due = { sentMinutesAgo: 30, askedMinutesAgo: 24, dueMinutesAgo: 15 }
+    await addDue(due)
+    expect(await findOverdueAccounts(db, ['seven'], ALERT_LIMITS.overdueMs)).toEqual(['seven'])
+    expect(await isOverdue(db, asked)).toBe(false)
+    // Some of them are worth a request, and were ten minutes ago.
+    for (let count = 0; count < 20; count++) await addDue(due)
+    expect(await isOverdue(db, asked)).toBe(true)
+    await stage.installation.sql`DELETE FROM lastword.due`
+  })
 
   it('is told that the database is away by a process that cannot reach it, and when it is back', async () => {
     watch()

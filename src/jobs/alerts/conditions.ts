@@ -13,7 +13,9 @@ import { findFailingReceivers, findGoneUrls } from '../../db/receivers.ts'
 import { findOverdueAccounts } from '../../db/schedule.ts'
 import type { Learner } from '../../learner.ts'
 import type { Metrics } from '../../metrics.ts'
+import { lookupInUse } from '../../providers/registry.ts'
 import type { Accounts } from '../../tracking.ts'
+import { isOverdue } from '../claim.ts'
 import type { QueueBackend } from '../queue-backend.ts'
 import type { Queues } from '../queues.ts'
 
@@ -25,7 +27,7 @@ export interface AlertLimits {
   clockMs: number
   /** A worker says every five seconds that it runs. */
   workerMs: number
-  /** Messages are asked about some seconds after they come due. */
+  /** Messages are asked about some seconds after that pays. */
   overdueMs: number
   /** Of Redis's `maxmemory`. */
   memoryShare: number
@@ -48,7 +50,7 @@ const MOST_RECEIVERS = 50
 export interface SharedSources {
   db: Db
   accounts: Accounts
-  learner: Pick<Learner, 'learnedOf'>
+  learner: Pick<Learner, 'learnedOf' | 'planOf'>
   queues: Queues
   backend: Pick<QueueBackend, 'memory'>
   /** Told why the queues cannot be looked into. */
@@ -76,13 +78,14 @@ export async function findConditions(sources: SharedSources, limits: AlertLimits
 
 async function findOfAccounts({ db, accounts, learner }: SharedSources, { overdueMs }: AlertLimits) {
   const names = [...accounts.keys()]
-  const [{ healths, now }, gone, overdue] = await Promise.all([
+  const [{ healths, now }, gone, longDue] = await Promise.all([
     findHealths(db),
     findGoneUrls(db),
     findOverdueAccounts(db, names, overdueMs),
   ])
   const conditions: Condition[] = []
-  for (const { name: subject, callback } of accounts.values()) {
+  for (const account of accounts.values()) {
+    const { name: subject, callback } = account
     const health = healths.get(subject) ?? {}
     const { trouble, bad } = health
     const reason = bad?.reason ?? 'for no known reason'
@@ -103,8 +106,15 @@ async function findOfAccounts({ db, accounts, learner }: SharedSources, { overdu
       const message = `${new URL(callback.url).origin} says that the callback URL of account "${subject}" is gone (HTTP 410): nothing is sent to it until callbacks are replayed, or another URL is configured.`
       conditions.push({ kind: 'callbacks-disabled', subject, message })
     }
-    if (overdue.includes(subject) && !needsProbe(health) && !isPaused(health, now)) {
-      const message = `Messages of account "${subject}" have been due for more than ${minutes(overdueMs)} without being asked about.`
+    const lookup = lookupInUse(account, health.lookup)
+    const mayAsk = lookup && !needsProbe(health) && !isPaused(health, now)
+    const asked = { account: subject, forMs: overdueMs }
+    if (
+      mayAsk &&
+      longDue.includes(subject) &&
+      (await isOverdue(db, { ...asked, lookup, plan: learner.planOf(account, lookup) }))
+    ) {
+      const message = `Messages of account "${subject}" have been due for more than ${minutes(overdueMs)} without being asked about, though a request pays.`
       conditions.push({ kind: 'dispatch-overdue', subject, message })
     }
   }
