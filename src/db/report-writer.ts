@@ -1,11 +1,15 @@
 /**
  * Group commit: reports that are in hand together are written together. While a statement is on its way to the disk, the
  * reports that arrive wait and share the next one; each caller is answered after its own commit. One is under way at a
- * time: two would be half as large, cost more, and wait for each other at the lock of the changes.
+ * time, as a rule: two would be half as large, cost more, and wait for each other at the lock of the changes.
  *
  * Where reports come faster than they are written, those beyond a bound are refused at once, and those that have waited for
  * too long when their turn comes; none of either is kept, and the provider sends them again. Writing for callers who have
  * gone would leave no time for those who are there.
+ *
+ * A statement waits for whoever has one of its messages in hand, which may be a long transaction of the sending app. While
+ * one waits so, the others do not wait with it: they are written beside it, those of one account together, so that of those
+ * that wait in turn only their account's are held up.
  *
  * If a shared statement fails for a reason that lies in its rows, the callers' reports are written one by one, so that
  * only the one at fault gets the error.
@@ -29,6 +33,22 @@ interface Pending {
   reject(error: unknown): void
 }
 
+/** A statement that is on its way. */
+interface Lane {
+  /** The account whose reports alone it has. */
+  account: string | undefined
+  isHeld: boolean
+}
+
+/** A request is of one account. */
+function accountOf(pending: Pending | undefined): string | undefined {
+  return pending?.reports[0]?.account
+}
+
+/** A statement takes milliseconds; one that takes so long waits for somebody. */
+const HELD_AFTER_MS = 1_000
+/** Each has a connection. */
+const MOST_LANES = 4
 /** Enough to keep the disk busy, small enough that a statement takes milliseconds. */
 const MOST_REPORTS_AT_ONCE = 500
 /** About as many as are written in the time for which a receipt is waited for; some twenty megabytes. */
@@ -43,22 +63,45 @@ export function createReportWriter(
   onCommit: (ms: number, waiting: number) => void = () => {},
 ): ReportWriter {
   const waiting: Pending[] = []
+  const lanes = new Set<Lane>()
   let reportsWaiting = 0
-  let isWriting = false
+  let isGathering = false
 
   async function writeAll(): Promise<void> {
-    if (isWriting) return
-    isWriting = true
-    while (waiting.length > 0) {
+    while (waiting.length > 0 && !isGathering && lanes.size < MOST_LANES && [...lanes].every(({ isHeld }) => isHeld)) {
+      isGathering = true
       // Requests that have arrived together are read one after the other; all of them share the statement.
       await setImmediate()
+      isGathering = false
       refuseLate()
-      const group = takeGroup(waiting)
-      reportsWaiting -= sizeOf(group)
-      const onWritten = (ms: number) => onCommit(ms, reportsWaiting)
-      if (group.length > 0) await writeGroup({ db, now, onWritten }, group)
+      const group = takeNext()
+      if (group.length === 0) return
+      await writeInLane(group)
     }
-    isWriting = false
+  }
+
+  async function writeInLane(group: readonly Pending[]): Promise<void> {
+    reportsWaiting -= sizeOf(group)
+    const lane: Lane = { account: lanes.size === 0 ? undefined : accountOf(group[0]), isHeld: false }
+    lanes.add(lane)
+    const timer = setTimeout(() => {
+      lane.isHeld = true
+      void writeAll()
+    }, HELD_AFTER_MS)
+    await writeGroup({ db, now, onWritten: (ms) => onCommit(ms, reportsWaiting) }, group)
+    clearTimeout(timer)
+    lanes.delete(lane)
+  }
+
+  /** Beside statements that are held, those of one account whose own is not. */
+  function takeNext(): Pending[] {
+    if (lanes.size === 0) return takeGroup(waiting)
+    const held = new Set([...lanes].map(({ account }) => account))
+    const account = waiting.map(accountOf).find((one) => !held.has(one))
+    const group = takeGroup(waiting.filter((one) => accountOf(one) === account))
+    const taken = new Set(group)
+    waiting.splice(0, waiting.length, ...waiting.filter((one) => !taken.has(one)))
+    return group
   }
 
   /** A statement's worth is written, however late: nothing waits behind it. */

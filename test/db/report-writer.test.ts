@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { DrizzleQueryError, eq } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Status, StatusReport } from '../../src/core/status.ts'
 import type { Db } from '../../src/db/client.ts'
+import { trackMessagesWithin } from '../../src/db/messages.ts'
 import { createReportWriter, MOST_MS_WAITING, MOST_REPORTS_WAITING } from '../../src/db/report-writer.ts'
 import { messages, statusReports } from '../../src/db/schema.ts'
 import { openTables, type Tables } from '../support/api.ts'
@@ -98,7 +100,7 @@ describe('group commit', () => {
     const writer = createReportWriter(db)
     const first = writer.write([report()])
     // It is on its way when those come that have to wait.
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    await setTimeout(10)
     const many = Array.from({ length: MOST_REPORTS_WAITING / 100 }, () => Array.from({ length: 100 }, () => report()))
     const waiting = many.map((reports) => writer.write(reports))
     await expect(writer.write([report()])).rejects.toMatchObject({
@@ -218,6 +220,61 @@ describe('group commit', () => {
       await writer.write([report()])
       expect(execute).toHaveBeenCalledTimes(round)
     }
+  })
+})
+
+describe('a message that a long transaction of the sending app has in hand', () => {
+  const sentAt = new Date()
+  const tracked = (account: string, messageId: string, recipientKey = '') => ({
+    account,
+    messageId,
+    recipientKey,
+    recipient: null,
+    sentAt,
+    windowEndsAt: new Date(sentAt.getTime() + 3_600_000),
+    dueAt: sentAt,
+    metadata: undefined,
+  })
+
+  it('holds up its own report, and no other of its account', async () => {
+    const writer = createReportWriter(database.db)
+    const own = report()
+    const resolved = vi.fn<() => void>()
+    await database.db.transaction(async (transaction) => {
+      await trackMessagesWithin(transaction, [tracked('seven', own.messageId)], false)
+      const writing = writer.write([own]).then(resolved)
+      // What is in hand with it waits with it.
+      await setTimeout(100)
+      const others = Array.from({ length: 20 }, () => report())
+      await Promise.all(others.map((one) => writer.write([one])))
+      for (let count = 0; count < 3; count++) await writer.write([report()])
+      expect(resolved).not.toHaveBeenCalled()
+      return { writing }
+    })
+    await vi.waitFor(() => expect(resolved).toHaveBeenCalledTimes(1))
+    expect(await storedIds()).toHaveLength(24)
+  })
+
+  it('holds up the reports of its account at most, where it has all references in hand', async () => {
+    const writer = createReportWriter(database.db)
+    const numbers = Array.from({ length: 2_000 }, (_, index) => tracked('cm', `ref-${index}`, '31612345678'))
+    const held = Array.from({ length: 10 }, (_, index) =>
+      report('delivered', { account: 'cm', messageId: `ref-${index}`, recipient: '31612345678' }),
+    )
+    const resolved = vi.fn<() => void>()
+    await database.db.transaction(async (transaction) => {
+      await trackMessagesWithin(transaction, numbers, true)
+      const [first, ...others] = held
+      const writing = [writer.write(first ? [first] : []).then(resolved)]
+      await setTimeout(100)
+      for (const one of others) {
+        writing.push(writer.write([one]).then(resolved))
+        await writer.write([report()])
+      }
+      expect(resolved).not.toHaveBeenCalled()
+      return { writing }
+    })
+    await vi.waitFor(() => expect(resolved).toHaveBeenCalledTimes(held.length))
   })
 })
 
