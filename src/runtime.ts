@@ -60,7 +60,7 @@ export async function start(
   const opened: Opened = { servers: [], between: [], running: [] }
   const close = () => closeAll(opened)
   try {
-    const { id, db, database, learner, clock, accounts, queueLocation } = await openStore(
+    const { id, db, database, learner, clock, accounts, known, queueLocation } = await openStore(
       config,
       parts,
       opened,
@@ -80,7 +80,7 @@ export async function start(
     await keepTrying(mark, noAnswer(variable), patience)
     const watch = watchQueues(backend, mark, log)
     opened.between.push(() => watch.close())
-    const queues = openQueues(backend, [...accounts.values()])
+    const queues = openQueues(backend, [...accounts.values()], known)
     const names = queues.all.map(({ name }) => name)
     await keepTrying(() => backend.prepare(names), noAnswer(variable), patience)
     const metrics = createMetrics({ ofProcess: parts.api || config.metricsPort !== undefined })
@@ -211,11 +211,11 @@ async function openStore(config: Config, parts: Parts, opened: Opened, log: Log,
   const learner = await tryDatabase(() => openLearner({ db, accounts, log, now: clock.now }))
   opened.between.push(() => learner.close())
   const records = config.accounts.map((account) => ({ ...recordOf(account, learner), credentials: digestOf(account) }))
-  await tryDatabase(() => recordAccounts(db, records))
+  const known = await tryDatabase(() => recordAccounts(db, records))
   await tryDatabase(() => addReaders(db, accounts))
   const queueLocation =
     queueUrl === undefined ? { url: direct, variable: directVariable } : { url: queueUrl, variable: 'QUEUE_URL' }
-  return { id, db, database, learner, clock, accounts, queueLocation }
+  return { id, db, database, learner, clock, accounts, known, queueLocation }
 }
 
 function noAnswer(variable: string): LastwordError {

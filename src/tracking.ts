@@ -70,10 +70,11 @@ export interface AccountRecord {
   defaultCountry?: Country | undefined
   /** Messages are tracked whose IDs do not look like the provider's. */
   takesAnyId?: boolean | undefined
+  changesQueue?: string | undefined
 }
 
 export function recordOf(account: Account, plans: Plans): AccountRecord {
-  const { name, provider, polling, defaultCountry } = account
+  const { name, provider, polling, defaultCountry, changesQueue } = account
   const takesAnyId = account.messageIds === 'any'
   const isPolled = providerOf(account).lookups(account).length > 0
   return {
@@ -84,6 +85,7 @@ export function recordOf(account: Account, plans: Plans): AccountRecord {
     isPolled,
     defaultCountry,
     takesAnyId,
+    changesQueue,
   }
 }
 

@@ -78,15 +78,16 @@ interface AccountRecord {
   isPolled: boolean
   defaultCountry?: string | undefined
   takesAnyId?: boolean | undefined
+  changesQueue?: string | undefined
   /** A digest of the credentials and of where they are used. */
   credentials: string
 }
 
 /**
  * Records what tracking must know of accounts, for sending apps that track in their own transactions. Other credentials
- * than before are tried at once, with nothing of the old ones' troubles.
+ * than before are tried at once, with nothing of the old ones' troubles. Returns all that are known by now.
  */
-export async function recordAccounts(db: Db, accounts: readonly AccountRecord[]): Promise<void> {
+export async function recordAccounts(db: Db, accounts: readonly AccountRecord[]): Promise<KnownAccount[]> {
   const rows = rowsAs('n', accounts, {
     account: ['text', ({ account }) => account],
     provider: ['text', ({ provider }) => provider],
@@ -95,18 +96,29 @@ export async function recordAccounts(db: Db, accounts: readonly AccountRecord[])
     is_polled: ['boolean', ({ isPolled }) => isPolled],
     default_country: ['text', ({ defaultCountry }) => defaultCountry],
     takes_any_id: ['boolean', ({ takesAnyId }) => takesAnyId ?? false],
+    changes_queue: ['text', ({ changesQueue }) => changesQueue],
     credentials: ['text', ({ credentials }) => credentials],
   })
   await db.execute(sql`
-    INSERT INTO ${accountStates} AS s (account, provider, polling, first_age, is_polled, default_country, takes_any_id, credentials)
-    SELECT account, provider, polling, first_age, is_polled, default_country, takes_any_id, credentials FROM ${rows}
+    INSERT INTO ${accountStates} AS s (account, provider, polling, first_age, is_polled, default_country, takes_any_id, credentials, changes_queues)
+    SELECT account, provider, polling, first_age, is_polled, default_country, takes_any_id, credentials, array_remove(ARRAY[changes_queue], NULL)
+    FROM ${rows}
     ORDER BY account
     ON CONFLICT (account) DO UPDATE SET
       provider = excluded.provider, polling = excluded.polling, first_age = excluded.first_age, is_polled = excluded.is_polled,
       default_country = excluded.default_country, takes_any_id = excluded.takes_any_id, credentials = excluded.credentials,
-      health = CASE WHEN s.credentials <> excluded.credentials THEN '{}' ELSE s.health END
-    WHERE (s.provider, s.polling, s.first_age, s.is_polled, s.default_country, s.takes_any_id, s.credentials) IS DISTINCT FROM (
+      health = CASE WHEN s.credentials <> excluded.credentials THEN '{}' ELSE s.health END,
+      changes_queues = ARRAY(SELECT DISTINCT unnest(s.changes_queues || excluded.changes_queues))
+    WHERE NOT s.changes_queues @> excluded.changes_queues OR (s.provider, s.polling, s.first_age, s.is_polled, s.default_country, s.takes_any_id, s.credentials) IS DISTINCT FROM (
       excluded.provider, excluded.polling, excluded.first_age, excluded.is_polled, excluded.default_country, excluded.takes_any_id, excluded.credentials)`)
+  const { account, changesQueues } = accountStates
+  return db.select({ account, changesQueues }).from(accountStates)
+}
+
+/** An account that was ever configured, with the queues that were told of its changes. */
+export interface KnownAccount {
+  account: string
+  changesQueues: string[]
 }
 
 /** Records at which age messages are first asked about by what has been learned, where that is another by now. */

@@ -186,6 +186,8 @@ export const accountStates = lastword.table('account_states', {
   defaultCountry: text('default_country'),
   takesAnyId: boolean('takes_any_id').notNull().default(false),
   goneUrl: text('gone_url'),
+  /** The queues that were ever told of its changes: they may hold some for as long as they are there. */
+  changesQueues: text('changes_queues').array().notNull().default([]),
 })
 
 export const accountLearning = lastword.table('account_learning', {

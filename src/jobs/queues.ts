@@ -15,6 +15,7 @@ import {
   SINGLE_QUEUES,
   type SingleQueue,
 } from '../core/queue-table.ts'
+import type { KnownAccount } from '../db/accounts.ts'
 import type { ClaimedCallback } from '../db/callback-claim.ts'
 import { type Change, describeChange, nameOfChange } from '../db/changes.ts'
 import type { Account } from '../providers/account.ts'
@@ -95,6 +96,8 @@ export async function waitForDatabase(job: Job, token: string | undefined): Prom
 /** Every queue of this installation, for those who look into them and for those who add to them. */
 export interface Queues extends Record<SingleQueue, Queue> {
   all: Queue[]
+  /** Those of accounts, and for changes, that are configured no more: what they hold grows old, and may be of an erased person. */
+  former: Queue[]
   /** The queue of that name that an account has named for its changes. */
   changes(name: string): Queue
   /** Throws NOT_FOUND for an account that is not configured. */
@@ -105,15 +108,25 @@ export interface Queues extends Record<SingleQueue, Queue> {
   forget(erased: Erased): Promise<void>
 }
 
-export function openQueues(backend: QueueBackend, accounts: readonly Account[]): Queues {
+export function openQueues(
+  backend: QueueBackend,
+  accounts: readonly Account[],
+  known: readonly KnownAccount[] = [],
+): Queues {
   const opened = (names: readonly string[]) => new Map(names.map((name) => [name, backend.openQueue(name)]))
   const own = opened(queueNamesOf(accounts.map(({ name }) => name)))
   const changes = opened([...new Set(accounts.flatMap(({ changesQueue }) => changesQueue ?? []))])
   const single = Object.fromEntries(SINGLE_QUEUES.map((name) => [name, own.get(name)])) as Record<SingleQueue, Queue>
   const all = [...own.values(), ...changes.values()]
+  const ever = known.flatMap(({ account, changesQueues }) => [
+    accountQueueName('status-query', account),
+    ...changesQueues,
+  ])
+  const former = [...opened([...new Set(ever)].filter((name) => !own.has(name) && !changes.has(name))).values()]
   return {
     ...single,
     all,
+    former,
     changes(name) {
       const queue = changes.get(name)
       if (!queue) throw new LastwordError('NOT_FOUND', `No account names a queue "${name}" for its changes.`)
@@ -131,7 +144,7 @@ export function openQueues(backend: QueueBackend, accounts: readonly Account[]):
     },
     forget(erased) {
       const naming = [...own].filter(([name]) => findQueueRow(name)?.namesMessages).map(([, queue]) => queue)
-      return forgetInJobs(backend, [...naming, ...changes.values()], erased)
+      return forgetInJobs(backend, [...naming, ...changes.values(), ...former], erased)
     },
   }
 }

@@ -103,7 +103,7 @@ export async function openWorkers(options: WorkersOptions): Promise<Workers> {
       createExpirer({
         ...options,
         untrackedForMs,
-        queues: queues.all,
+        queues: [...queues.all, ...queues.former],
         forget: queues.forget,
         readers: readersOf(accounts),
       }),

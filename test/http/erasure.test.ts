@@ -141,6 +141,33 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
     })
   })
 
+  it('erases in the queues of an account that is configured no more, too', { timeout: 60_000 }, async () => {
+    const account = (name: string, changesQueue: string) => ({
+      name,
+      provider: 'seven',
+      apiKey: `key-of-${name}`,
+      query: 'off',
+      changesQueue,
+    })
+    const service = await startService({
+      backend,
+      accounts: [account('seven', 'old-changes'), account('gone', 'gone-changes')],
+    })
+    const client = createClient({ url: service.url })
+    for (const name of ['seven', 'gone']) {
+      await client.track({ account: name, messages: [{ messageId: '1', recipient: NUMBER }] })
+      expect(await sendReceipt(service.url, '1', 'DELIVERED', name)).toBe(200)
+    }
+    const queues = ['old-changes', 'gone-changes']
+    await until(async () => {
+      for (const name of queues) expect(await service.queue(name).getWaitingCount()).toBe(1)
+    })
+    await service.close()
+    const again = await startService({ installation: service, accounts: [account('seven', 'new-changes')] })
+    expect(await createClient({ url: again.url }).eraseRecipient(NUMBER)).toBe(2)
+    expect(await everythingQueued({ ...again, queue: service.queue }, queues)).toBe('[]')
+  })
+
   it('passes over a job that is removed while it is looked at, and leaves those alone that hold nothing of it', async () => {
     const { queue, queues } = await createInstallation(backend)
     const track = queue('track')

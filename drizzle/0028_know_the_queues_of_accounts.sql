@@ -1,0 +1,1 @@
+ALTER TABLE "lastword"."account_states" ADD COLUMN "changes_queues" text[] DEFAULT '{}' NOT NULL;
