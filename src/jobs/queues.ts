@@ -96,7 +96,7 @@ export async function waitForDatabase(job: Job, token: string | undefined): Prom
 /** Every queue of this installation, for those who look into them and for those who add to them. */
 export interface Queues extends Record<SingleQueue, Queue> {
   all: Queue[]
-  /** Those of accounts, and for changes, that are configured no more: what they hold grows old, and may be of an erased person. */
+  /** Queues of accounts, and for changes, that are configured no more: their jobs grow old, and may name an erased person. */
   former: Queue[]
   /** The queue of that name that an account has named for its changes. */
   changes(name: string): Queue

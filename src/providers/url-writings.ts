@@ -1,7 +1,7 @@
 /**
  * The legitimate writings of one URL. The signer of a URL may write it in another way than the checker of the
- * signature: the host in upper case, the default port or none, a slash or a question mark at the end, and the query with
- * whatever else than its own separators encoded or not, which in a GET is the space and the colons of a time.
+ * signature: the host in upper case, the default port or none, a slash or a question mark at the end, and everything in the
+ * query but its separators encoded or not, as the space and the colons of a time.
  */
 
 /** The writings of a URL or a path, the given one first: a small fixed set, each of them the same URL. */
@@ -37,7 +37,7 @@ function queriesOf(query: string): string[] {
   return unique([query, ...writings, decoded, decoded.replaceAll('+', ' ')])
 }
 
-/** What separates fields, a plus for a space, and the percent sign of a code that is left as it is. */
+/** The signs that separate fields, a plus for a space, and the percent sign of a code that is left as it is. */
 const SEPARATORS = /%(?:3F|26|3D|2B|25)/g
 
 /** The query with no more codes than it takes to tell its fields apart. */

@@ -243,7 +243,7 @@ describe('a message that a long transaction of the sending app has in hand', () 
     await database.db.transaction(async (transaction) => {
       await trackMessagesWithin(transaction, [tracked('seven', own.messageId)], false)
       const writing = writer.write([own]).then(resolved)
-      // What is in hand with it waits with it.
+      // Reports that are in hand with it wait with it.
       await setTimeout(100)
       const others = Array.from({ length: 20 }, () => report())
       await Promise.all(others.map((one) => writer.write([one])))

@@ -20,7 +20,7 @@ export function sendPage(reply: FastifyReply, status: number, page: JSX.Element)
   return reply.code(status).type('text/html; charset=utf-8').header('cache-control', 'no-store').send(documentOf(page))
 }
 
-/** The texts of a query or a form; of one that is given more than once, the last. What is none may come as JSON. */
+/** The texts of a query or a form; of one that is given more than once, the last. A form sent as JSON may hold others. */
 export function textsOf(given: unknown): Record<string, string | undefined> {
   const entries = Object.entries(given ?? {}).flatMap(([name, value]) => {
     const last: unknown = Array.isArray(value) ? value.at(-1) : value

@@ -131,7 +131,7 @@ function operationsOf(made: OpenApi, place: Described['place'] = 'paths'): Descr
   )
 }
 
-/** Those that are asked of the service, and those that it asks of others. */
+/** The requests to the service, and its own to others. */
 function everyOperationOf(made: OpenApi): Described[] {
   return [...operationsOf(made), ...operationsOf(made, 'webhooks')]
 }
