@@ -140,7 +140,10 @@ function masked(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(masked)
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, Object.hasOwn(PARTS, key) ? PARTS[key]?.(item) : masked(item)]),
+    Object.entries(value).map(([key, item]) => {
+      const isPart = Object.hasOwn(PARTS, key) && item !== null && item !== undefined
+      return [key, isPart ? PARTS[key]?.(item) : masked(item)]
+    }),
   )
 }
 

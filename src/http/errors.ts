@@ -43,7 +43,7 @@ export function describeError(error: unknown, request: FastifyRequest): Describe
 
 /** The client hung up, or was too slow: its connection's error says nothing of the database's. */
 function isBrokenOff({ raw }: FastifyRequest): boolean {
-  return raw.destroyed && !raw.complete
+  return raw.destroyed && raw.complete === false
 }
 
 export function sendProblem(
