@@ -161,8 +161,9 @@ describe('lastword-client', () => {
     const names = [...written.join().matchAll(/Schemas\['(\w+)'\]/g)].map(([, name = '']) => name)
     const { components, ...rest } = document as { components: { schemas: Record<string, unknown> } }
     const schemas = pick(components.schemas, names)
-    const bare = JSON.parse(JSON.stringify({ ...rest, components: { schemas }, paths: {}, webhooks: {} }), (key, value) =>
-      words.has(key) ? undefined : value,
+    const bare = JSON.parse(
+      JSON.stringify({ ...rest, components: { schemas }, paths: {}, webhooks: {} }),
+      (key, value) => (words.has(key) ? undefined : value),
     )
     const [types] = /export interface components \{[\s\S]*?\n\}\n/.exec(await generate(bare, 'schemas.ts')) ?? []
     const head =

@@ -39,7 +39,7 @@ function waitOf(value: string, now: number): number | undefined {
 
 /** A date as HTTP or JSON write it; the oldest form of HTTP names no zone, and means the same one as the others. */
 function dateOf(value: string): number | undefined {
-  if (!/^[a-z]{3,9},? |^\d{4}-\d\d-\d\dT/i.test(value)) return undefined
-  const ms = Date.parse(/\d{4}$/.test(value) ? `${value} GMT` : value)
+  if (!/^[a-z]{3,9},? |^\d{4}-\d\d-\d\d[T ]/i.test(value)) return undefined
+  const ms = Date.parse(/^[a-z]{3} [a-z]{3} +\d{1,2} [\d:]{8} \d{4}$/i.test(value) ? `${value} GMT` : value)
   return Number.isNaN(ms) ? undefined : ms
 }

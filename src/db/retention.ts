@@ -27,7 +27,7 @@ export interface DeletedMessages {
 
 /**
  * Looks at the next `limit` messages with IDs above `after`, and deletes those whose status has been final and the same
- * since `olderThan`, with their reports; never one of whose changes the feed still tells.
+ * since `olderThan`, with their reports; never one of whose changes the feed still tells, or a callback is still tried.
  */
 export async function deleteSettled(
   db: Db,
@@ -45,7 +45,8 @@ export async function deleteSettled(
         SELECT id FROM ${messages} m
         WHERE m.id = ANY(ARRAY(SELECT id FROM page)) AND m.final AND m.tracked_at IS NOT NULL
           AND coalesce(m.changed_at, greatest(m.tracked_at, m.status_at)) < (SELECT at FROM oldest)
-        FOR UPDATE SKIP LOCKED
+          AND NOT EXISTS (SELECT FROM ${callbacks} c WHERE c.message = m.id AND c.next_attempt_at IS NOT NULL)
+        FOR UPDATE OF m SKIP LOCKED
       )
       SELECT ARRAY(SELECT id FROM old)::text AS old, (SELECT count(*)::int FROM old) AS deleted,
         CASE

@@ -4,7 +4,6 @@
  */
 import { ErrorCode, type Job, type Queue } from 'bullmq'
 import type { ErasedMessage } from '../db/erasure.ts'
-import { isNationalNumber, normalizePhoneNumber } from '../providers/phone-number.ts'
 import type { QueueBackend } from './queue-backend.ts'
 
 export interface Erased {
@@ -13,11 +12,15 @@ export interface Erased {
   isErasedNumber(recipient: string): boolean
 }
 
+/** The normal form of a recipient's number in an account; undefined where that cannot be said. */
+export type NormalOf = (account: unknown, recipient: string) => string | undefined
+
 /** Removes erased messages from every job of these queues. */
 export async function forgetInJobs(
   backend: Pick<QueueBackend, 'findJobIds'>,
   queues: readonly Queue[],
   erased: Erased,
+  normalOf: NormalOf = () => undefined,
 ): Promise<void> {
   const keysOf = new Map<string, string[]>()
   for (const { account, messageId, recipientKey } of erased.messages) {
@@ -27,7 +30,7 @@ export async function forgetInJobs(
   const isErased: IsErased = (account, messageId, recipient) => {
     const keys = keysOf.get(JSON.stringify([account, String(messageId).trim()])) ?? []
     return (
-      keys.some((key) => !isOther(recipient, key)) ||
+      keys.some((key) => !isOther(key, typeof recipient === 'string' ? normalOf(account, recipient) : undefined)) ||
       (typeof recipient === 'string' && erased.isErasedNumber(recipient))
     )
   }
@@ -43,9 +46,8 @@ export async function forgetInJobs(
 type IsErased = (account: unknown, messageId: unknown, recipient?: unknown) => boolean
 
 /** True for a recipient that surely is another than the erased one: messages to several may have one ID. */
-function isOther(recipient: unknown, recipientKey: string): boolean {
-  if (recipientKey === '' || typeof recipient !== 'string' || isNationalNumber(recipient)) return false
-  return normalizePhoneNumber(recipient) !== recipientKey
+function isOther(erased: string, recipient: string | undefined): boolean {
+  return erased !== '' && recipient !== undefined && recipient !== erased
 }
 
 async function forgetInJob(job: Job, isErased: IsErased): Promise<void> {

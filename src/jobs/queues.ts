@@ -19,7 +19,9 @@ import type { KnownAccount } from '../db/accounts.ts'
 import type { ClaimedCallback } from '../db/callback-claim.ts'
 import { type Change, describeChange, nameOfChange } from '../db/changes.ts'
 import type { Account } from '../providers/account.ts'
-import { type Erased, forgetInJobs } from './forget.ts'
+import { isNationalNumber } from '../providers/phone-number.ts'
+import { providerOf } from '../providers/registry.ts'
+import { type Erased, forgetInJobs, type NormalOf } from './forget.ts'
 import type { Kept, KeptOptions, QueueBackend } from './queue-backend.ts'
 
 export const JOB_VERSION = 1
@@ -108,6 +110,16 @@ export interface Queues extends Record<SingleQueue, Queue> {
   forget(erased: Erased): Promise<void>
 }
 
+/** A number without its country code is nobody's in an account that has no country. */
+function normalIn(accounts: readonly Account[]): NormalOf {
+  const byName = new Map<unknown, Account>(accounts.map((account) => [account.name, account]))
+  return (name, recipient) => {
+    const account = byName.get(name)
+    if (!account || (isNationalNumber(recipient) && !account.defaultCountry)) return undefined
+    return providerOf(account).normalizeRecipient(recipient, account.defaultCountry)
+  }
+}
+
 export function openQueues(
   backend: QueueBackend,
   accounts: readonly Account[],
@@ -144,7 +156,7 @@ export function openQueues(
     },
     forget(erased) {
       const naming = [...own].filter(([name]) => findQueueRow(name)?.namesMessages).map(([, queue]) => queue)
-      return forgetInJobs(backend, [...naming, ...changes.values(), ...former], erased)
+      return forgetInJobs(backend, [...naming, ...changes.values(), ...former], erased, normalIn(accounts))
     },
   }
 }

@@ -145,7 +145,10 @@ function put(into: Fields, [key = '', ...rest]: string[], value: string): void {
   }
   const last = Array.isArray(there) ? there.at(-1) : there
   const inner: Fields = isObject(last) && !(isOneOfSeveral && has(last, within)) ? last : Object.create(null)
-  if (inner !== last) into[key] = isOneOfSeveral && there !== undefined ? [there, inner].flat() : inner
+  if (inner !== last) {
+    if (isOneOfSeveral && Array.isArray(there)) there.push(inner)
+    else into[key] = isOneOfSeveral && there !== undefined ? [there, inner] : inner
+  }
   put(inner, within, value)
 }
 

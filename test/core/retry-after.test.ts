@@ -23,6 +23,10 @@ describe('how long a server asks to be left alone', () => {
     [{ 'retry-after': 'Sat Jan 31 10:00:30 2026' }, 30_000],
     [{ 'retry-after': 'Saturday, 31-Jan-26 10:00:30 GMT' }, 30_000],
     [{ 'x-ratelimit-reset': '2026-01-31T10:00:30Z' }, 30_000],
+    [{ 'retry-after': 'Sat, 31 Jan 2026 11:00:30 +0100' }, 30_000],
+    [{ 'retry-after': 'Sat, 31 Jan 2026 05:00:30 -0500' }, 30_000],
+    [{ 'x-ratelimit-reset': '2026-01-31T11:00:30+0100' }, 30_000],
+    [{ 'x-ratelimit-reset': '2026-01-31 10:00:30Z' }, 30_000],
     // The server's clock is two minutes behind ours, and then ahead.
     [{ 'retry-after': 'Sat, 31 Jan 2026 09:59:00 GMT', date: 'Sat, 31 Jan 2026 09:58:00 GMT' }, 60_000],
     [{ 'retry-after': 'Sat, 31 Jan 2026 10:03:00 GMT', date: 'Sat, 31 Jan 2026 10:02:00 GMT' }, 60_000],

@@ -108,6 +108,10 @@ describe('deleteSettled', () => {
     }
     await passDays(100, 'old')
     await readAll()
+    // Not while one is still tried.
+    await database.db.execute(sql`UPDATE ${callbacks} SET next_attempt_at = now()`)
+    expect(await walk(fromNow(-90 * DAY))).toMatchObject({ deleted: 0 })
+    await database.db.execute(sql`UPDATE ${callbacks} SET next_attempt_at = NULL`)
     expect(await walk(fromNow(-90 * DAY))).toMatchObject({ deleted: 1 })
     const [left] = await database.db.select({ message: callbacks.message }).from(callbacks)
     expect(left?.message).toBe(rows.find(({ messageId }) => messageId === 'new')?.id)

@@ -4,6 +4,7 @@ import { createClient } from '../../src/client/client.ts'
 import { readConfig } from '../../src/config.ts'
 import { forgetInJobs } from '../../src/jobs/forget.ts'
 import { JOBS_A_PAGE } from '../../src/jobs/queue-backend.ts'
+import { openQueues } from '../../src/jobs/queues.ts'
 import { start } from '../../src/runtime.ts'
 import { openProxy } from '../support/proxy.ts'
 import {
@@ -197,13 +198,24 @@ describe.each(['redis', 'postgres'] as const)('with the queues in %s', (backend)
       messages: recipients.map((recipient) => ({ messageId: 'news-7', recipient })),
     })
     const change = (recipient: string | null) => ({ v: 1, account: 'cm', messageId: 'news-7', recipient })
-    await track.add('order', order('+31 6 12345678', '0031612345679', undefined, '0612345679'))
-    for (const recipient of ['+31612345678', '31612345679', null]) await told.add('delivered', change(recipient))
+    await track.add(
+      'order',
+      order('+31 6 12345678', '612345678', '0612345678', '0031612345679', '0612345679', undefined),
+    )
+    for (const recipient of ['+31612345678', '612345678', '31612345679', null])
+      await told.add('done', change(recipient))
     const messages = [{ account: 'cm', messageId: 'news-7', recipientKey: '31612345678' }]
-    await forgetInJobs(queues, [track, told], { messages, isErasedNumber: () => false })
-    // One that does not say whose it is, or not surely, may be of the erased person.
-    expect((await track.getJobs('waiting')).map(({ data }) => data)).toEqual([order('0031612345679')])
+    const { accounts } = readConfig({
+      ACCOUNTS: JSON.stringify([
+        { name: 'cm', provider: 'cm', productToken: 'product-token', defaultCountry: 'NL', changesQueue: 'told' },
+      ]),
+    })
+    await openQueues(queues, accounts).forget({ messages, isErasedNumber: () => false })
+    // One that does not say whose it is may be of the erased person.
+    expect((await track.getJobs('waiting')).map(({ data }) => data)).toEqual([order('0031612345679', '0612345679')])
     expect((await told.getJobs('waiting')).map(({ data }) => data)).toEqual([change('31612345679')])
+    await openQueues(queues, []).forget({ messages, isErasedNumber: () => false })
+    expect(await track.getJobs('waiting')).toHaveLength(0)
   })
 
   it('looks through more jobs than are read at once', { timeout: 60_000 }, async () => {

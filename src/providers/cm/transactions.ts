@@ -157,13 +157,13 @@ const NO_ROWS: WindowAnswer = { reports: [], noStatusYet: [], hasMore: false }
 const REFUSALS = [
   { words: /too many|rate.?limit|limit of requests|throttl|quota/i, kind: 'throttled', meaning: 'too many requests' },
   {
-    words: /\b(?:start|end)?dates?\b|period|range|\bpage/i,
+    words: /(?<![a-z])(?:start|end)?[_ -]?date(?:s|time)?(?![a-z])|period|range|\bpage/i,
     kind: 'request',
     meaning: 'the window or the page is refused',
   },
   {
     words:
-      /(?<!unexpected )\b(?:product)?token\b|authenti|authori[sz]|access (?:is |was )?(?:denied|refused|not allowed)|\b(?:no|not have|without) access|permission|credential|account (?:is|was|has|not|unknown|blocked|disabled)|(?:unknown|invalid|blocked|disabled|suspended) account/i,
+      /(?<!unexpected )(?<![a-z])(?:product)?_?token(?![a-z])|authenti|authori[sz]|access (?:is |was )?(?:denied|refused|not allowed)|\b(?:no|not have|without) access|permission|credential|account (?:is|was|has|not|unknown|blocked|disabled)|(?:unknown|invalid|blocked|disabled|suspended) account/i,
     kind: 'account',
     meaning: 'the product token is refused',
   },

@@ -525,6 +525,15 @@ describe('a receipt as form or query', () => {
     expect(reports).toMatchObject([{ messageId: 'order-4711', status: 'delivered', recipient: '31612345678' }])
   })
 
+  it('is read in time in tens of thousands of parts that make one list', async () => {
+    const part = (name: string, value: string) =>
+      `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
+    const parts = Array.from({ length: 15_000 }, (_, index) => part('messages[msg][][reference]', `r${index}`))
+    const begun = performance.now()
+    await read(`${parts.join('')}${part('messages[msg][][statuscode]', '2')}--b--`)
+    expect(performance.now() - begun).toBeLessThan(3_000)
+  })
+
   it('is read for each of a list', async () => {
     const fields = (reference: string, code: string) =>
       `messages[msg][][reference]=${reference}&messages[msg][][status][code]=${code}&messages[msg][][status][errorCode]=x`
