@@ -21,7 +21,7 @@ export function Accounts({ view, accounts, counted }: AccountsProps): JSX.Elemen
           <th>Receipts</th>
           <th>Last good answer</th>
           <th class="number">Outstanding</th>
-          <th>Due for</th>
+          <th class="number">Due for</th>
           <th class="number">Requests, 24 h</th>
           <th class="number">IDs each</th>
           <th class="number">Polls saved</th>
@@ -62,7 +62,9 @@ function AccountRow({ account, total, view }: AccountRowProps): JSX.Element {
       <td data-label="Outstanding" class="number">
         {countOf(outstanding)}
       </td>
-      <td data-label="Due for">{oldestDue === 0 ? '–' : durationOf(oldestDue)}</td>
+      <td data-label="Due for" class="number">
+        {oldestDue === 0 ? '–' : durationOf(oldestDue)}
+      </td>
       <td data-label="Requests, 24 h" class="number">
         {countOf(requests)}
       </td>
