@@ -9,19 +9,24 @@ export const callbackBodySchema = namedObject('StatusCallback', {
   data: changeSchema.describe('The change, as the feed has it.'),
 })
 
+/** The members that an alert has in the list as well. */
+export const alertShape = {
+  kind: z.enum(ALERT_KINDS).meta({ examples: ['queue-paused'], description: 'The kind of condition.' }),
+  subject: field(textSchema, 'dispatch', 'An account, a receiver, a queue, a machine.'),
+  message: field(
+    textSchema,
+    'The queue "dispatch" is paused: its jobs wait until it is resumed.',
+    'A sentence for people.',
+  ),
+  since: field(timeSchema, AT, 'Since when the condition holds, as far as it is known.'),
+}
+
 export const alertBodySchema = namedObject('AlertNotice', {
   type: z.enum(['alert.begun', 'alert.ended']).describe('Whether the condition holds from now on, or is over.'),
   timestamp: timeSchema.describe('When that was noticed.'),
   data: namedObject('NoticedAlert', {
     id: field(textSchema, 'alert-12-1f0c9a3e-mwy8srop', 'The same at the beginning and at the end.'),
-    kind: z.enum(ALERT_KINDS).meta({ examples: ['queue-paused'], description: 'The kind of condition.' }),
-    subject: field(textSchema, 'dispatch', 'An account, a receiver, a queue, a machine.'),
-    message: field(
-      textSchema,
-      'The queue "dispatch" is paused: its jobs wait until it is resumed.',
-      'A sentence for people.',
-    ),
-    since: field(timeSchema, AT, 'Since when the condition holds, as far as it is known.'),
+    ...alertShape,
     until: field(timeSchema.nullable(), null, 'When it was gone; `null` in `alert.begun`.'),
   }).describe('The condition.'),
 })
