@@ -12,7 +12,7 @@ FROM node:24-bookworm-slim
 LABEL org.opencontainers.image.title="Lastword" \
       org.opencontainers.image.description="Finds the final delivery status of every SMS you send." \
       org.opencontainers.image.licenses="MIT"
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 METRICS_PORT=9464
 WORKDIR /app
 COPY --from=build /app/package.json /app/LICENSE ./
 COPY --from=build /app/node_modules ./node_modules

@@ -220,6 +220,7 @@ describe('in a shell', { timeout: 90_000 }, () => {
       environment,
       replace: {
         'your-token': productToken,
+        '"webhookToken":"$(openssl rand -hex 24)"': '"webhookToken":"a-long-random-word"',
         '"productToken":"env:CM_PRODUCT_TOKEN"': `"productToken":"env:CM_PRODUCT_TOKEN","baseUrl":"${url}","requestsPerSecond":5`,
         'https://gw.messaging.cm.com/v1.0': new URL('/cm/v1.0', url).href,
       },
