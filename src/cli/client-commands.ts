@@ -100,7 +100,7 @@ function addMessageCommands(program: Command, stopped: () => Promise<unknown>): 
     .option('--error <code>', 'that failed with this code of the provider')
     .option('--batch <id>', 'asked about in this batch of a job or of a query, now or within the last seven days')
     .option('--metadata <key=value>', 'whose metadata has this value; may be repeated', keyAndValue, {})
-    .option('--sent-after <time>', 'sent at this time or later, as in 2026-01-31T10:00:00Z; with --sent-before')
+    .option('--sent-after <time>', 'sent at this time or later, as in 2026-01-31T10:00:00Z')
     .option('--sent-before <time>', 'sent before this time')
     .option('--limit <number>', 'no more than so many', atLeastOne)
     .addOption(new Option('--csv', 'print CSV with a header').conflicts('json').default(false))

@@ -481,9 +481,9 @@ export interface components {
             error?: string;
             /** @description Only messages that are asked about in this batch, or were within the last seven days. */
             batch?: string;
-            /** @description Only messages sent at this time or later; with `sentBefore`. */
+            /** @description Only messages sent at this time or later. */
             sentAfter?: string;
-            /** @description Only messages sent before this time; with `sentAfter`. */
+            /** @description Only messages sent before this time. */
             sentBefore?: string;
             /** @description Only messages whose metadata has these values under these keys. */
             metadata?: {

@@ -52,8 +52,8 @@ const criteria = {
     .uuid('expected the "batch" of a job or of a query')
     .optional()
     .describe('Only messages that are asked about in this batch, or were within the last seven days.'),
-  sentAfter: timeSchema.optional().describe('Only messages sent at this time or later; with `sentBefore`.'),
-  sentBefore: timeSchema.optional().describe('Only messages sent before this time; with `sentAfter`.'),
+  sentAfter: timeSchema.optional().describe('Only messages sent at this time or later.'),
+  sentBefore: timeSchema.optional().describe('Only messages sent before this time.'),
 }
 
 export const listQuerySchema = z.strictObject({
@@ -147,13 +147,11 @@ function toFilter(
 }
 
 function rangeOf(sentAfter: string | undefined, sentBefore: string | undefined) {
-  if (sentAfter === undefined && sentBefore === undefined) return {}
-  if (sentAfter === undefined || sentBefore === undefined) {
-    const [given, missing] = sentAfter === undefined ? ['sentBefore', 'sentAfter'] : ['sentAfter', 'sentBefore']
-    throw invalid(missing, `expected a time, because ${given} is given: a range has two ends`)
+  const range = {
+    ...(sentAfter === undefined ? {} : { sentAfter: new Date(sentAfter) }),
+    ...(sentBefore === undefined ? {} : { sentBefore: new Date(sentBefore) }),
   }
-  const range = { sentAfter: new Date(sentAfter), sentBefore: new Date(sentBefore) }
-  if (range.sentAfter < range.sentBefore) return range
+  if (!range.sentAfter || !range.sentBefore || range.sentAfter < range.sentBefore) return range
   throw invalid('sentBefore', 'expected a time after sentAfter')
 }
 

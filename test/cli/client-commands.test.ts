@@ -489,7 +489,7 @@ describe('lastword list', () => {
     [['--limit', '0'], /Expected a whole number from 1 up/],
     [['--csv', '--json'], /cannot be used with/],
     [['--batch', '7'], /batch: expected the "batch" of a job or of a query/],
-    [['--sent-after', '2026-01-31T10:00:00Z'], /sentBefore: expected a time, because sentAfter is given/],
+    [['--sent-after', 'yesterday'], /sentAfter: expected a time like 2026-01-31T10:00:00Z/],
   ])('refuses %j', async (flags, expected) => {
     const { code, stderr } = await run(['list', ...flags])
     expect(code).toBe(2)

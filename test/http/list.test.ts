@@ -89,6 +89,8 @@ describe('GET /v1/messages', () => {
     expect(await list('settledBy=poll')).toEqual(['77000000003'])
     expect(await list('settledBy=webhook')).toEqual(['77000000002'])
     expect(await list(`sentAfter=${ago(2.5)}&sentBefore=${ago(1.5)}`)).toEqual(['77000000002'])
+    expect(await list(`sentAfter=${ago(2.5)}`)).toEqual(['77000000003', '77000000002'])
+    expect(await list(`sentBefore=${ago(2.5)}`)).toEqual(['77000000001', '77000000001'])
     expect(await list(`sentAfter=${ago(5)}&sentBefore=${ago(0)}&limit=2`)).toEqual(['77000000003', '77000000002'])
     // A failure that was corrected is none any more.
     await report('77000000002', { status: 'delivered', occurredAt: new Date(Date.now() + 1000) })
@@ -97,8 +99,6 @@ describe('GET /v1/messages', () => {
   })
 
   it.each([
-    ['sentAfter=2026-01-31T10:00:00Z', 'sentBefore', 'because sentAfter is given'],
-    ['sentBefore=2026-01-31T10:00:00Z', 'sentAfter', 'because sentBefore is given'],
     ['sentAfter=2026-01-31T10:00:00Z&sentBefore=2026-01-31T10:00:00Z', 'sentBefore', 'a time after sentAfter'],
     ['sentAfter=yesterday&sentBefore=today', 'sentAfter', 'a time like 2026-01-31T10:00:00Z'],
     ['sentAfter=0000-01-01T00:00:00Z&sentBefore=2026-01-31T10:00:00Z', 'sentAfter', 'a time like'],
@@ -190,7 +190,7 @@ describe('POST /v1/messages/poll', () => {
   it.each([
     [{ colour: 'red' }, 'colour'],
     [{ status: 'lost' }, 'status'],
-    [{ sentAfter: '2026-01-31T10:00:00Z' }, 'sentBefore'],
+    [{ sentAfter: '2026-01-31T10:00:00Z', sentBefore: '2026-01-31T09:00:00Z' }, 'sentBefore'],
     [{ metadata: { order: ['1'] } }, 'metadata'],
     [[], 'object'],
     [{ cursor: 'm1.1.00000000' }, 'cursor'],

@@ -18,7 +18,7 @@ interface MessageParams {
 /** A form waits no longer for its messages to be asked about, and can be sent on. */
 const ASKING_MS = 20_000
 
-export function registerMessagePages(server: FastifyInstance, { prefix, now, viewOf }: PageContext): void {
+export function registerMessagePages(server: FastifyInstance, { prefix, viewOf }: PageContext): void {
   server.get('/messages', async (request, reply) => showMessages(request, reply, textsOf(request.query)))
 
   server.post('/messages/poll', async (request, reply) => {
@@ -29,7 +29,7 @@ export function registerMessagePages(server: FastifyInstance, { prefix, now, vie
     let asked = 0
     let cursor = from
     do {
-      const body = { ...pollBodyOf(given, now()), ...(cursor ? { cursor } : {}) }
+      const body = { ...pollBodyOf(given), ...(cursor ? { cursor } : {}) }
       const answer = await askApi<{ polled: number; nextCursor: string | null }>(request, {
         method: 'POST',
         path: '/v1/messages/poll',
@@ -90,7 +90,7 @@ export function registerMessagePages(server: FastifyInstance, { prefix, now, vie
     for (const { by, query: reading } of readings) {
       const named = Object.entries(filters).filter(([name]) => FILTERS.includes(name) || name === 'cursor')
       const query = { ...Object.fromEntries(named), ...reading }
-      const answer = await askApi<Page>(request, { path: '/v1/messages', query: listQueryOf(query, now()) })
+      const answer = await askApi<Page>(request, { path: '/v1/messages', query: listQueryOf(query) })
       if (answer.ok) found.push({ by, page: answer.body, query })
       else refusals.push(answer.problem)
     }
@@ -124,7 +124,7 @@ export function registerMessagePages(server: FastifyInstance, { prefix, now, vie
   }
 
   async function countOutstanding(request: FastifyRequest, given: Texts): Promise<MessageCount | undefined> {
-    const query = { ...countQueryOf(given, now()), outstanding: 'true' }
+    const query = { ...countQueryOf(given), outstanding: 'true' }
     const answer = await askApi<MessageCount>(request, { path: '/v1/messages/count', query })
     return answer.ok ? answer.body : undefined
   }

@@ -45,24 +45,24 @@ export function mistakeIn({ metadata }: Texts): string | undefined {
 }
 
 /** The query of `GET /v1/messages` that the page's filters mean. */
-export function listQueryOf(given: Texts, now: number): Record<string, string> {
+export function listQueryOf(given: Texts): Record<string, string> {
   return {
-    ...countQueryOf(given, now),
+    ...countQueryOf(given),
     ...(given.cursor ? { cursor: given.cursor } : {}),
     limit: String(MESSAGES_A_PAGE),
   }
 }
 
 /** The same for `GET /v1/messages/count`. */
-export function countQueryOf(given: Texts, now: number): Record<string, string> {
-  const { metadata, ...query } = criteriaOf(given, now)
+export function countQueryOf(given: Texts): Record<string, string> {
+  const { metadata, ...query } = criteriaOf(given)
   const pairs = Object.entries(metadata ?? {}).map(([key, value]) => [`metadata.${key}`, value])
   return { ...query, ...Object.fromEntries(pairs) }
 }
 
 /** The body of `POST /v1/messages/poll` that asks about all of them. */
-export function pollBodyOf(given: Texts, now: number): object {
-  const { outstanding: _all, ...criteria } = criteriaOf(given, now)
+export function pollBodyOf(given: Texts): object {
+  const { outstanding: _all, ...criteria } = criteriaOf(given)
   return criteria
 }
 
@@ -71,21 +71,14 @@ interface Criteria extends Record<string, unknown> {
   metadata?: Record<string, string>
 }
 
-function criteriaOf(given: Texts, now: number): Criteria & Record<string, string> {
+function criteriaOf(given: Texts): Criteria & Record<string, string> {
   const filled = Object.entries(filledIn(given)).filter(([name]) => FILTERS.includes(name))
   const { metadata, sentAfter, sentBefore, ...rest } = Object.fromEntries(filled)
   const [key = '', ...value] = metadata?.split('=') ?? []
   return {
     ...rest,
     ...(metadata === undefined ? {} : { metadata: { [key.trim()]: value.join('=').trim() } }),
-    ...rangeOf(sentAfter, sentBefore, now),
+    ...(sentAfter === undefined ? {} : { sentAfter: inUtc(sentAfter) }),
+    ...(sentBefore === undefined ? {} : { sentBefore: inUtc(sentBefore) }),
   } as Criteria & Record<string, string>
-}
-
-/** An end that is left open is that of all there is. */
-function rangeOf(after: string | undefined, before: string | undefined, now: number): Record<string, string> {
-  if (after === undefined && before === undefined) return {}
-  const from = after === undefined ? new Date(0).toISOString() : inUtc(after)
-  const to = before === undefined ? new Date(now + 86_400_000).toISOString() : inUtc(before)
-  return { sentAfter: from, sentBefore: to }
 }
