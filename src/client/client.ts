@@ -45,7 +45,7 @@ export interface ClientOptions {
 export interface ChangesOptions {
   /** A cursor of an earlier page; without one the oldest change that is kept is first; `latest` skips all there are. */
   after?: string | undefined
-  /** False ends with what there is by now, instead of waiting for more. */
+  /** False ends with what there is by now, and throws when the service does not answer, instead of waiting for either. */
   follow?: boolean | undefined
   /** Seconds that one request waits for a change, 1 to 60; 30 by default. */
   wait?: number | undefined
@@ -136,6 +136,8 @@ const TIMEOUT_MS = 30_000
 const PAGE_SIZE = 500
 const WAIT_S = 30
 const LEAST_WAIT_MS = 500
+/** Of a request that does not follow changes: within some seconds. */
+const ATTEMPTS_ONCE = 4
 
 /** A client of the service. Throws a TypeError for a URL that is none. */
 export function createClient({ url, apiKey, timeoutMs = TIMEOUT_MS }: ClientOptions): Client {
@@ -239,7 +241,8 @@ async function* readChanges(
       const query = { after: cursor, limit, wait: follow && !isLatest ? wait : 0 }
       const begun = Date.now()
       const read = () => ask(patient, { path: '/v1/changes', query, signal })
-      const { changes, next } = (await withRetries(read, { attempts: Number.POSITIVE_INFINITY, signal })) as {
+      const attempts = follow ? Number.POSITIVE_INFINITY : ATTEMPTS_ONCE
+      const { changes, next } = (await withRetries(read, { attempts, signal })) as {
         changes: Change[]
         next: string
       }

@@ -361,6 +361,17 @@ describe('changes', () => {
     expect(await failureOf(read('latest', stranger))).toMatchObject({ code: 'UNAUTHORIZED' })
   })
 
+  it('end without a service when they do not follow', async () => {
+    let asked = 0
+    const url = await serve((_request, response) => {
+      asked += 1
+      response.writeHead(503).end()
+    })
+    const reading = createClient({ url }).changes({ follow: false }).next()
+    expect(await failureOf(reading)).toMatchObject({ code: 'UNAVAILABLE' })
+    expect(asked).toBe(4)
+  })
+
   it('end at once while a failing service is waited for', async () => {
     const controller = new AbortController()
     const url = await serve((_request, response) => {
