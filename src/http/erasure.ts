@@ -12,10 +12,9 @@ import { numbersOf, recipientSchema } from './list-query.ts'
 import { findOne, messagePathSchema, recipientQuerySchema } from './messages.ts'
 import { erasedSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
+import { PROBLEMS } from './openapi/problems.ts'
 
 const MESSAGES_A_STEP = 1_000
-const QUEUE_AWAY =
-  'The messages are erased. The queue does not answer: repeat the request later, so that its jobs lose the number, too.'
 
 const numberPathSchema = z.object({ number: recipientSchema.describe('The phone number, in any form.') })
 
@@ -38,7 +37,7 @@ const ERASE_RECIPIENT: RouteDoc = {
   description: 'Erases every message to this number, as if one by one.',
   params: numberPathSchema,
   response: { 200: erasedSchema.describe('They are gone.') },
-  problems: ['invalidQuery', 'unknownNumber', 'unavailable'],
+  problems: ['invalidQuery', 'unknownNumber', 'queueAway'],
 }
 
 export interface ErasureRoutesOptions {
@@ -72,7 +71,7 @@ export function registerErasureRoutes(server: FastifyInstance, { db, accounts, q
       return sum
     })
     // The number may stand in jobs that no message leads to, and is nowhere kept to look for it later.
-    if (!areForgotten) throw new LastwordError('UNAVAILABLE', QUEUE_AWAY)
+    if (!areForgotten) throw new LastwordError('UNAVAILABLE', PROBLEMS.queueAway.example.detail)
     if (erased > 0) return { erased }
     throw new LastwordError('NOT_FOUND', 'No message to this number is known; check that it has its country code.')
   })

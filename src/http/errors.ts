@@ -1,4 +1,6 @@
 /** Errors as RFC 9457 problem documents, in one place. */
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { LastwordError } from '../core/errors.ts'
 import { describeDatabaseError, isDatabaseUnavailable } from '../db/client.ts'
@@ -57,6 +59,31 @@ export function sendProblem(
   return reply.code(status).header('content-type', 'application/problem+json').send(JSON.stringify(problem))
 }
 
+export function sendNotFound(reply: FastifyReply): FastifyReply {
+  return sendProblem(reply, 404, 'Not found', 'There is nothing at this URL.', { code: 'NOT_FOUND' })
+}
+
+/** Requests that Node cannot read, by its codes; any other is none of HTTP. */
+const BROKEN: Record<string, readonly [status: number, title: string, detail: string]> = {
+  HPE_HEADER_OVERFLOW: [431, 'Too large', 'The headers are too large; expected at most 16 KiB with the URL.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Too slow', 'The request did not come to its end in time; send it again.'],
+}
+const NO_HTTP = [400, 'Invalid request', 'Expected a request of HTTP/1.1, found one that cannot be read.'] as const
+
+/** Answers a request that is no request yet, and closes its connection. */
+export function answerBroken(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  const [status, title, detail] = BROKEN[error.code ?? ''] ?? NO_HTTP
+  const body = JSON.stringify({ type: 'about:blank', title, status, detail, code: 'INPUT_INVALID' })
+  if (socket.writable) {
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/problem+json\r\n` +
+        `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    )
+  }
+  socket.destroy(error)
+}
+
 function toLastwordError(error: unknown): LastwordError | undefined {
   if (error instanceof LastwordError) return error
   if (!isDatabaseUnavailable(error)) return undefined
@@ -74,8 +101,6 @@ function explain(error: FastifyError): string {
   switch (error.code) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return 'Expected a body of type application/json.'
-    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
-      return 'Expected a JSON body, found an empty one.'
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return 'The body is too large; send it in several requests.'
     case 'FST_ERR_BAD_URL':

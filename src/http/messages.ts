@@ -101,6 +101,9 @@ export function registerMessageRoutes(
 ): void {
   server.post('/v1/messages', { bodyLimit: TRACKING_BODY_BYTES, config: { doc: TRACK } }, async (request, reply) => {
     const { partial } = parseInput(trackQuerySchema, request.query, 'query')
+    if (request.body === undefined) {
+      throw new LastwordError('INPUT_INVALID', 'Expected a JSON body, found an empty one.')
+    }
     const order = readOrder(request.body, 'body', partial === 'true')
     const { account, messages } = order
     const caller = request.headers.traceparent

@@ -15,7 +15,7 @@ import { registerCallbackRoutes } from './callbacks.ts'
 import { type ChangeRoutesOptions, registerChangeRoutes } from './changes.ts'
 import { createDoors } from './doors.ts'
 import { registerErasureRoutes } from './erasure.ts'
-import { sendError, sendProblem } from './errors.ts'
+import { answerBroken, sendError, sendNotFound } from './errors.ts'
 import { type GaugesOptions, registerGauges } from './gauges.ts'
 import { registerHealthRoutes } from './health.ts'
 import { registerMessageCount } from './message-count.ts'
@@ -43,7 +43,9 @@ function prefixOf(publicUrl: string | undefined): string {
   return publicUrl === undefined ? '' : new URL(publicUrl).pathname.replace(/\/+$/, '')
 }
 
-function withoutPrefix(url: string, prefix: string): string {
+function withoutPrefix(url: string, prefix: string, accounts: ServerOptions['accounts']): string {
+  // A prefix may be called as our own route is.
+  if (prefix === '/webhooks' && accounts.has(/^\/webhooks\/([^/?]+)/.exec(url)?.[1] ?? '')) return url
   if (url.startsWith(`${prefix}/`)) return url.slice(prefix.length)
   const isItself = prefix !== '' && (url === prefix || url.startsWith(`${prefix}?`))
   return isItself ? `/${url.slice(prefix.length)}` : url
@@ -71,7 +73,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   const prefix = prefixOf(publicUrl)
   const server = fastify({
     // A proxy may hand the path on as it came, or without the prefix.
-    rewriteUrl: ({ url = '/' }) => withoutPrefix(url, prefix),
+    rewriteUrl: ({ url = '/' }) => withoutPrefix(url, prefix, accounts),
     trustProxy: trustedProxies,
     loggerInstance: log as FastifyBaseLogger,
     // One line a request would be most of the log, and its URL holds message IDs and webhook tokens.
@@ -80,6 +82,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     childLoggerFactory: (logger) => logger,
     requestTimeout: REQUEST_WITHIN_MS,
     http: { headersTimeout: HEADERS_WITHIN_MS, connectionsCheckingInterval: CHECK_EVERY_MS },
+    clientErrorHandler: answerBroken,
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, maxParamLength: 4000 },
   })
@@ -91,7 +94,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   server.setNotFoundHandler((request, reply) =>
     /^\/webhooks\/[^/]/.test(request.url) && !WEBHOOK_METHODS.has(request.method)
       ? refuseWebhookMethod(reply)
-      : sendProblem(reply, 404, 'Not found', 'There is nothing at this URL.', { code: 'NOT_FOUND' }),
+      : sendNotFound(reply),
   )
 
   if (keys.length > 0 && !keys.some(({ grants }) => grants === 'change')) {
@@ -125,7 +128,12 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     guarded.addHook('onRequest', createDoors({ hasKeys: docs.hasKeys, host, publicUrl }))
     guardByKeys(guarded, keys, refuse)
     // A form of another site can send text without asking first; bodies here are JSON.
-    guarded.removeContentTypeParser('text/plain')
+    guarded.removeContentTypeParser(['text/plain', 'application/json'])
+    const parseJson = guarded.getDefaultJsonParser('error', 'error')
+    // Many programs name the type of a body that they do not send.
+    guarded.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text, done) =>
+      text === '' ? done(null) : parseJson(request, String(text), done),
+    )
     const findBlocks = createBlockFinder(options)
     registerAccountRoutes(guarded, { db, accounts, learner, queues })
     registerAlertRoutes(guarded, { db })

@@ -12,6 +12,7 @@ import type { Key } from '../config/keys.ts'
 import type { Log } from '../log.ts'
 import { guardByKeys } from './auth.ts'
 import { createDoors } from './doors.ts'
+import { sendError, sendNotFound } from './errors.ts'
 import { type GaugesOptions, registerGauges } from './gauges.ts'
 import { registerHealthRoutes } from './health.ts'
 import { createRefuse } from './refusals.ts'
@@ -107,7 +108,10 @@ async function createWatchServer(options: WatchOptions): Promise<FastifyInstance
   const server = fastify({
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
+    routerOptions: { ignoreTrailingSlash: true },
   })
+  server.setErrorHandler(sendError)
+  server.setNotFoundHandler((_request, reply) => sendNotFound(reply))
   const refuse = await createRefuse(server, options.metrics)
   registerHealthRoutes(server, { ...options, hasApi: false })
   registerGauges(options)

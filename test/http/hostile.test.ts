@@ -7,6 +7,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { text as textOf } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -97,6 +98,17 @@ describe('a request within another', () => {
     ['whose headers are too large', `GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
   ])('%s is refused', async (_name, text, status) => {
     expect(await sendRaw(text)).toEqual({ statuses: [status], isClosed: true })
+  })
+
+  it.each([
+    ['cannot be read', 'GET / HTTP/1.1\r\nHost localhost\r\n\r\n', 400],
+    ['has too many headers', `GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
+  ])('that %s is answered by a problem document', async (_name, text, status) => {
+    const socket = await open()
+    socket.write(text)
+    const [head = '', body = ''] = (await textOf(socket)).split('\r\n\r\n')
+    expect(head.toLowerCase()).toContain('content-type: application/problem+json')
+    expect(JSON.parse(body)).toMatchObject({ status, code: 'INPUT_INVALID', type: 'about:blank' })
   })
 
   it('was tracked by none of these', async () => {

@@ -176,6 +176,14 @@ describe('POST /v1/messages', () => {
     })
   })
 
+  it('is told nothing by the type of a body that is not there, where none is needed', async () => {
+    await track({ messageId: '1' })
+    const init = { body: '', headers: { 'content-type': 'application/json' } }
+    expect((await api.post('/v1/messages/seven/1/poll', '')).status).toBe(202)
+    expect((await api.post('/v1/messages/poll', '')).status).toBe(202)
+    expect((await api.get('/v1/messages/seven/1', { ...init, method: 'DELETE' })).status).toBe(204)
+  })
+
   it('never repeats a phone number or a secret in an error', async () => {
     const secrets = ['4917012345678', 'seven-api-key', 'seven-webhook-token']
     const recipient = `+${secrets[0]}`

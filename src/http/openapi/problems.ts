@@ -7,13 +7,16 @@ const CODES = [
   'INPUT_INVALID',
   'UNAUTHORIZED',
   'FORBIDDEN',
+  'TOO_LARGE',
   'NOT_FOUND',
   'AMBIGUOUS',
   'CONFLICT',
   'GONE',
   'UNAVAILABLE',
+  'METHOD_NOT_ALLOWED',
+  'MISDIRECTED',
   'INTERNAL',
-] as const satisfies readonly (ErrorCode | 'INTERNAL')[]
+] as const satisfies readonly (ErrorCode | 'METHOD_NOT_ALLOWED' | 'MISDIRECTED' | 'INTERNAL')[]
 
 /** `status` is for the refusals of the server itself, which are invalid input with statuses of their own. */
 function problem(
@@ -107,6 +110,11 @@ export const PROBLEMS = {
     'UNAVAILABLE',
     'The database does not answer. Nothing was done; try again after `Retry-After` seconds.',
     'The database does not answer (connection refused). Try again shortly.',
+  ),
+  queueAway: problem(
+    'UNAVAILABLE',
+    'The messages are erased, and the queue does not answer: repeat the request after `Retry-After` seconds, so that its jobs lose the number, too.',
+    'The messages are erased. The queue does not answer: repeat the request later, so that its jobs lose the number, too.',
   ),
 }
 
