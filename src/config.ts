@@ -158,8 +158,8 @@ function checkTogether(config: Config): void {
   }
   if (!isLoopback(host)) checkLengths(keys, accounts, host)
   if (config.messagesRetentionMs < config.changesRetentionMs) {
-    const found = `a duration shorter than CHANGES_RETENTION`
-    throw invalid('MESSAGES_RETENTION', found, 'one at least as long, because a change is told with its message')
+    const found = `${config.messagesRetentionMs} ms, shorter than CHANGES_RETENTION (${config.changesRetentionMs} ms)`
+    throw invalid('MESSAGES_RETENTION', found, 'at least as long, because a change is told with its message')
   }
   for (const account of accounts) {
     if (account.signingKey && !publicUrl) {

@@ -362,7 +362,7 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [{ CHANGES_RETENTION: '30' }, 'CHANGES_RETENTION: found "30", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
     [
       { MESSAGES_RETENTION: '29d' },
-      'MESSAGES_RETENTION: found a duration shorter than CHANGES_RETENTION, expected one at least as long, because a change is told with its message.',
+      'MESSAGES_RETENTION: found 2505600000 ms, shorter than CHANGES_RETENTION (2592000000 ms), expected at least as long, because a change is told with its message.',
     ],
     [{ CHANGES_RETENTION: '0d' }, 'CHANGES_RETENTION: found "0d", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
     [
