@@ -143,10 +143,11 @@ const partialOrderSchema = trackingOrderSchema.extend({ messages: listOf(z.unkno
  * Reads an order. `partial`, in the order or beside it, passes over the messages that cannot be read, with a reason for
  * each. Throws INPUT_INVALID otherwise, with where and what was expected.
  */
-export function readOrder(value: unknown, what: string, partialBeside = false): ReadOrder {
-  if (isDeeperThan(DEEPEST, value)) {
+export function readOrder(given: unknown, what: string, partialBeside = false): ReadOrder {
+  if (isDeeperThan(DEEPEST, given)) {
     throw new LastwordError('INPUT_INVALID', `The ${what} is nested too deeply; expected at most ${DEEPEST} levels.`)
   }
+  const value = inOneForm(given)
   const envelope = partialOrderSchema.safeParse(value).data
   if (!envelope || !(envelope.partial ?? partialBeside)) {
     const { account, messages } = parseInput(trackingOrderSchema, value, what)
@@ -164,6 +165,32 @@ export function readOrder(value: unknown, what: string, partialBeside = false): 
     else order.refused.push({ index, messageId: idOf(given), reason: reasonOf(error.issues) })
   }
   return order
+}
+
+/** An order in the one form that the schema knows, however its messages were serialised. */
+function inOneForm(order: unknown): unknown {
+  if (!isObject(order) || !Array.isArray(order.messages)) return order
+  return {
+    ...order,
+    messages: order.messages.map((message) => (isObject(message) ? messageInOneForm(message) : message)),
+  }
+}
+
+/** `null` stands for what is absent, but as ID; PHP and Python write offsets without a colon, and Java no seconds of 0. */
+function messageInOneForm(message: Record<string, unknown>): object {
+  const entries = Object.entries(message).filter(([name, value]) => value !== null || name === 'messageId')
+  return Object.fromEntries(entries.map(([name, value]) => [name, inForm(name, value)]))
+}
+
+function inForm(name: string, value: unknown): unknown {
+  if (name === 'recipient' && Number.isSafeInteger(value)) return String(value)
+  if (name !== 'sentAt' || typeof value !== 'string') return value
+  const time = value.trim().replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
+  return time.replace(/([+-]\d\d)(\d\d)$/, '$1:$2')
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isDeeperThan(levels: number, value: unknown): boolean {

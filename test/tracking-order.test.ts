@@ -33,6 +33,26 @@ function schedule(given: unknown) {
   return { ...scheduled, result: resultOf(order, scheduled, scheduled.messages.length) }
 }
 
+it('a null is as good as nothing, but for the ID and within metadata', () => {
+  const nulls = { recipient: null, sentAt: null, metadata: null, callbackUrl: null }
+  expect(schedule(one(nulls)).messages).toEqual(schedule(one({})).messages)
+  expect(readOrder({ ...one(nulls), partial: true }, 'body')).toMatchObject({ messages: [{ index: 0 }], refused: [] })
+  expect(schedule(one({ metadata: { order: null } })).messages).toMatchObject([{ metadata: { order: null } }])
+})
+
+it.each([
+  ['2026-02-28T10:00Z', '2026-02-28T10:00:00Z'],
+  ['2026-02-28T10:00:00+0100', '2026-02-28T09:00:00Z'],
+  ['2026-02-28T10:00+01:00', '2026-02-28T09:00:00Z'],
+  ['2026-02-28T10:00:00.250-0030', '2026-02-28T10:30:00.250Z'],
+])('a time of sending written %s is %s', (sentAt, instant) => {
+  expect(schedule(one({ sentAt })).messages).toMatchObject([{ sentAt: new Date(instant) }])
+})
+
+it('a recipient may be a number of JSON', () => {
+  expect(schedule(one({ recipient: 31612345678 }, 'cm')).messages).toMatchObject([{ recipientKey: '31612345678' }])
+})
+
 it.each([
   '(+31) 6 12345678',
   '＋３１６１２３４５６７８',
