@@ -2,13 +2,16 @@
  * Times without an offset, as providers write them, in the provider's own time zone.
  *
  * Tolerant by purpose: a report is never dropped for its time. Seconds of 60 and more (the vendor's own example has 63)
- * run over into the next minute. In the doubled hour of autumn the earlier instant is taken, unless `near`, an instant
- * known exactly, is closer to the later one; the missing hour of spring is read as if the clock had not been put forward.
+ * run over into the next minute. The plus of an offset may have become a space, as it does in a query. In the doubled hour of
+ * autumn the earlier instant is taken, unless `near`, an instant known exactly, is closer to the later one; the missing hour
+ * of spring is read as if the clock had not been put forward.
  */
 import { Temporal } from 'temporal-polyfill'
 
 const PATTERN =
-  /^(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$/i
+  /^(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(?:\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)|\s(\d{2}:?\d{2}))?$/i
+/** Earlier times stand for none, as in `0001-01-01T00:00:00`. */
+const FIRST_YEAR = 1971
 /** As in e-mail and HTTP, always with an offset. */
 const DATED = /^(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}(?::\d{2})? (?:GMT|UTC|[+-]\d{4})$/
 
@@ -28,7 +31,9 @@ export function parseLocalTime(text: string, timeZone: string, near?: Date): Dat
     const ms = DATED.test(text.trim()) ? Date.parse(text) : Number.NaN
     return Number.isNaN(ms) ? undefined : new Date(ms)
   }
-  const [, year, month, day, hour, minute, second = '0', fraction = '', offset] = match
+  const [, year, month, day, hour, minute, second = '0', fraction = '', signed, unsigned] = match
+  if (Number(year) < FIRST_YEAR) return undefined
+  const offset = signed ?? (unsigned && `+${unsigned}`)
   const minuteMs = utcOf([year, month, day, hour, minute].map(Number))
   if (minuteMs === undefined) return undefined
   const local = minuteMs + Number(second) * 1000 + Math.trunc(Number(`0.${fraction || '0'}`) * 1000)

@@ -12,20 +12,26 @@ export function isCountry(text: string): text is Country {
 }
 
 /**
- * A number without what only surrounds it: invisible characters, `tel:`, parameters after a semicolon. Full-width digits
- * become the usual ones, every dash and minus sign the plain one, and every space and dot in the middle of a line a space.
+ * A number without what only surrounds it: invisible characters, `tel:`, quotation marks, parameters after a semicolon.
+ * Full-width and Arabic digits become the usual ones, every dash and minus sign the plain one, and every space and dot in the
+ * middle of a line a space.
  */
 export function cleanPhoneNumber(number: string): string {
   return number
     .normalize('NFKC')
-    .replace(/[\p{Cf}\p{Cc}]/gu, '')
+    .replace(/[\p{Cf}\p{Cc}[\]]/gu, '')
+    .replace(/[\u0660-\u0669\u06f0-\u06f9]/g, (digit) => String(digit.charCodeAt(0) & 0xf))
     .replace(/[\p{Pd}\u2212]/gu, '-')
     .replace(/[\p{Zs}\u00b7\u2022\u2219\u22c5]+/gu, ' ')
     .trim()
-    .replace(/^(?:tel|sms|callto):(?:\/\/)?/i, '')
+    .replace(SURROUNDINGS, '')
+    .replace(/^(?:tel|sms|smsto|callto|whatsapp):(?:\/\/)?/i, '')
     .replace(/;.*$/, '')
+    .replace(SURROUNDINGS, '')
     .trim()
 }
+
+const SURROUNDINGS = /^[\s"'’‘“”<=]+|[\s"'’‘“”>,.]+$/g
 
 /** True for a number that leaves its country open: it begins with a single zero. */
 export function isNationalNumber(number: string): boolean {
@@ -34,20 +40,38 @@ export function isNationalNumber(number: string): boolean {
 
 /**
  * The digits of an international number, without the `+` or `00` before the country code, and without the zero that some
- * write between the two: `+31 (0)6 12345678`, `0031612345678` and `31612345678` are the same; with the country NL so is
- * `0612345678`.
+ * write between the two: `+31 (0)6 12345678`, `0031612345678` and `31612345678` are the same; with the country NL so are
+ * `0612345678` and `612345678`. Without `+` or `00` a number is one of the country, if it can be.
  */
 export function normalizePhoneNumber(number: string, country?: Country): string {
   const clean = cleanPhoneNumber(number)
   const digits = clean.replace(/\D/g, '').replace(/^0+/, '')
-  const known = isNationalNumber(number) ? undefined : validNumber(`+${digits}`)
+  const hasCode = /^[^\d+]*(?:\+|0\D*0)/.test(clean)
   // The digits alone, too, so that what comes of a number comes of it again.
-  return known ?? (country && (validNumber(clean, country) ?? validNumber(digits, country))) ?? digits
+  const ofCountry = country && !hasCode ? (validNumber(clean, country) ?? validNumber(digits, country)) : undefined
+  const isNational = isNationalNumber(number)
+  const known = ofCountry ?? (isNational ? undefined : validNumber(`+${digits}`))
+  // Numbers that are not given out, as those for examples, are written in the same ways.
+  const possible = country && isNational ? possibleNumber(clean, country) : undefined
+  return (
+    known ??
+    possible ??
+    clean
+      .replace(/^(\D*\d[^(]*)\(0\)/, '$1')
+      .replace(/\D/g, '')
+      .replace(/^0+/, '')
+  )
 }
 
 /** True for a number of this country, with its country code or without. */
 export function isNumberOf(country: Country, number: string): boolean {
-  return validNumber(cleanPhoneNumber(number), country) !== undefined
+  return possibleNumber(cleanPhoneNumber(number), country) !== undefined
+}
+
+/** The digits of a number that has as many as one of the country. */
+function possibleNumber(number: string, country: Country): string | undefined {
+  const known = parsePhoneNumberFromString(number, country)
+  return known?.isPossible() ? known.number.slice(1) : undefined
 }
 
 /** The digits of a number that the library knows. */

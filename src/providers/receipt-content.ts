@@ -2,9 +2,9 @@
  * The values that a webhook request holds, once its wrapping is off: what stands in the text decides whether it is JSON,
  * XML, a form, or the parts of one. The header alone never does.
  *
- * Form fields come flat or nested (`data[msg_id]`, `status.code`). A text may hold JSON itself: `unfold` reads it where a
- * module looks for receipts, and the text stays as it is where it is a leaf. Values that are nothing but the placeholder of
- * a template (`[STATUS]`) say nothing and are left out; set-up screens test a URL with such requests.
+ * Fields come flat or nested (`data[msg_id]`, `status.code`, `data__msg_id`). A text may hold another body: `unfold` reads it
+ * where a module looks for receipts, and the text stays as it is where it is a leaf. Values that are nothing but the
+ * placeholder of a template (`[STATUS]`) say nothing and are left out; set-up screens test a URL with such requests.
  */
 import { parse } from 'node:querystring'
 import { decodeText } from './body-text.ts'
@@ -51,6 +51,8 @@ function readText(text: string, contentType: string, depth: number): Read {
 function readShape(text: string, contentType: string, depth: number): Read {
   const first = text.charAt(0)
   if (first === '' || depth > 3) return {}
+  const plain = unwrapped(text)
+  if (plain !== undefined) return readText(trimBlank(plain), contentType, depth + 1)
   if (first === '<') {
     const xml = readXml(text)
     return xml.ok ? { value: xml.value } : { mistake: `XML with ${xml.mistake}` }
@@ -61,22 +63,32 @@ function readShape(text: string, contentType: string, depth: number): Read {
   if (boundary !== undefined) return readMultipart(text, boundary)
   const json = readJson(text)
   if (json.ok) return typeof json.value === 'string' ? readText(trimBlank(json.value), '', depth + 1) : json
-  if (text.includes('=')) return { value: readForm(text, contentType) }
+  if (/=|%3D/i.test(text)) return { value: readForm(text, contentType) }
   return { mistake: `text that is neither JSON, XML nor a form` }
 }
 
-/** One JSON value, whatever but the beginning of another stands behind its end, or one on each line. */
+/** The text that stands in another with a backslash or an entity for each quotation mark, or as base64. */
+function unwrapped(text: string): string | undefined {
+  if (/^[{[]\s*\\"/.test(text)) return text.replace(/\\(["\\/])/g, '$1')
+  if (/^(?:[{[]\s*&(?:quot|#0?34);|&lt;)/.test(text)) return text.replace(/&(?:quot|lt|gt|amp|#0?34);/g, characterOf)
+  if (!/^[\w+/\s-]{24,}={0,2}$/.test(text)) return undefined
+  const plain = Buffer.from(text, 'base64').toString()
+  return /^\s*[{[<]/.test(plain) ? plain : undefined
+}
+
+function characterOf(entity: string): string {
+  return { '&lt;': '<', '&gt;': '>', '&amp;': '&' }[entity] ?? '"'
+}
+
+/** One JSON value, whatever stands behind its end, or several. */
 function readJsonText(text: string): Read {
   const json = readJson(text)
-  if (json.ok) return { value: json.value }
+  if (json.ok) return { value: unflattened(json.value) }
   const end = Math.max(text.lastIndexOf('}'), text.lastIndexOf(']')) + 1
   const document = /^[^[{]+$/.test(text.slice(end)) ? readJson(text.slice(0, end)) : json
   if (document.ok) return { value: document.value }
-  const lines = text.split('\n').map((line) => line.trim())
-  const values = lines.filter((line) => line !== '').map(readJson)
-  if (values.length > 1 && values.every(({ ok }) => ok)) {
-    return { value: values.flatMap((reading) => (reading.ok ? [reading.value] : [])) }
-  }
+  const several = readJson(`[${text.replace(/([}\]])\s*(?:,\s*)?(?=[{[])/g, '$1,')}]`)
+  if (several.ok) return { value: unflattened(several.value) }
   return { mistake: `JSON with a mistake at line ${json.mistake.line}, column ${json.mistake.column}` }
 }
 
@@ -93,14 +105,17 @@ function readMultipart(text: string, boundary: string): Read {
 function readPart(part: string): [string, string][] {
   const [, headers = '', value = ''] = /^\r?\n((?:[^\r\n]+\r?\n)+)\r?\n([\s\S]*)$/.exec(part) ?? []
   const [, quoted, inQuotes, bare] = /[;\s]name\s*=\s*(?:"([^"]*)"|'([^']*)'|([^;\s]+))/i.exec(headers) ?? []
-  const name = quoted ?? inQuotes ?? bare
+  // A part of a multipart body that is no form has no name.
+  const name = quoted ?? inQuotes ?? bare ?? (/^\s*[{[<]/.test(value) ? 'part' : undefined)
   if (name === undefined) return []
   const isBase64 = /^content-transfer-encoding:\s*base64/im.test(headers)
   return [[name, isBase64 ? Buffer.from(value, 'base64').toString() : value]]
 }
 
-function readForm(text: string, contentType: string): Record<string, unknown> {
+function readForm(given: string, contentType: string): Record<string, unknown> {
   const decode = (encoded: string) => decodeText(unescapeBytes(encoded), contentType)
+  // A question mark too many, and a form that was encoded as a whole.
+  const text = given.includes('=') ? given.replace(/^\?+/, '') : decode(given)
   // One by one, because the order tells which fields of `msg[][code]` belong together.
   const pairs = text.split('&', MOST_FIELDS).flatMap((pair) => {
     const [[name, value] = []] = Object.entries(parse(pair, '&', '=', { decodeURIComponent: decode }))
@@ -123,19 +138,35 @@ function unescapeBytes(encoded: string): Buffer {
 type Fields = Record<string, unknown>
 
 /** Puts `data[msg_id]` and `status.code` where they belong; a name that comes twice gets a list, as does `msg[][code]`. */
-function nested(pairs: readonly (readonly [string, string])[]): Fields {
+function nested(pairs: readonly (readonly [string, unknown])[]): Fields {
   const root: Fields = Object.create(null)
   for (const [name, value] of pairs) {
-    const isNested = /^[\w-]+(?:\[[\w-]*\]|\.[\w-]+)+$/.test(name)
-    const path = isNested ? [...name.matchAll(/[\w-]+|\[\]/g)].map(([part]) => part) : [name]
-    put(root, path.length > DEEPEST ? [name] : path, value)
+    put(root, pathOf(name), value)
   }
   return root
 }
 
+/** Names that lead out of an object. */
+const LEADING_OUT: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
+
+/** The places that a field's name leads through. */
+function pathOf(name: string): string[] {
+  const dotted = name.replace(/(?<=[A-Za-z\d])__(?=[A-Za-z\d])/g, '.')
+  if (!/^[\w-]+(?:\[[\w-]*\]|\.[\w-]+)+$/.test(dotted)) return [name]
+  const path = [...dotted.matchAll(/[\w-]+|\[\]/g)].map(([part]) => part)
+  return path.length > DEEPEST || path.some((part) => LEADING_OUT.has(part)) ? [name] : path
+}
+
+/** JSON whose objects were made flat: `{"data.msg_id":"1"}`. */
+function unflattened(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(unflattened)
+  if (!isObject(value) || Object.keys(value).every((name) => pathOf(name).length === 1)) return value
+  return nested(Object.entries(value))
+}
+
 /** A part `[]` stands for one of several: a new one when the last has what is to be put there. */
-function put(into: Fields, [key = '', ...rest]: string[], value: string): void {
-  const there = into[key]
+function put(into: Fields, [key = '', ...rest]: string[], value: unknown): void {
+  const there = Object.hasOwn(into, key) ? into[key] : undefined
   const isOneOfSeveral = rest[0] === '[]'
   const within = isOneOfSeveral ? rest.slice(1) : rest
   if (within.length === 0) {
@@ -158,13 +189,28 @@ function has(value: unknown, [key, ...rest]: readonly string[]): boolean {
 }
 
 /** The ways of templates to write the name of a field. */
-const PLACEHOLDER =
-  /^(?:\[[A-Za-z][\w .-]*\]|\{\{? ?\w+ ?\}?\}|%\w+%|#[A-Za-z][\w.-]*#|@[A-Za-z][\w.-]*@|<[A-Za-z_]+>|\$\{?\w+\}?)$/
+const PLACEHOLDER = new RegExp(
+  `^(?:${[
+    String.raw`\[{1,2}[A-Za-z][\w .-]*\]{1,2}`,
+    String.raw`[$#%]?\{{1,3} ?[A-Za-z_][\w.-]* ?\}{1,3}`,
+    String.raw`\{% ?[\w.-]+ ?%\}`,
+    String.raw`%\w+%`,
+    String.raw`\$\w+`,
+    String.raw`#[A-Za-z][\w.-]*#`,
+    String.raw`@[A-Za-z][\w.-]*@`,
+    String.raw`<{1,2}[A-Za-z_]+>{1,2}`,
+    String.raw`<%=? ?[\w.-]+ ?%>`,
+    String.raw`\*\|\w+\|\*`,
+  ].join('|')})$`,
+)
 /** The sender's own reference may look like one; that of a template says what it is. */
 const REFERENCE = /reference|(?<![a-z])ref(?![a-z])/i
 
 function isPlaceholder(text: string, name: string): boolean {
-  return PLACEHOLDER.test(text) && (!REFERENCE.test(name) || REFERENCE.test(text))
+  // A template in a URL may have been encoded once more.
+  const isOne =
+    PLACEHOLDER.test(text) || (/^%[\dA-Fa-f]{2}/.test(text) && PLACEHOLDER.test(String(unescapeBytes(text))))
+  return isOne && (!REFERENCE.test(name) || REFERENCE.test(text))
 }
 
 /** The levels left in a value that stands within another. A text counts twice: what it holds is read once more. */
@@ -172,11 +218,20 @@ export function levelsWithin(value: unknown, levels: number): number {
   return levels - (typeof value === 'string' ? 2 : 1)
 }
 
-/** The value of a text that holds a JSON object or list, or XML; any other value as it is. */
+/** The value of a text that holds a JSON object or list, XML, or the form of a receipt; any other value as it is. */
 export function unfold(value: unknown): unknown {
-  if (typeof value !== 'string' || !/^\s*[[{<]/.test(value)) return value
-  const reading = /^\s*</.test(value) ? readXml(value.trim()) : readJson(value)
-  return reading.ok ? cleaned(reading.value, '', new Set(), DEEPEST) : value
+  if (typeof value !== 'string') return value
+  const trimmed = value.trim()
+  const inner = readInner(unwrapped(trimmed)?.trim() ?? trimmed)
+  return inner === undefined ? value : cleaned(inner, '', new Set(), DEEPEST)
+}
+
+function readInner(text: string): unknown {
+  const isForm = /^[\w.[\]%-]+=[^&]*&/.test(text) && /(?:msg_?id|reference)(?:\]|%5D)?=/i.test(text)
+  if (isForm) return readForm(text, '')
+  if (!/^[[{<]/.test(text)) return undefined
+  const reading = text.startsWith('<') ? readXml(text) : readJson(text)
+  return reading.ok ? reading.value : undefined
 }
 
 /** The value without placeholders and without what is nested too deep. */

@@ -1,7 +1,8 @@
 /**
  * XML as plain objects: elements and attributes become members, repeated elements a list, text beside attributes the
- * member `#text`. Entities of HTML are read, and an ampersand that begins none stands for itself. Document types are
- * refused: nothing that providers send needs them, and they are the way to make a parser read files or grow without end.
+ * member `#text`. Entities of HTML are read; an ampersand that begins none, and a `<` that begins no element, stand for
+ * themselves. Document types are refused: nothing that providers send needs them, and they are the way to make a parser read
+ * files or grow without end.
  */
 import { ALL_ENTITIES, EntityDecoder } from '@nodable/entities'
 import { XMLParser, XMLValidator } from 'fast-xml-parser'
@@ -28,16 +29,23 @@ const parser = new XMLParser({
 
 /** Up to the end where they are not closed: looking for the end of each anew would take time without end. */
 const OUTSIDE_MARKUP = /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)/g
-const AMPERSAND =
-  /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)|&(?!(?:#\d{1,7}|#x[\dA-Fa-f]{1,6}|[A-Za-z][A-Za-z\d]{0,31});)/g
+const BARE =
+  /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)|&(?!(?:#\d{1,7}|#x[\dA-Fa-f]{1,6}|[A-Za-z][A-Za-z\d]{0,31});)|<(?![A-Za-z_:/!?\u0080-\uffff])/g
 
-/** Reads XML, whatever but another document stands behind its end; a mistake names its place, never the text that stands there. */
+/** Reads XML, several documents or whatever stands behind its end; a mistake names its place, never the text that stands there. */
 export function readXml(text: string): XmlReading {
   const whole = readDocument(text)
-  const end = whole.ok ? text.length : endOfDocument(text)
-  if (end === text.length) return whole
-  const document = readDocument(text.slice(0, end))
+  if (whole.ok) return whole
+  const end = endOfDocument(text)
+  const mayBeSeveral = /^<[\p{L}_?]/u.test(text) && text.endsWith('>')
+  if (end === text.length && !mayBeSeveral) return whole
+  const document = readDocument(end < text.length ? text.slice(0, end) : allDocuments(text))
   return document.ok ? document : whole
+}
+
+/** The documents of a text as the parts of one. */
+function allDocuments(text: string): string {
+  return `<documents>${text.replace(/<\?xml[^>]*\?>/g, '')}</documents>`
 }
 
 /** Behind the last end of the outermost element; the end of the text where it is not closed, or where more begins. */
@@ -50,7 +58,7 @@ function endOfDocument(text: string): number {
 function readDocument(text: string): XmlReading {
   const position = text.replace(OUTSIDE_MARKUP, (piece) => ' '.repeat(piece.length)).search(/<![A-Za-z[]/)
   if (position >= 0) return mistakeAt(text, position, 'a document type or another declaration, which is not accepted')
-  const xml = text.replace(AMPERSAND, (piece) => (piece === '&' ? '&amp;' : piece))
+  const xml = text.replace(BARE, (piece) => (piece === '&' ? '&amp;' : piece === '<' ? '&lt;' : piece))
   const verdict = XMLValidator.validate(xml)
   if (verdict !== true)
     return { ok: false, mistake: `a mistake at line ${verdict.err.line}, column ${verdict.err.col}` }

@@ -1,6 +1,7 @@
 /** The common ground of CM.com's module: the account, the key of a message, the time zone. */
 import { z } from 'zod'
 import { type Account, commonAccountFields, countrySchema, credentialSchema, durationSchema } from '../account.ts'
+import { cleanPhoneNumber, normalizePhoneNumber } from '../phone-number.ts'
 
 export interface CmAccount extends Account {
   provider: 'cm'
@@ -49,6 +50,15 @@ export const cmAccountSchema = z
  */
 export const CM_REFERENCE_RULE =
   'the reference given when sending: 1 to 255 printable characters (CM.com documents 1 to 32 letters and digits), as in "order-4711"'
+
+const LONGEST_NUMBER = 100
+
+/** The normal form of a number that CM tells, which has its country code, with or without `+` or `00`; empty for none. */
+export function readRecipient({ defaultCountry }: CmAccount, text: string): string {
+  const clean = cleanPhoneNumber(text.slice(0, LONGEST_NUMBER))
+  if (!/^[+(\d]/.test(clean)) return ''
+  return normalizePhoneNumber(/^[1-9]/.test(clean) ? `+${clean}` : clean, defaultCountry)
+}
 
 export function normalizeReference(reference: string): string | undefined {
   const normal = reference.trim()

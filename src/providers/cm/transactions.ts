@@ -12,9 +12,8 @@ import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
 import type { ProviderHttp } from '../http.ts'
 import { readJson } from '../json-text.ts'
 import { parseLocalTime } from '../local-time.ts'
-import { normalizePhoneNumber } from '../phone-number.ts'
 import type { LookupByWindow, WindowAnswer } from '../provider.ts'
-import { CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
+import { CM_TIME_ZONE, type CmAccount, normalizeReference, readRecipient } from './account.ts'
 
 /** Another scale than the webhook's. That 22 is a refusal and 40 a failed delivery is unconfirmed; both are final. */
 const STATUSES: Readonly<Record<string, Status>> = {
@@ -201,7 +200,7 @@ function readRow(account: CmAccount, page: Page, row: z.infer<typeof rowSchema>)
   if (messageId === undefined || row.status === '') return undefined
   const mapped = Object.hasOwn(STATUSES, row.status) ? STATUSES[row.status] : undefined
   const status = mapped ?? 'accepted'
-  const recipient = normalizePhoneNumber(row.recipient, account.defaultCountry)
+  const recipient = readRecipient(account, row.recipient)
   const isFailure = !mapped || (isFinal(status) && status !== 'delivered')
   const error = {
     ...(row.standarderror ? { code: row.standarderror } : {}),
@@ -210,7 +209,7 @@ function readRow(account: CmAccount, page: Page, row: z.infer<typeof rowSchema>)
   return {
     account: account.name,
     messageId,
-    ...(recipient ? { recipient } : {}),
+    recipient,
     status,
     rawStatus: row.status,
     ...(mapped ? {} : { unmapped: true }),

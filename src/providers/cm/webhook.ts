@@ -9,10 +9,9 @@
  */
 import { isFinal, type Status, type StatusReport } from '../../core/status.ts'
 import { parseLocalTime, parseUnixTime } from '../local-time.ts'
-import { normalizePhoneNumber } from '../phone-number.ts'
 import type { ReceiptReading } from '../provider.ts'
 import { DEEPEST, isObject, levelsWithin, unfold } from '../receipt-content.ts'
-import { CM_TIME_ZONE, type CmAccount, normalizeReference } from './account.ts'
+import { CM_TIME_ZONE, type CmAccount, normalizeReference, readRecipient } from './account.ts'
 
 /** Every code of `status.code`; the texts beside it do not decide. */
 const STATUSES: Readonly<Record<string, Status>> = {
@@ -23,7 +22,7 @@ const STATUSES: Readonly<Record<string, Status>> = {
   4: 'read',
 }
 
-/** The names under which the same thing comes, in lower case. */
+/** The names under which the same thing comes, in lower case, without what separates their words. */
 const NAMES = {
   reference: ['reference'],
   recipient: ['to', 'gsm', 'recipient', 'msisdn'],
@@ -35,12 +34,12 @@ const NAMES = {
   /** By the documents the standard error text. */
   errorDescription: ['errordescription', 'standarderrortext', 'externalstatusdescription'],
   /** When the report was registered at the platform. */
-  time: ['received', 'srcreated_s', 'datetime_s', 'created_s', 'time'],
+  time: ['received', 'srcreateds', 'datetimes', 'createds', 'time'],
 } as const
 
 const KNOWN_NAMES: ReadonlySet<string> = new Set([
   ...Object.values(NAMES).flat(),
-  ...['id', 'sent', 'sent_s', 'operator', 'channel'],
+  ...['id', 'sent', 'sents', 'operator', 'channel'],
 ])
 
 /** A message as it came: where it stands, and what its envelope says about all of its messages. */
@@ -53,7 +52,7 @@ interface Found {
 interface Field {
   /** As it came. */
   key: string
-  /** In lower case; the code within `status` is called `statuscode`, as in the flat vocabulary. */
+  /** In lower case, without what separates its words; the code within `status` is called `statuscode`, as in the flat vocabulary. */
   name: string
   value: unknown
 }
@@ -118,7 +117,7 @@ function readMessage(
     return
   }
   const mapped = readStatus(rawStatus)
-  const number = normalizePhoneNumber(textOf(recipient?.value), account.defaultCountry)
+  const number = readRecipient(account, textOf(recipient?.value))
   const occurredAt = readTime(textOf(time?.value), receivedAt)
   // On a message that arrived, "Delivered" is not an error: its texts are details.
   const error = isFailure(mapped) ? errorOf(texts) : undefined
@@ -128,7 +127,7 @@ function readMessage(
   reports.push({
     account: account.name,
     messageId,
-    ...(number ? { recipient: number } : {}),
+    recipient: number,
     ...mapped,
     occurredAt: occurredAt ?? receivedAt,
     source: 'webhook',
@@ -142,18 +141,19 @@ function isTrue(field: Field | undefined): boolean {
 }
 
 function fieldsOf(message: object): Field[] {
-  return Object.entries(message).flatMap(([key, value]) => {
-    const name = key.toLowerCase()
+  return Object.entries(message).flatMap(([key, given]) => {
+    const name = nameOf(key)
+    const value = name === 'status' ? unfold(given) : given
     if (name !== 'status' || !isObject(value) || '#text' in value) return [{ key, name, value }]
     return Object.entries(value).map(([inner, innerValue]) => {
-      const isCode = inner.toLowerCase() === 'code'
-      return {
-        key: isCode ? join(key, inner) : inner,
-        name: isCode ? 'statuscode' : inner.toLowerCase(),
-        value: innerValue,
-      }
+      const isCode = nameOf(inner) === 'code'
+      return { key: isCode ? join(key, inner) : inner, name: isCode ? 'statuscode' : nameOf(inner), value: innerValue }
     })
   })
+}
+
+function nameOf(key: string): string {
+  return key.toLowerCase().replace(/[_.-]/g, '')
 }
 
 /** A code not in the table is kept raw and taken as intermediate: more may come. */

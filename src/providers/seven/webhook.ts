@@ -85,7 +85,7 @@ function readReceipt(
   if (status.toUpperCase() === TYPING) return void ignored.push('the status says that somebody is typing')
   if (isEmpty(fields)) return void ignored.push('the fields of the receipt are empty')
   const problems = problemsOf(found, messageId, status)
-  if (problems.length > 0 && event !== '' && event !== 'dlr' && messageId === '') {
+  if (event !== '' && event !== 'dlr' && (messageId === '' || status === '')) {
     return void ignored.push('the event is not dlr')
   }
   issues.push(...problems)

@@ -218,11 +218,54 @@ describe('a receipt in JSON', () => {
       [delivered({ status: 'accepted', rawStatus: code, unmapped: true })],
     ]),
     ['with a status that is the code', envelope({ ...message(), status: '2' }), [delivered()]],
-    ['without a recipient', envelope(message({ to: '' })), [{ ...withText, recipient: undefined } as never]],
+    ['without a recipient', envelope(message({ to: '' })), [{ ...withText, recipient: '' }]],
     [
       'with a recipient that is no number',
       envelope(message({ to: 'nobody' })),
-      [{ ...delivered({ details: { to: 'nobody', errorDescription: 'Delivered' } }), recipient: undefined } as never],
+      [delivered({ recipient: '', details: { to: 'nobody', errorDescription: 'Delivered' } })],
+    ],
+    [
+      'with a status that is a text of JSON',
+      envelope({ ...message(), status: '{"code":"3","errorCode":"7"}' }),
+      [delivered({ status: 'failed', rawStatus: '3', error: { code: '7' } })],
+    ],
+    [
+      'with the names of its places in one, by dots',
+      { 'messages.msg.reference': 'order-4711', 'messages.msg.to': '+917073935263', 'messages.msg.status.code': '2' },
+      [delivered({ occurredAt: RECEIVED_AT })],
+    ],
+    [
+      'with the names of its places in one, by two underscores',
+      { msg__reference: 'order-4711', msg__to: '+917073935263', msg__status__code: '2' },
+      [delivered({ occurredAt: RECEIVED_AT })],
+    ],
+    [
+      'with a time that stands for none',
+      message({ received: '0001-01-01T00:00:00' }),
+      [
+        delivered({
+          occurredAt: RECEIVED_AT,
+          details: { received: '0001-01-01T00:00:00', errorDescription: 'Delivered' },
+        }),
+      ],
+    ],
+    ['behind another', `${JSON.stringify(message())} ${JSON.stringify(message())}`, [withText]],
+    ['behind a comma', `${JSON.stringify(message({ reference: '' }))},\n${JSON.stringify(message())}`, [withText]],
+    ['with a backslash before each quotation mark', JSON.stringify(message()).replaceAll('"', '\\"'), [withText]],
+    ['with entities for quotation marks', JSON.stringify(message()).replaceAll('"', '&quot;'), [withText]],
+    ['in base64', Buffer.from(JSON.stringify(message())).toString('base64'), [withText]],
+    [
+      'in base64, as queues of clouds pass it on',
+      {
+        message: { data: Buffer.from(JSON.stringify(message())).toString('base64'), messageId: '7' },
+        subscription: 's',
+      },
+      [delivered({ details: { messageId: '7', subscription: 's', errorDescription: 'Delivered' } })],
+    ],
+    [
+      'as a form in a text, as gateways of clouds pass it on',
+      { httpMethod: 'POST', body: 'reference=order-4711&to=%2B917073935263&statuscode=2', isBase64Encoded: false },
+      [delivered({ occurredAt: RECEIVED_AT, details: { httpMethod: 'POST', isBase64Encoded: false } })],
     ],
     [
       'with a reference of twenty digits that is a number',
@@ -418,6 +461,17 @@ describe('a receipt in XML', () => {
         )}</MESSAGES>`,
       [delivered({ status: 'failed', rawStatus: '3', error: { code: 'Expired', description: '5' } })],
     ],
+    [
+      'after another document',
+      `<MESSAGES>${msg('')}</MESSAGES>\n<?xml version="1.0"?><MESSAGES>${msg()}</MESSAGES>`,
+      [delivered()],
+    ],
+    ['without an envelope, after another', `${msg('')}${msg()}`, [delivered()]],
+    [
+      'with entities for its brackets',
+      `<MESSAGES>${msg()}</MESSAGES>`.replaceAll('<', '&lt;').replaceAll('>', '&gt;'),
+      [delivered()],
+    ],
     ['beside others that cannot be read', `<MESSAGES>${msg('')}${msg()}</MESSAGES>`, [delivered()]],
     ['with attributes on a leaf', `<MESSAGES>${msg().replace('<TO>', '<TO type="n">')}</MESSAGES>`, [delivered()]],
   ])('is read %s', async (_, body, reports) => {
@@ -446,6 +500,7 @@ describe('a receipt in XML', () => {
     ['an entity of HTML', 'caf&eacute;&nbsp;&uuml;', 'café\u00a0ü'],
     ['an ampersand by itself', 'AT&T & Co', 'AT&T & Co'],
     ['an entity that nobody defines', 'a&foo;b', 'a&foo;b'],
+    ['a bracket that begins no element', 'a < 5 <7', 'a < 5 <7'],
     ['an ampersand in a comment', 'a<!-- & < &x -->', 'a'],
   ])('is read with %s', async (_, text, operator) => {
     const { reports } = await read(`<MESSAGES>${msg(undefined, undefined, `<OPERATOR>${text}</OPERATOR>`)}</MESSAGES>`)
@@ -515,6 +570,14 @@ describe('a receipt as form or query', () => {
 
   it.each([
     ['&amp; between its fields', 'reference=order-4711&amp;statuscode=2&amp;to=0031612345678'],
+    [
+      'two underscores',
+      'messages__msg__reference=order-4711&messages__msg__status__code=2&messages__msg__to=0031612345678',
+    ],
+    ['the underscore that PHP makes of a dot', 'reference=order-4711&status_code=2&to=0031612345678'],
+    ['a question mark before it', '?reference=order-4711&statuscode=2&to=0031612345678'],
+    ['all of it encoded', 'reference%3Dorder-4711%26statuscode%3D2%26to%3D0031612345678'],
+    ['the names of places that lead out', 'a.__proto__.b=1&reference=order-4711&statuscode=2&to=0031612345678'],
     ['empty brackets', 'reference[]=order-4711&statuscode[]=2&to[]=0031612345678'],
     [
       'one in a list',
@@ -600,6 +663,24 @@ describe('a receipt as form or query', () => {
     })
   })
 
+  it.each(['??reference=a&statuscode=2', '?reference%3Da%26statuscode%3D2'])(
+    'is read in the query %s',
+    async (query) => {
+      const { reports } = await read('', { method: 'GET', path: `/webhooks/cm/token${query}` })
+      expect(reports).toMatchObject([{ messageId: 'a', status: 'delivered' }])
+    },
+  )
+
+  it('has its time when the plus before an offset became a space', async () => {
+    const { reports } = await read('reference=a&statuscode=2&received=2023-09-15T13:24:03+02:00')
+    expect(reports).toMatchObject([{ occurredAt: new Date('2023-09-15T11:24:03.000Z') }])
+  })
+
+  it('has no recipient by a placeholder that was encoded once more', async () => {
+    const { reports } = await read('reference=a&statuscode=2&to=%255BGSM%255D')
+    expect(reports).toMatchObject([{ recipient: '', status: 'delivered' }])
+  })
+
   it('is refused for a reference without a code', async () => {
     expect(await thrownBy(() => read('reference=a'))).toMatchObject({
       code: 'INPUT_INVALID',
@@ -669,6 +750,23 @@ describe('the request by which the set-up screen tests the URL', () => {
     const reading = await read('', { method: 'GET', path: `/webhooks/cm/token${query}` })
     expect(reading).toEqual({ reports: [], ignored: `placeholders were not filled: ${names}` })
   })
+
+  it.each([
+    ...[
+      '{{status.code}}',
+      '{{{status}}}',
+      '{status.code}',
+      '[[STATUS]]',
+      '$'.concat('{data.status}'),
+      '%{status}',
+      '#{status}',
+    ],
+    ...['<%= status %>', '<<STATUS>>', '*|STATUS|*', '{% status %}', '%5BSTATUS%5D'],
+  ])('never becomes a report with %s in place of its status', async (word) => {
+    const query = new URLSearchParams({ reference: 'order-1', statuscode: word })
+    const reading = await read('', { method: 'GET', path: `/webhooks/cm/token?${query}` })
+    expect(reading).toEqual({ reports: [], ignored: 'placeholders were not filled: statuscode' })
+  })
 })
 
 describe('whatever comes', () => {
@@ -715,7 +813,7 @@ describe('whatever comes', () => {
           expect(outcome.reports.length === 0).toBe(outcome.ignored !== undefined)
           for (const { messageId, recipient, occurredAt } of outcome.reports) {
             expect(cm.normalizeMessageId(messageId)).toBe(messageId)
-            if (recipient !== undefined) expect(recipient).toMatch(/^[1-9]\d*$/)
+            expect(recipient).toMatch(/^(?:[1-9]\d*)?$/)
             expect(occurredAt.getTime()).not.toBeNaN()
           }
         },

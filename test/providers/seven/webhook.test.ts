@@ -151,6 +151,11 @@ describe('a delivery receipt as JSON', () => {
     ['HTML', '<html></html>', NO_FIELD],
     ['blanks', '  ', 'the request is empty'],
     ['another event without data', { webhook_event: 'all' }, 'the event is not dlr'],
+    [
+      'an RCS message that came in',
+      { webhook_event: 'rcs', data: { msg_id: '1', text: 'hi' } },
+      'the event is not dlr',
+    ],
   ])('ignores %s', async (_, body, ignored) => {
     expect(await read(body)).toEqual({ reports: [], ignored })
   })
@@ -297,6 +302,10 @@ describe('a delivery receipt as a form or in a query', () => {
     [
       'base64',
       multipart('b', [MESSAGE_ID, `Content-Transfer-Encoding: base64\r\n${part('name="status"', 'VFJBTlNNSVRURUQ=')}`]),
+    ],
+    [
+      'one part without a name',
+      multipart('b', [`Content-Type: application/json\r\n\r\n{"msg_id":"77149843739","status":"TRANSMITTED"}\r\n`]),
     ],
     ['lines after the blank one', multipart('b', [MESSAGE_ID, STATUS, part('name="note"', '\r\na: b\r\n\r\nc')])],
   ])('in parts is read with %s', async (_, body) => {
