@@ -29,7 +29,7 @@ export interface StatusError {
   description?: string
 }
 
-/** One normalised status report. `recipient` is present only where the provider's key includes it. */
+/** One normalised status report. `recipient` is there where the provider's key includes it, and empty where it was not told. */
 export interface StatusReport {
   account: string
   messageId: string

@@ -40,7 +40,7 @@ export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promis
       ({ status, source, occurredAt }): StatusReport => ({
         account: message.account,
         messageId: message.messageId,
-        recipient: message.recipientKey,
+        ...(message.recipientKey === '' ? {} : { recipient: message.recipientKey }),
         status,
         rawStatus: status,
         source,

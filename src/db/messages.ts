@@ -40,13 +40,25 @@ export async function trackMessagesWithin(
 function insertWithRecipients(db: Db, tracked: readonly NewMessage[], traceparent?: string): Promise<number> {
   return withBoundRecipients(db, tracked, async (transaction) => {
     const recipients = await findRecipients(transaction, tracked)
-    const resolved = tracked.map((message) => {
-      const known = recipients.get(`${message.account} ${message.messageId}`)
-      return message.recipientKey === '' && known !== undefined ? { ...message, recipientKey: known } : message
-    })
+    const resolved = onePerKey(
+      tracked.map((message) => {
+        const known = recipients.get(`${message.account} ${message.messageId}`)
+        return message.recipientKey === '' && known !== undefined ? { ...message, recipientKey: known } : message
+      }),
+    )
     const inserted = await insertMessages(transaction, resolved, traceparent)
     return inserted < resolved.length ? inserted + (await beginLives(transaction, resolved)) : inserted
   })
+}
+
+/** An order may name a message with its recipient and without, which only the receipts that came before tell to be one. */
+function onePerKey(tracked: readonly NewMessage[]): NewMessage[] {
+  const byKey = new Map<string, NewMessage>()
+  for (const message of tracked) {
+    const key = `${message.account} ${message.recipientKey} ${message.messageId}`
+    if (!byKey.has(key)) byKey.set(key, message)
+  }
+  return [...byKey.values()]
 }
 
 async function insertMessages(db: Db, tracked: readonly NewMessage[], traceparent?: string): Promise<number> {

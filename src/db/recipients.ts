@@ -53,6 +53,30 @@ export function withBoundRecipients<T>(db: Db, keys: readonly MessageKey[], writ
   )
 }
 
+/**
+ * For keys without a recipient, returns that of the only message which they can mean: the only tracked one of the
+ * reference, or, where none is tracked, the only row.
+ */
+export async function findOnlyRecipients(db: Db, keys: readonly MessageKey[]): Promise<Map<string, string>> {
+  const rows = await db.execute(sql`
+    SELECT * FROM (
+      SELECT account, message_id, CASE
+        WHEN count(tracked_at) = 1 THEN min(recipient_key) FILTER (WHERE tracked_at IS NOT NULL)
+        WHEN count(tracked_at) = 0 AND count(*) = 1 THEN min(recipient_key)
+      END AS recipient_key
+      FROM ${messages}
+      JOIN (
+        SELECT DISTINCT * FROM ${rowsAs('k', keys, {
+          account: ['text', ({ account }) => account],
+          message_id: ['text', ({ messageId }) => messageId],
+        })}
+      ) k USING (account, message_id)
+      GROUP BY account, message_id
+    ) only_one
+    WHERE recipient_key IS NOT NULL`)
+  return byReference(rows)
+}
+
 /** For keys without a recipient, returns the recipient of an existing row, preferring untracked rows. */
 export async function findRecipients(db: Db, keys: readonly MessageKey[]): Promise<Map<string, string>> {
   const open = keys.filter(({ recipientKey }) => recipientKey === '')
@@ -66,7 +90,11 @@ export async function findRecipients(db: Db, keys: readonly MessageKey[]): Promi
       })}
     ) k USING (account, message_id)
     ORDER BY account, message_id, tracked_at NULLS FIRST, id`)
-  // By position, because the client of a sending app may rename columns.
+  return byReference(rows)
+}
+
+/** By position, because the client of a sending app may rename columns. */
+function byReference(rows: readonly Record<string, unknown>[]): Map<string, string> {
   return new Map(
     rows.map((row) => {
       const [account, messageId, recipientKey] = Object.values(row)

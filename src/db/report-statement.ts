@@ -45,6 +45,7 @@ export interface ResultRow {
   /** Of a tracked message, before this: times in milliseconds since 1970. */
   sent_ms: number
   asked_ms: number | null
+  tracked_ms: number | null
   /** The source of its final status, and its time; null where it had none. */
   known_by: Source | null
   known_ms: number | null
@@ -184,11 +185,11 @@ export function statementFor(
       RETURNING m.id, m.account, m.message_id, m.recipient_key
     ), written AS (
       SELECT ordinal, id, status, raw_status, source, occurred_at, error, details, old_status, new_status,
-        tracked_at IS NULL AS unmatched, sent_at, old_asked_at, known_by, known_at
+        tracked_at IS NULL AS unmatched, sent_at, old_asked_at, tracked_at, known_by, known_at
       FROM settled WHERE ordinal IS NOT NULL
       UNION ALL
       SELECT i.ordinal, c.id, i.status, i.raw_status, i.source, i.occurred_at, i.error, i.details, NULL, i.status, true,
-        now(), NULL, NULL, NULL
+        now(), NULL, NULL, NULL, NULL
       FROM created c JOIN incoming i USING (account, message_id, recipient_key)
     ), recorded AS (
       INSERT INTO ${statusReports} (message, status, raw_status, source, occurred_at, error, details)
@@ -207,10 +208,10 @@ export function statementFor(
       areRecorded ? sql`` : recordedChanges(query !== undefined)
     }
     SELECT ordinal, old_status, new_status, unmatched, ${millisecondsOf('sent_at')} AS sent_ms,
-      ${millisecondsOf('old_asked_at')} AS asked_ms, known_by, ${millisecondsOf('known_at')} AS known_ms
+      ${millisecondsOf('old_asked_at')} AS asked_ms, ${millisecondsOf('tracked_at')} AS tracked_ms, known_by, ${millisecondsOf('known_at')} AS known_ms
       ${areRecorded ? sql`` : sql`, (SELECT count(*) FROM told)`}
     FROM written
-    UNION ALL SELECT ordinal, NULL, status, true, NULL, NULL, NULL, NULL ${areRecorded ? sql`` : sql`, 0`} FROM dropped`
+    UNION ALL SELECT ordinal, NULL, status, true, NULL, NULL, NULL, NULL, NULL ${areRecorded ? sql`` : sql`, 0`} FROM dropped`
 }
 
 /** How long after something it is known now, in whole seconds. A report may be dated in 1970. */

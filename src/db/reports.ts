@@ -8,7 +8,7 @@
 import type { Source, Status, StatusReport } from '../core/status.ts'
 import { dateByArrival } from './arrival.ts'
 import { type Db, executePrepared, retryLostRaces } from './client.ts'
-import { type MessageKey, withBoundRecipients } from './recipients.ts'
+import { findOnlyRecipients, type MessageKey, withBoundRecipients } from './recipients.ts'
 import { type Answered, type Incoming, type ResultRow, statementFor } from './report-statement.ts'
 
 /** The effect of one report on its message. */
@@ -25,6 +25,7 @@ export interface AppliedReport {
   before: {
     sentAt: number
     askedAt: number | undefined
+    trackedAt: number | undefined
     /** The source of the final status it had, and its time. */
     known: { settledBy: Source; changedAt: number } | undefined
   }
@@ -54,14 +55,14 @@ export async function applyReports(
   { answered, keepUntracked = true, areRecorded = false, now = Date.now() }: ApplyOptions = {},
 ): Promise<AppliedReport[]> {
   const reports = areRecorded ? given : await dateByArrival(db, given, new Date(now))
-  const rounds = cutRounds(reports)
+  const options = { answered, keepUntracked, areRecorded }
   const applied = new Map<StatusReport, Applied>()
-  for (const [index, round] of rounds.entries()) {
-    const options = { answered: index === rounds.length - 1 ? answered : undefined, keepUntracked, areRecorded }
-    const write = (on: Db) => applyRound(on, round, options)
-    const isKeyed = round.some(({ recipientKey }) => recipientKey !== '')
-    const results = await (isKeyed ? withBoundRecipients(db, round, write) : retryLostRaces(() => write(db)))
+  let rounds = cutRounds(reports.map(toIncoming))
+  while (rounds.length > 0) {
+    const [round = [], ...after] = rounds
+    const { results, left } = await writeRound(db, round, after.length === 0, options)
     for (const result of results) applied.set(result.report, result)
+    rounds = [...left, ...after]
   }
   return reports.flatMap((report, index) => {
     const result = applied.get(report)
@@ -71,7 +72,46 @@ export async function applyReports(
 
 type Applied = Omit<AppliedReport, 'given'>
 
-async function applyRound(db: Db, round: readonly Incoming[], options: ApplyOptions): Promise<Applied[]> {
+type RoundOptions = Pick<ApplyOptions, 'answered' | 'keepUntracked' | 'areRecorded'>
+
+/**
+ * Writes a round, by one statement a transaction: its last lock, that of the changes, is held while no row is waited for.
+ * Where reports without a recipient turn out to be of one message with others, `left` are those that remain.
+ */
+async function writeRound(db: Db, round: readonly Incoming[], isLast: boolean, { answered, ...rest }: RoundOptions) {
+  const write = async (on: Db, incoming: readonly Incoming[], left: Incoming[][]) => ({
+    results: await applyRound(on, incoming, { ...rest, answered: isLast && left.length === 0 ? answered : undefined }),
+    left,
+  })
+  const isKeyed = round.some(({ report }) => report.recipient !== undefined)
+  if (!isKeyed) return retryLostRaces(() => write(db, round, []))
+  return withBoundRecipients(db, round, async (on) => {
+    const [first = [], ...left] = cutRounds(await withRecipients(on, round))
+    return write(on, first, left)
+  })
+}
+
+/** Reports that name no recipient, with that of the only message they can mean. */
+async function withRecipients(db: Db, round: readonly Incoming[]): Promise<readonly Incoming[]> {
+  const isOpen = ({ recipientKey, report }: Incoming) => recipientKey === '' && report.recipient !== undefined
+  const open = round.filter(isOpen)
+  if (open.length === 0) return round
+  const known = await findOnlyRecipients(db, open)
+  const named = new Map<string, string[]>()
+  for (const one of round) {
+    if (one.recipientKey !== '') named.set(referenceOf(one), [...(named.get(referenceOf(one)) ?? []), one.recipientKey])
+  }
+  return round.map((one) => {
+    if (!isOpen(one)) return one
+    const [only = '', ...others] = named.get(referenceOf(one)) ?? []
+    const recipientKey = known.get(referenceOf(one)) ?? (others.length === 0 ? only : '')
+    return { ...one, recipientKey }
+  })
+}
+
+const referenceOf = ({ account, messageId }: MessageKey) => `${account} ${messageId}`
+
+async function applyRound(db: Db, round: readonly Incoming[], options: RoundOptions): Promise<Applied[]> {
   const applied: Applied[] = []
   let left = round
   let { answered } = options
@@ -93,22 +133,26 @@ async function applyRound(db: Db, round: readonly Incoming[], options: ApplyOpti
 function toApplied(report: StatusReport, row: ResultRow): Applied {
   const { old_status: previousStatus, new_status: status, unmatched, known_by: settledBy } = row
   const known = settledBy ? { settledBy, changedAt: row.known_ms ?? 0 } : undefined
-  const before = { sentAt: row.sent_ms, askedAt: row.asked_ms ?? undefined, known }
+  const [askedAt, trackedAt] = [row.asked_ms ?? undefined, row.tracked_ms ?? undefined]
+  const before = { sentAt: row.sent_ms, askedAt, trackedAt, known }
   return { report, previousStatus, status, changed: status !== previousStatus, unmatched, before }
+}
+
+function toIncoming(report: StatusReport): Incoming {
+  const { account, messageId, recipient: recipientKey = '' } = report
+  return { account, messageId, recipientKey, report }
 }
 
 const keyOf = (row: MessageKey) => JSON.stringify([row.account, row.messageId, row.recipientKey])
 
 /** Rounds in which no message stands twice, because one statement can update a row only once; at least one round. */
-function cutRounds(reports: readonly StatusReport[]): Incoming[][] {
+function cutRounds(incoming: readonly Incoming[]): Incoming[][] {
   const rounds: Map<string, Incoming>[] = [new Map()]
-  for (const report of reports) {
-    const { account, messageId, recipient: recipientKey = '' } = report
-    const incoming = { account, messageId, recipientKey, report }
-    const key = keyOf(incoming)
+  for (const one of incoming) {
+    const key = keyOf(one)
     const free = rounds.find((round) => !round.has(key))
-    if (free) free.set(key, incoming)
-    else rounds.push(new Map([[key, incoming]]))
+    if (free) free.set(key, one)
+    else rounds.push(new Map([[key, one]]))
   }
   return rounds.map((round) => [...round.values()])
 }

@@ -29,9 +29,10 @@ export async function forgetInJobs(
   }
   const isErased: IsErased = (account, messageId, recipient) => {
     const keys = keysOf.get(JSON.stringify([account, String(messageId).trim()])) ?? []
+    const isNamed = typeof recipient === 'string' && recipient !== ''
     return (
-      keys.some((key) => !isOther(key, typeof recipient === 'string' ? normalOf(account, recipient) : undefined)) ||
-      (typeof recipient === 'string' && erased.isErasedNumber(recipient))
+      keys.some((key) => !isOther(key, isNamed ? normalOf(account, recipient) : undefined)) ||
+      (isNamed && erased.isErasedNumber(recipient))
     )
   }
   for (const queue of queues) {

@@ -70,11 +70,53 @@ describe('a reference tracked without its recipient', () => {
     ])
   })
 
+  it('is one message in an order that names it with its recipient, too, once a report has told that they are one', async () => {
+    await apply(report('a', ONE))
+    expect(await track(message('a'), message('a', ONE), message('b'))).toBe(2)
+    expect(await tracked()).toEqual([
+      ['a', ONE, 'delivered'],
+      ['b', '', null],
+    ])
+  })
+
   it('is already tracked when it is tracked again, with or without the recipient', async () => {
     await track(message('a'))
     expect(await track(message('a', ONE))).toBe(0)
     expect(await track(message('a'))).toBe(0)
     expect(await tracked()).toEqual([['a', ONE, null]])
+  })
+})
+
+describe('a report without a recipient', () => {
+  const unnamed = (messageId: string) => report(messageId, '')
+
+  it('is of the only message of its reference, before or after it is tracked', async () => {
+    await track(message('a', ONE))
+    await apply(unnamed('a'))
+    await apply(unnamed('b'))
+    await track(message('b', ONE))
+    await apply(report('c', ONE, 'accepted'))
+    await apply(unnamed('c'))
+    await track(message('c', ONE))
+    await apply(unnamed('d'), report('d', ONE, 'accepted'))
+    await track(message('d', ONE))
+    expect(await tracked()).toEqual(['a', 'b', 'c', 'd'].map((id) => [id, ONE, 'delivered']))
+  })
+
+  it('is of none of several', async () => {
+    await track(message('a', ONE), message('a', TWO))
+    await apply(unnamed('a'))
+    expect(await tracked()).toEqual([
+      ['a', ONE, null],
+      ['a', TWO, null],
+    ])
+  })
+
+  it('is written with others of its message in one request', async () => {
+    await track(message('a', ONE))
+    const applied = await apply(report('a', ONE, 'accepted'), unnamed('a'), { ...unnamed('a'), status: 'read' })
+    expect(applied.map(({ unmatched }) => unmatched)).toEqual([false, false, false])
+    expect(await tracked()).toEqual([['a', ONE, 'read']])
   })
 })
 

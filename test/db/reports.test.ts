@@ -241,8 +241,8 @@ describe('what each report did', () => {
     const { sentAt } = await rowOf(id)
     const known = { settledBy: 'webhook', changedAt: expect.any(Number) }
     expect(applied.map(({ before }) => before)).toEqual([
-      { sentAt: sentAt.getTime(), askedAt: undefined, known },
-      { sentAt: sentAt.getTime(), askedAt: undefined, known },
+      { sentAt: sentAt.getTime(), askedAt: undefined, trackedAt: expect.any(Number), known },
+      { sentAt: sentAt.getTime(), askedAt: undefined, trackedAt: expect.any(Number), known },
     ])
     expect(was(applied)).toEqual([
       { report: stale[0], previousStatus: 'delivered', status: 'delivered', changed: false, unmatched: false },
