@@ -59,7 +59,7 @@ function applied(source: 'webhook' | 'poll', { sentAgoMs = 600_000, finalAgoMs =
     status: 'delivered',
     changed: true,
     unmatched: false,
-    before: { sentAt: now - sentAgoMs, askedAt: undefined, known: undefined },
+    before: { sentAt: now - sentAgoMs, askedAt: undefined, trackedAt: undefined, known: undefined },
   }
 }
 

@@ -20,6 +20,8 @@ import type { Costs, Economy } from './worth.ts'
 export interface Learned {
   evidence: Evidence
   route: WebhookRoute
+  /** Losses while the route was silent, which were not counted, and whose receipts have not come yet. */
+  passedOver: number
 }
 
 export interface News {
@@ -36,10 +38,14 @@ export interface Observation {
   source: Source
   /** When it became final, by the provider's time; undefined when it has no final status yet. */
   finalAt: number | undefined
+  /** When it was tracked. */
+  trackedAt?: number | undefined
   /** The final status that was known before. */
   known?: { settledBy: Source; changedAt: number } | undefined
 }
 
+/** The receipts of messages that had ended so long before they were tracked went elsewhere, or came before there was a Lastword. */
+const LATE_TRACKING_MS = 3_600_000
 const SHORTEST_GRACE_MS = 15_000
 const PRICE_A_GRACE = 20
 
@@ -51,7 +57,7 @@ export function graceOf({ evidence }: Learned, policy: PollingPolicy): number {
 }
 
 export function nothingLearned(now: number): Learned {
-  return { evidence: noEvidence(now), route: unprovedRoute(now) }
+  return { evidence: noEvidence(now), route: unprovedRoute(now), passedOver: 0 }
 }
 
 export function noNews(now: number): News {
@@ -60,7 +66,7 @@ export function noNews(now: number): News {
 
 /** Counts an observation, in place. `graceMs` is how late a receipt may be. */
 export function observe({ evidence, route }: News, seen: Observation, graceMs: number): void {
-  const { now, sentAt, askedAt = sentAt, source, finalAt, known } = seen
+  const { now, sentAt, askedAt = sentAt, source, finalAt, trackedAt = sentAt, known } = seen
   if (source === 'webhook') {
     route.receipts += 1
     route.lastReceiptAt = Math.max(route.lastReceiptAt, now)
@@ -78,6 +84,7 @@ export function observe({ evidence, route }: News, seen: Observation, graceMs: n
   }
   countSighting(evidence, { fromAge, toAge: finalAt - sentAt, isFinal: true })
   if (source === 'webhook') countReceipt(evidence, now - finalAt)
+  else if (trackedAt - finalAt > LATE_TRACKING_MS) return
   else if (now - finalAt > graceMs) {
     evidence.lost += 1
     route.losses.push(finalAt)
@@ -93,7 +100,7 @@ export function observeUnmatched({ evidence, route }: News, now: number, isFinal
 
 /**
  * Merges news. `graceMs` is how late a receipt may be. Losses while the route is silent say nothing about how many are
- * usually lost.
+ * usually lost, and nor do their receipts when these come after all.
  */
 export function learn(
   learned: Learned,
@@ -102,9 +109,16 @@ export function learn(
 ): { learned: Learned; event?: RouteStep['event'] } {
   const step = nextRoute(learned.route, news.route, { loss: learnedLoss(learned.evidence), graceMs, now })
   const isSilent = step.route.state === 'silent'
-  const told = isSilent ? { ...news.evidence, lost: Math.min(0, news.evidence.lost) } : news.evidence
+  const { lost } = news.evidence
+  const passed = learned.passedOver + (isSilent ? Math.max(0, lost) : 0)
+  const forgiven = Math.min(passed, Math.max(0, -lost))
+  const told = { ...news.evidence, lost: (isSilent ? Math.min(0, lost) : lost) + forgiven }
   return {
-    learned: { evidence: mergeEvidence(learned.evidence, told, now), route: step.route },
+    learned: {
+      evidence: mergeEvidence(learned.evidence, told, now),
+      route: step.route,
+      passedOver: passed - forgiven,
+    },
     ...(step.event ? { event: step.event } : {}),
   }
 }

@@ -29,6 +29,7 @@ const learnedSchema = z.object({
     // A row of an earlier version has none.
     early: z.array(count).default([]),
   }),
+  passedOver: count.default(0),
 }) satisfies z.ZodType<Learned>
 
 /** The knowledge about one account; `damaged` where its row cannot be read. */

@@ -154,6 +154,16 @@ describe('what an observation tells', () => {
       { finalAt: NOW - SECOND },
       { ...nothing, finals: 1, early: [NOW - SECOND] },
     ],
+    [
+      'a poll finds one that had ended for long when it was tracked',
+      { finalAt, sentAt: finalAt - MINUTE, trackedAt: finalAt + 2 * HOUR, now: finalAt + 3 * HOUR },
+      { ...nothing, finals: 1 },
+    ],
+    [
+      'a poll finds one that had just ended when it was tracked',
+      { finalAt, trackedAt: finalAt + MINUTE },
+      { ...nothing, finals: 1, lost: 1, losses: [finalAt] },
+    ],
     ['a receipt tells of one', { source: 'webhook', finalAt }, { ...nothing, ...receipt, finals: 1, received: 1 }],
     ['a receipt tells of none', { source: 'webhook' }, { ...nothing, ...receipt }],
     ['the window closes', { source: 'window', finalAt: NOW }, nothing],
@@ -225,6 +235,19 @@ describe('learning', () => {
     const back = told(dead.learned, Array(5).fill({ now: later + HOUR }), later + HOUR)
     expect(back.event).toBe('returned')
     expect(economyOf(back.learned, costs).loss).toBeLessThan(0.02)
+  })
+
+  it('knows the loss as before when the receipts of an outage come after it', () => {
+    const usual = [...Array(180).fill({}), ...Array(20).fill({ source: 'poll' as const, finalAt: NOW - 30_000 })]
+    const before = told(nothingLearned(NOW), usual).learned
+    const later = NOW + HOUR
+    const ended = { sentAt: later - 10 * MINUTE, finalAt: later - 9 * MINUTE }
+    const out = told(before, Array(500).fill({ ...ended, source: 'poll', now: later }), later).learned
+    expect(out.route.state).toBe('silent')
+    const known = { settledBy: 'poll' as const, changedAt: later }
+    const back = told(out, Array(500).fill({ ...ended, known, now: later + HOUR }), later + HOUR).learned
+    expect(back).toMatchObject({ route: { state: 'ok' }, passedOver: 0 })
+    expect(back.evidence.lost).toBeCloseTo(before.evidence.lost, 0)
   })
 
   it('knows the law of POLLING after five thousand messages as well as before', () => {
