@@ -75,12 +75,12 @@ async function addLot({ db, queue, leaseMs, query, plan, isSingle }: Claiming, b
   const options = { account, limit, newest, leaseMs, places: isSingle ? 1 : limits.maxIds, restMs }
   const { batches, hasMore } = await claimDue(db, options, ({ due, next, now }) => {
     if (isSingle) return cutClaimed(due.slice(0, 1), limits)
-    const { ask, later } = decide(plan, { due: due.map(toScheduled), next: next.map(toScheduled) }, now, requests)
+    const apart = setApart(due, requests)
+    const offered = { due: toOffer(due), next: toOffer(next) }
+    const left = requests - apart.length
+    const { ask, later } = left > 0 ? decide(plan, offered, now, left) : { ask: [], later: [] }
     moves = later.map(({ message, dueAt }) => ({ id: message.claimed.id, dueAt }))
-    return cutClaimed(
-      ask.map(({ claimed }) => claimed),
-      limits,
-    )
+    return cutClaimed([...apart, ...ask.map(({ claimed }) => claimed)], limits).slice(0, requests)
   })
   const ids = batches.map(({ id }) => id)
   await orRelease(db, ids, async () => {
@@ -89,6 +89,12 @@ async function addLot({ db, queue, leaseMs, query, plan, isSingle }: Claiming, b
   await reschedule(db, account, moves)
   const messages = batches.reduce((sum, batch) => sum + batch.messages.length, 0)
   return { jobs: batches.length, messages, moved: moves.length, hasMore }
+}
+
+/** Messages that are asked about alone, each for a request: a tenth of the requests, or one request where it is next. */
+function setApart(due: readonly ClaimedMessage[], requests: number): ClaimedMessage[] {
+  if (requests === 1) return due.slice(0, 1).filter(({ refused }) => refused)
+  return due.filter(({ refused }) => refused).slice(0, Math.ceil(requests / 10))
 }
 
 /** A sweep costs its pages: as many as the messages that were sent in its window take. */
@@ -148,6 +154,11 @@ export async function isOverdue(
   }
   const sweep = decideSweep(plan, scheduled, now - forMs, byWindow.maxSpanMs)
   return sweep !== undefined && pays(db, account, plan, sweep, byWindow.pageSize)
+}
+
+/** The messages that may be asked about together. */
+function toOffer(messages: readonly ClaimedMessage[]) {
+  return messages.filter(({ refused }) => !refused).map(toScheduled)
 }
 
 /** A claimed message as the plan sees it. */

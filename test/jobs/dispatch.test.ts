@@ -81,3 +81,11 @@ it.each([SEVEN, CM])('probes $name past messages that are settled or whose windo
     SELECT message_id FROM ${messages} WHERE id = ANY(ARRAY(SELECT unnest(messages) FROM ${batches}))`)
   expect(held).toEqual([{ message_id: '3' }])
 })
+
+it('asks about messages that are set apart with a tenth of the requests of a claim', async () => {
+  const { db, tick, trackOne } = await openDispatcher(SEVEN)
+  for (let id = 1; id <= 30; id++) await trackOne(String(id))
+  await db.execute(sql`UPDATE ${messages} SET query_error = 'code 600'`)
+  await trackOne('31')
+  expect(await tick()).toEqual({ seven: { jobs: 6, messages: 6 } })
+})
