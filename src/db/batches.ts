@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { type Db, executePrepared, fromNow, millisecondsOf, rowsAs } from './client.ts'
+import { type Db, executePrepared, fromNow, millisecondsOf, retryLostRaces, rowsAs } from './client.ts'
 import { batches, due, messages } from './schema.ts'
 
 /** A message of a claimed batch. */
@@ -141,7 +141,7 @@ export async function giveBackExpired(db: Db): Promise<number> {
     SELECT id FROM ${batches} WHERE lease_ends_at <= now()
     ORDER BY lease_ends_at LIMIT ${MOST_EXPIRED_AT_ONCE} FOR UPDATE SKIP LOCKED
   )`
-  return giveBack(db, expired, 0)
+  return retryLostRaces(() => giveBack(db, expired, 0))
 }
 
 /** By the index: over `unnest`, the planner takes each batch for one of average size, and reads through a table that is small. */

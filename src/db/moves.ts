@@ -1,6 +1,6 @@
 /** Moving outstanding messages within the schedule, where somebody wants them sooner or more is known (schedule.ts). */
 import { sql } from 'drizzle-orm'
-import { type Db, instantOf, millisecondsOf, rowsAs, textArray } from './client.ts'
+import { type Db, instantOf, millisecondsOf, retryLostRaces, rowsAs, textArray } from './client.ts'
 import { inOrder } from './schedule.ts'
 import { due, messages } from './schema.ts'
 
@@ -12,7 +12,7 @@ export async function reschedule(
 ): Promise<void> {
   if (moves.length === 0) return
   const rows = rowsAs('n', moves, { id: ['bigint', ({ id }) => id], due_ms: ['float8', ({ dueAt }) => dueAt] })
-  await db.execute(sql`
+  const statement = sql`
     WITH moves AS (
       SELECT id, ${instantOf('due_ms')} AS due_at FROM ${rows}
     ), taken AS (
@@ -24,7 +24,8 @@ export async function reschedule(
       WHERE m.id = n.id AND m.id IN (SELECT message FROM taken) AND NOT m.final
       RETURNING m.account, m.due_at, m.id
     )
-    INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM moved ON CONFLICT DO NOTHING`)
+    INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM moved ON CONFLICT DO NOTHING`
+  await retryLostRaces(() => db.execute(statement))
 }
 
 /** A place in the schedule: just after the message of this row, due at this time in milliseconds since 1970. */

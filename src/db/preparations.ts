@@ -9,9 +9,10 @@ export const preparations: Readonly<Record<string, (client: postgres.Sql) => Pro
   '0008_move_the_schedule_out_of_the_messages': fillSchedule,
   '0011_index_messages_by_time_and_number': async (client) => {
     await fillSearch(client)
-    await buildIndex(client, 'messages_sent', '(account, sent_at, id) WHERE tracked_at IS NOT NULL')
-    await buildIndex(client, 'messages_number', '(number, sent_at, id) WHERE number IS NOT NULL')
+    await buildIndex(client, 'messages_sent', 'messages (account, sent_at, id) WHERE tracked_at IS NOT NULL')
+    await buildIndex(client, 'messages_number', 'messages (number, sent_at, id) WHERE number IS NOT NULL')
   },
+  '0029_find_changes_by_message': (client) => buildIndex(client, 'changes_message', 'changes (message)'),
 }
 
 const ROWS_A_STEP = 20_000
@@ -74,5 +75,5 @@ async function buildIndex(client: postgres.Sql, name: string, definition: string
   const [left] = await client`
     SELECT FROM pg_index WHERE indexrelid = to_regclass(${`lastword.${name}`}) AND NOT indisvalid`
   if (left) await client.unsafe(`DROP INDEX CONCURRENTLY lastword.${name}`)
-  await client.unsafe(`CREATE INDEX CONCURRENTLY IF NOT EXISTS ${name} ON lastword.messages ${definition}`)
+  await client.unsafe(`CREATE INDEX CONCURRENTLY IF NOT EXISTS ${name} ON lastword.${definition}`)
 }

@@ -195,16 +195,20 @@ export const accountLearning = lastword.table('account_learning', {
   learned: jsonb('learned').notNull(),
 })
 
-export const changes = lastword.table('changes', {
-  /** Drawn while the transaction commits, under a lock: what has a lower position was visible before. */
-  position: bigint('position', { mode: 'number' }).primaryKey(),
-  message: bigint('message', { mode: 'number' }).notNull(),
-  status: statusEnum('status').notNull(),
-  previousStatus: statusEnum('previous_status'),
-  source: sourceEnum('source').notNull(),
-  occurredAt: instant('occurred_at').notNull(),
-  changedAt: instant('changed_at').notNull(),
-})
+export const changes = lastword.table(
+  'changes',
+  {
+    /** Drawn while the transaction commits, under a lock: what has a lower position was visible before. */
+    position: bigint('position', { mode: 'number' }).primaryKey(),
+    message: bigint('message', { mode: 'number' }).notNull(),
+    status: statusEnum('status').notNull(),
+    previousStatus: statusEnum('previous_status'),
+    source: sourceEnum('source').notNull(),
+    occurredAt: instant('occurred_at').notNull(),
+    changedAt: instant('changed_at').notNull(),
+  },
+  (table) => [index('changes_message').on(table.message)],
+)
 
 export const changePositions = lastword.sequence('change_positions')
 

@@ -1,0 +1,2 @@
+-- side by side: an index, which db/migrate.ts has built without locking the table of a database that was in use.
+CREATE INDEX IF NOT EXISTS "changes_message" ON "lastword"."changes" USING btree ("message");
