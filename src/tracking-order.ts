@@ -167,6 +167,8 @@ export function readOrder(given: unknown, what: string, partialBeside = false): 
   return order
 }
 
+const NEVER_NULL: ReadonlySet<string> = new Set(['messageId', 'sentAt'])
+
 /** An order in the one form that the schema knows, however its messages were serialised. */
 function inOneForm(order: unknown): unknown {
   if (!isObject(order) || !Array.isArray(order.messages)) return order
@@ -176,9 +178,12 @@ function inOneForm(order: unknown): unknown {
   }
 }
 
-/** `null` stands for what is absent, but as ID; PHP and Python write offsets without a colon, and Java no seconds of 0. */
+/**
+ * `null` stands for what is absent, but as ID, and as time, where JavaScript makes it of a date that is none. PHP and Python
+ * write offsets without a colon, and Java no seconds of 0.
+ */
 function messageInOneForm(message: Record<string, unknown>): object {
-  const entries = Object.entries(message).filter(([name, value]) => value !== null || name === 'messageId')
+  const entries = Object.entries(message).filter(([name, value]) => value !== null || NEVER_NULL.has(name))
   return Object.fromEntries(entries.map(([name, value]) => [name, inForm(name, value)]))
 }
 

@@ -33,10 +33,11 @@ function schedule(given: unknown) {
   return { ...scheduled, result: resultOf(order, scheduled, scheduled.messages.length) }
 }
 
-it('a null is as good as nothing, but for the ID and within metadata', () => {
-  const nulls = { recipient: null, sentAt: null, metadata: null, callbackUrl: null }
+it('a null is as good as nothing, but for the ID, the time and within metadata', () => {
+  const nulls = { recipient: null, metadata: null, callbackUrl: null }
   expect(schedule(one(nulls)).messages).toEqual(schedule(one({})).messages)
   expect(readOrder({ ...one(nulls), partial: true }, 'body')).toMatchObject({ messages: [{ index: 0 }], refused: [] })
+  expect(refusalOf(one({ sentAt: null })).issues).toMatchObject([{ path: 'messages[0].sentAt' }])
   expect(schedule(one({ metadata: { order: null } })).messages).toMatchObject([{ metadata: { order: null } }])
 })
 

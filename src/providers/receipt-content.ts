@@ -198,7 +198,7 @@ const PLACEHOLDER = new RegExp(
     String.raw`\$\w+`,
     String.raw`#[A-Za-z][\w.-]*#`,
     String.raw`@[A-Za-z][\w.-]*@`,
-    String.raw`<{1,2}[A-Za-z_]+>{1,2}`,
+    '<{1,2}[A-Za-z_]+>{1,2}',
     String.raw`<%=? ?[\w.-]+ ?%>`,
     String.raw`\*\|\w+\|\*`,
   ].join('|')})$`,

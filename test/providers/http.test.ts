@@ -248,9 +248,9 @@ describe('no answer', () => {
 
   it('is transient when the time is out before the end of the body', async () => {
     const url = await listen((_, response) => response.writeHead(200).write('['))
-    const error = await errorOf(ask(connect(url, 50)))
+    const error = await errorOf(ask(connect(url, 500)))
     expect(error).toBeInstanceOf(ProviderError)
-    expect(error).toMatchObject({ kind: 'transient', message: 'the provider did not answer: no answer within 50 ms' })
+    expect(error).toMatchObject({ kind: 'transient', message: 'the provider did not answer: no answer within 500 ms' })
   })
 
   it('is transient when the body is cut off', async () => {
