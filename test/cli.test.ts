@@ -62,6 +62,8 @@ describe('a wrong configuration', () => {
 
 /** Waiting is tested in operating/. */
 const IMPATIENT = { PORT: '0', START_WITHIN: '200ms' }
+/** For a start whose database answers, however busy the machine is. */
+const PATIENT = { PORT: '0', START_WITHIN: '3s' }
 
 describe('what cannot be reached at the start', () => {
   it.each(['worker', 'migrate'])('%s ends with 1 and one sentence without a database', async (command) => {
@@ -88,7 +90,7 @@ describe('what cannot be reached at the start', () => {
     closeLater(drop)
     const port = await freePort()
     const QUEUE_URL = `redis://user:${PASSWORD}@127.0.0.1:${port}/0`
-    const failed = await fail([command], { DATABASE_URL: url, QUEUE_URL, ...IMPATIENT })
+    const failed = await fail([command], { DATABASE_URL: url, QUEUE_URL, ...PATIENT })
     const sentence = new RegExp(`^lastword: QUEUE_URL: redis://127\\.0\\.0\\.1:${port} does not answer \\(.*\\); start`)
     expect(failed).toEqual({ code: 1, sentence: expect.stringMatching(sentence) })
   })
@@ -98,7 +100,7 @@ describe('what cannot be reached at the start', () => {
     closeLater(drop)
     const port = await freePort()
     const QUEUE_URL = `postgres://user:${PASSWORD}@127.0.0.1:${port}/x`
-    const failed = await fail(['start'], { DATABASE_URL: url, QUEUE_URL, ...IMPATIENT })
+    const failed = await fail(['start'], { DATABASE_URL: url, QUEUE_URL, ...PATIENT })
     expect(failed).toEqual({
       code: 1,
       sentence: expect.stringMatching(/^lastword: QUEUE_URL: .* does not answer \(.*\);/),
