@@ -37,7 +37,7 @@ const PASSWORD = 'a-password-nobody-may-see'
 /** An operator should not have to wait for bad news. A start that is told nothing else waits for 30 s. */
 const QUICKLY_MS = 25_000
 
-/** Runs a command that must fail with one sentence, and returns the exit code and the sentence. */
+/** Runs a command that must fail with one sentence, after those that say what it waits for; returns the exit code and the sentence. */
 async function fail(args: string[], environment: Record<string, string>) {
   const begun = Date.now()
   const process = spawnService(args, environment)
@@ -46,7 +46,10 @@ async function fail(args: string[], environment: Record<string, string>) {
   const output = process.output()
   expect(output).not.toContain(PASSWORD)
   expect(output).not.toMatch(/\n\s+at /)
-  const lines = output.trim().split('\n')
+  const lines = output
+    .trim()
+    .split('\n')
+    .filter((line) => !line.includes('"msg":"waiting, for 3 s at most: '))
   expect(lines).toHaveLength(1)
   return { code, sentence: lines[0] ?? '' }
 }
