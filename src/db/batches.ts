@@ -36,7 +36,7 @@ export interface ClaimedRow extends Record<string, unknown> {
 
 export const claimedColumns = sql.raw(`
   m.id, m.message_id, m.recipient_key, m.sent_at, m.polls, m.asked_at, m.query_error IS NOT NULL AS refused,
-  m.wanted_at IS NOT NULL AND (m.asked_at IS NULL OR m.asked_at < m.wanted_at) AS wanted`)
+  m.wanted_at IS NOT NULL AS wanted`)
 
 export function toClaimed(row: ClaimedRow): ClaimedMessage {
   const { id, message_id: messageId, recipient_key: recipientKey, polls, wanted, refused } = row
@@ -144,18 +144,18 @@ export async function giveBackExpired(db: Db): Promise<number> {
   return retryLostRaces(() => giveBack(db, expired, 0))
 }
 
-/** By the index: over `unnest`, the planner takes each batch for one of average size, and reads through a table that is small. */
+/**
+ * The messages that no answer has told of. By the index: over `unnest`, the planner takes each batch for one of average size, and
+ * reads through a table that is small.
+ */
 export const isOfBatch = sql.raw('m.id = ANY(b.messages)')
-
-/** A message that an answer has told of since its batch was claimed is scheduled already. */
-export const isUnmet = sql.raw('NOT m.final AND (m.asked_at IS NULL OR m.asked_at < b.claimed_at)')
 
 /** Whether a batch holds the message: the provider is being asked about it, or is about to; and the time, in milliseconds. */
 export async function findHolder(db: Db, { account, id }: { account: string; id: number }) {
   const [row] = await db.execute<{ is_held: boolean; now_ms: number }>(sql`
     SELECT ${millisecondsOf('clock_timestamp()')} AS now_ms, EXISTS (
       SELECT FROM ${batches} b JOIN ${messages} m ON m.id = ${id}
-      WHERE b.account = ${account} AND b.messages @> ARRAY[${id}]::bigint[] AND ${isUnmet}) AS is_held`)
+      WHERE b.account = ${account} AND b.messages @> ARRAY[${id}]::bigint[] AND NOT m.final) AS is_held`)
   return { isInBatch: row?.is_held ?? false, now: row?.now_ms ?? Date.now() }
 }
 
@@ -164,10 +164,10 @@ async function giveBack(db: Db, which: SQL, delayMs: number): Promise<number> {
     db,
     sql`
     WITH b AS (
-      DELETE FROM ${batches} WHERE ${which} RETURNING claimed_at, messages
+      DELETE FROM ${batches} WHERE ${which} RETURNING messages
     ), given AS (
       UPDATE ${messages} m SET due_at = least(${fromNow(delayMs)}, greatest(m.window_ends_at, now()))
-      FROM b WHERE ${isOfBatch} AND ${isUnmet}
+      FROM b WHERE ${isOfBatch} AND NOT m.final
       RETURNING m.account, m.due_at, m.id
     ), scheduled AS (
       INSERT INTO ${due} (account, due_at, message) SELECT account, due_at, id FROM given ON CONFLICT DO NOTHING

@@ -104,7 +104,7 @@ async function reset(db: Db, begun: readonly { id: number; message: NewMessage; 
     )${unenteredMetadata(sql.raw('ended'))}, begun AS (
       UPDATE ${messages} m SET
         status = NULL, final = false, status_at = NULL, status_rank = -1, read_at = NULL, settled_by = NULL,
-        polls = 0, asked_at = NULL, query_error = NULL, changed_at = now(),
+        polls = 0, asked_at = NULL, wanted_at = NULL, query_error = NULL, changed_at = now(),
         known_after = NULL, error_code = NULL,
         life_since = ${instantOf('n.since_ms')}, sent_at = ${instantOf('n.sent_ms')},
         window_ends_at = ${instantOf('n.window_ms')}, due_at = ${instantOf('n.due_ms')},

@@ -12,7 +12,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { rankOf } from '../core/settle.ts'
 import { FAILURE_STATUSES, isFinal, type Source, type Status, type StatusReport } from '../core/status.ts'
 import { CHANGES_CHANNEL, CHANGES_LOCK } from './changes.ts'
-import { instantOf, jsonText, millisecondsOf, rowsAs } from './client.ts'
+import { instantOf, jsonText, millisecondsOf, rowsAs, textArray } from './client.ts'
 import { type AnsweredRequest, countedReports } from './counts.ts'
 import { erasedKey } from './erasure.ts'
 import type { MessageKey } from './recipients.ts'
@@ -28,7 +28,7 @@ export interface Answered {
   request?: AnsweredRequest | undefined
   /** The query that was answered, to be kept. */
   query?: AnsweredQuery | undefined
-  /** Further answers about the batch will come. */
+  /** Further answers about the batch will come: it keeps the messages that this one does not answer for. */
   goesOn?: boolean | undefined
 }
 
@@ -139,6 +139,7 @@ export function statementFor(
         error_code = s.new_error_code,
         polls = s.new_polls,
         asked_at = CASE WHEN s.answered THEN now() ELSE m.asked_at END,
+        wanted_at = CASE WHEN s.answered THEN NULL ELSE m.wanted_at END,
         due_at = CASE WHEN s.new_final THEN NULL WHEN s.held THEN s.due_at ELSE m.due_at END,
         query_error = CASE WHEN s.held THEN NULL ELSE m.query_error END
         ${areRecorded ? sql`, tracked_at = m.tracked_at` : sql``}
@@ -230,13 +231,19 @@ const errorCode = sql`CASE WHEN status = ANY(${FAILED}) THEN error ->> 'code' EN
 function targetsOf(answered: Answered | undefined): SQL {
   if (!answered) return sql`held AS (SELECT WHERE false)`
   const { batch, goesOn } = answered
-  const isBatch = sql`FROM ${batches} WHERE id = ${batch}`
+  const told = textArray(
+    answered.messages.map(({ id }) => id),
+    'bigint',
+  )
+  const held = goesOn
+    ? sql`UPDATE ${batches} SET messages = ARRAY(SELECT unnest(messages) EXCEPT SELECT unnest(${told}))`
+    : sql`DELETE FROM ${batches}`
   const rows = rowsAs('a', answered.messages, {
     id: ['bigint', ({ id }) => id],
     due_ms: ['float8', ({ dueAt }) => dueAt.getTime()],
   })
   return sql`
-    held AS (${goesOn ? sql`SELECT id ${isBatch} FOR UPDATE` : sql`DELETE ${isBatch} RETURNING id`}), targets AS (
+    held AS (${held} WHERE id = ${batch} RETURNING id), targets AS (
       SELECT id, r.ordinal, r.status, r.final, r.rank, r.raw_status, r.source, r.occurred_at, r.error, r.details,
         ${instantOf('a.due_ms')} AS due_at
       FROM (SELECT m.id, i.* FROM incoming i JOIN ${messages} m USING (${KEY})) r

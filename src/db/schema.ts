@@ -77,7 +77,7 @@ export const messages = lastword.table(
     askedAt: instant('asked_at'),
     /** When it is due, or was when its batch was claimed; null when nothing is to be asked any more. */
     dueAt: instant('due_at'),
-    /** When somebody last wanted it asked about at once; done when an answer has told of it since. */
+    /** When somebody wanted it asked about at once; null again when an answer has told of it. */
     wantedAt: instant('wanted_at'),
     /** When `status` was last set to another. */
     changedAt: instant('changed_at'),
@@ -141,9 +141,9 @@ export const batches = lastword.table(
   {
     id: uuid('id').primaryKey(),
     account: text('account').notNull(),
-    claimedAt: instant('claimed_at').notNull().default(sql`now()`),
     /** Until when nobody else may ask about these messages. */
     leaseEndsAt: instant('lease_ends_at').notNull(),
+    /** The ones that no answer has told of yet. */
     messages: bigint('messages', { mode: 'number' }).array().notNull(),
   },
   (table) => [index('batches_lease').on(table.leaseEndsAt)],

@@ -8,7 +8,7 @@
  * and the latest of the account are looked through.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { isOfBatch, isUnmet } from './batches.ts'
+import { isOfBatch } from './batches.ts'
 import { type Db, textArray } from './client.ts'
 import { statusQueries } from './query-tables.ts'
 import { batches, messages } from './schema.ts'
@@ -63,7 +63,7 @@ export async function noteFailedQuery(
     INSERT INTO ${statusQueries} (account, lookup, batch, job, ids, error, messages)
     SELECT ${account}::text, ${lookup}::text, ${batch}::uuid, ${job ?? null}::text, count(*), ${error}::text, array_agg(m.id)
     FROM ${batches} b JOIN ${messages} m ON ${isOfBatch}
-    WHERE b.id = ${batch} AND ${isUnmet} HAVING count(*) > 0`)
+    WHERE b.id = ${batch} AND NOT m.final HAVING count(*) > 0`)
 }
 
 /** A question about one message. */

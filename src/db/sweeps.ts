@@ -1,15 +1,7 @@
 /** Sweeps: batches that are asked about by the time they were sent in, page after page (see schedule.ts). */
 import { randomUUID } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import {
-  type ClaimedMessage,
-  type ClaimedRow,
-  claimedColumns,
-  extendLease,
-  isOfBatch,
-  isUnmet,
-  toClaimed,
-} from './batches.ts'
+import { type ClaimedMessage, type ClaimedRow, claimedColumns, extendLease, isOfBatch, toClaimed } from './batches.ts'
 import { type Db, fromNow, textArray } from './client.ts'
 import { inOrder } from './schedule.ts'
 import { batches, due, messages } from './schema.ts'
@@ -92,7 +84,7 @@ export async function renewSweep(db: Db, { batch, leaseMs }: { batch: string; le
   const [row] = await db.execute<{ left: number }>(sql`
     SELECT count(*)::int AS left
     FROM ${batches} b JOIN ${messages} m ON ${isOfBatch}
-    WHERE b.id = ${batch} AND ${isUnmet}`)
+    WHERE b.id = ${batch} AND NOT m.final`)
   return row?.left ?? 0
 }
 
@@ -113,6 +105,6 @@ async function selectUnmet(db: Db, batch: string, which: SQL): Promise<ClaimedMe
   const rows = await db.execute<ClaimedRow>(sql`
     SELECT ${claimedColumns}
     FROM ${batches} b JOIN ${messages} m ON ${isOfBatch}
-    WHERE b.id = ${batch} AND ${isUnmet} ${which}`)
+    WHERE b.id = ${batch} AND NOT m.final ${which}`)
   return rows.map(toClaimed)
 }

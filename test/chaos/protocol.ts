@@ -30,7 +30,7 @@ export const GUARDS = [
   'a batch is taken back only when its lease has run out',
   // giveBack (src/db/batches.ts): DELETE FROM batches … RETURNING, and messages only of batches deleted
   'only whoever deletes the batch gives its messages back',
-  // giveBack: isUnmet, NOT m.final
+  // giveBack: NOT m.final
   'a final message is not given back',
   // statementFor (src/db/report-statement.ts): held AS (DELETE FROM batches … RETURNING id)
   'an answer moves the schedule only while its batch is there',

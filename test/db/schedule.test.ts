@@ -358,6 +358,35 @@ describe('a batch', () => {
     expect((await claim()).messageIds).toEqual(['unmet'])
   })
 
+  it('is given back whole when an answer to the batch before it comes late', async () => {
+    await track(message('1'))
+    const before = await claim()
+    await endLeaseIn(-SECOND, before.batch)
+    expect(await giveBackExpired(database.db)).toBe(1)
+    const { batch } = await claim()
+    await answer(before.batch, before.own)
+    expect(await findMisplaced(client)).toEqual([])
+    await endLeaseIn(-SECOND, batch)
+    expect(await giveBackExpired(database.db)).toBe(1)
+    expect(await findMisplaced(client)).toEqual([])
+  })
+
+  it("gives back the rest, whatever the database's clock says of the last answer", async () => {
+    await track(message('met'), message('unmet'))
+    await database.db.update(messages).set({ askedAt: fromNow(HOUR) })
+    const { batch, own } = await claim()
+    await answer(
+      batch,
+      own.filter(({ messageId }) => messageId === 'met'),
+      true,
+    )
+    await database.db.update(messages).set({ askedAt: fromNow(-HOUR) })
+    expect(await findMisplaced(client)).toEqual([])
+    await endLeaseIn(-SECOND, batch)
+    expect(await giveBackExpired(database.db)).toBe(1)
+    expect((await claim()).messageIds).toEqual(['unmet'])
+  })
+
   it('is marked with why the provider refuses to answer, until it is answered for', async () => {
     await track(message('bad'), message('good'))
     const { batch, own } = await claim()
@@ -428,6 +457,18 @@ describe('pollNow', () => {
     expect(await pollNow(database.db, [(await rowOf('1')).id])).toBe(1)
     await expect.poll(async () => (await claim()).messageIds).toEqual(['1'])
     expect(await scheduled()).toBe(0)
+  })
+
+  it('has a message wanted until an answer tells of it, whatever the clock said before', async () => {
+    await track(message('1', { dueAt: fromNow(HOUR) }))
+    await database.db.update(messages).set({ askedAt: fromNow(HOUR) })
+    await pollNow(database.db, [(await rowOf('1')).id])
+    await makeDue(client)
+    const { batch, own } = await claim()
+    expect(own).toMatchObject([{ wanted: true }])
+    await answer(batch, own)
+    await makeDue(client)
+    expect((await claim()).own).toMatchObject([{ wanted: false }])
   })
 
   it('leaves a message to the batch that holds it', async () => {

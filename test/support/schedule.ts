@@ -12,19 +12,13 @@ export async function makeDue(sql: postgres.Sql, messageIds?: readonly string[])
     INSERT INTO lastword.due (account, due_at, message) SELECT account, due_at, id FROM moved ON CONFLICT DO NOTHING`
 }
 
-/**
- * The outstanding messages that do not stand in exactly one place, in the schedule or in a batch. A batch counts for the
- * messages that no answer has told of since it was claimed.
- */
+/** The outstanding messages that do not stand in exactly one place, in the schedule or in a batch. */
 export async function findMisplaced(sql: postgres.Sql): Promise<{ messageId: string; due: number; batches: number }[]> {
   return sql`
     SELECT message_id AS "messageId", due, batches FROM (
       SELECT m.message_id,
         (SELECT count(*)::int FROM lastword.due d WHERE d.message = m.id AND d.due_at = m.due_at AND d.account = m.account) AS due,
-        (
-          SELECT count(*)::int FROM lastword.batches b
-          WHERE m.id = ANY(b.messages) AND (m.asked_at IS NULL OR m.asked_at < b.claimed_at)
-        ) AS batches
+        (SELECT count(*)::int FROM lastword.batches b WHERE m.id = ANY(b.messages)) AS batches
       FROM lastword.messages m WHERE m.tracked_at IS NOT NULL AND NOT m.final
     ) places WHERE due + batches <> 1`
 }

@@ -1,0 +1,1 @@
+ALTER TABLE "lastword"."batches" DROP COLUMN "claimed_at";
