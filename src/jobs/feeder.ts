@@ -18,7 +18,7 @@ import { createComplaint, type Log } from '../log.ts'
 import type { Accounts } from '../tracking.ts'
 import { CALLBACK_TIMEOUT_MS } from './callback-sender.ts'
 import type { KeptOptions, QueueBackend } from './queue-backend.ts'
-import { callbackJobs, changeJobs, KEPT_CHANGES, type Queues } from './queues.ts'
+import { callbackJobs, changeJobs, KEPT_CHANGES, MOST_UNREAD_CHANGES, type Queues } from './queues.ts'
 
 export interface FeederOptions {
   db: Db
@@ -29,6 +29,8 @@ export interface FeederOptions {
   leaseMs: number
   /** The ID of this installation, which the names of its changes carry. */
   installation: string
+  /** How many changes may wait in a queue. */
+  mostUnread?: number
   log: Log
 }
 
@@ -65,7 +67,7 @@ export async function addReaders(db: Db, accounts: Accounts): Promise<void> {
 }
 
 export function openFeeder(options: FeederOptions): Feeder {
-  const { db, accounts, listener, installation, log } = options
+  const { db, accounts, listener, installation, mostUnread = MOST_UNREAD_CHANGES, log } = options
   const toldQueues = [...accounts.values()].flatMap(({ name, changesQueue }) =>
     changesQueue ? [openTold(options, name, changesQueue)] : [],
   )
@@ -80,6 +82,7 @@ export function openFeeder(options: FeederOptions): Feeder {
   async function feedOnce(): Promise<number> {
     let fed = 0
     for (const told of toldQueues) {
+      if (await isFull(told, mostUnread)) continue
       fed += await readChanges(db, { reader: told.reader, limit: MOST_CHANGES }, (_transaction, changes) =>
         addChangeJobs(told, installation, changes),
       )
@@ -130,6 +133,8 @@ interface ToldQueue {
   queue: Queue
   kept: KeptOptions
   reader: string
+  isFull: boolean
+  lookAgainAt: number
 }
 
 function openTold({ backend, queues }: FeederOptions, account: string, name: string): ToldQueue {
@@ -138,7 +143,17 @@ function openTold({ backend, queues }: FeederOptions, account: string, name: str
     queue: queues.changes(name),
     kept: backend.keep(name, KEPT_CHANGES),
     reader: queueReader(account),
+    isFull: false,
+    lookAgainAt: 0,
   }
+}
+
+/** Looks once a second: counting costs more than a lot in Postgres. */
+async function isFull(told: ToldQueue, most: number): Promise<boolean> {
+  if (performance.now() < told.lookAgainAt) return told.isFull
+  told.isFull = (await told.queue.getWaitingCount()) >= most
+  told.lookAgainAt = performance.now() + LOOK_EVERY_MS
+  return told.isFull
 }
 
 async function addChangeJobs(told: ToldQueue, installation: string, changes: readonly Change[]): Promise<void> {

@@ -44,6 +44,9 @@ export const KEPT: Record<SingleQueue | AccountQueue, Kept> = {
  */
 export const KEPT_CHANGES: Kept = { completed: { age: HOUR_S, count: 1_000 } }
 
+/** While so many changes wait in a queue, further ones wait in Postgres: a queue that nobody reads would fill Redis. */
+export const MOST_UNREAD_CHANGES = 100_000
+
 /** A callback that is due. Its body stays in Postgres: it may hold a phone number. */
 export const callbackJobSchema = z.object({
   v: z.literal(JOB_VERSION),

@@ -35,7 +35,13 @@ import { redisUrl } from '../support/services.ts'
 
 const SECRET = `whsec_${Buffer.from('a secret of 32 bytes, not a word').toString('base64')}`
 const CALLBACK_URL = 'https://app.example/hook?secret=word'
-const ACCOUNT = { name: 'seven', provider: 'seven', apiKey: 'key', callback: { url: CALLBACK_URL, secret: SECRET } }
+const ACCOUNT = {
+  name: 'seven',
+  provider: 'seven',
+  apiKey: 'key',
+  callback: { url: CALLBACK_URL, secret: SECRET },
+  changesQueue: 'sms-changes',
+}
 const HOST = 'the-machine'
 
 interface Received {
@@ -269,6 +275,15 @@ const kinds: Record<
     says: 'is paused',
     begin: () => stage.sources.queues.statusQuery('seven').pause(),
     end: () => stage.sources.queues.statusQuery('seven').resume(),
+  },
+  'changes-unread': {
+    subject: 'sms-changes',
+    says: 'More than 2 changes wait',
+    async begin() {
+      stage.limits.unreadChanges = 2
+      await stage.sources.queues.changes('sms-changes').addBulk([1, 2].map((data) => ({ name: 'change', data })))
+    },
+    end: () => stage.sources.queues.changes('sms-changes').drain(),
   },
   'queue-away': {
     subject: 'queue',

@@ -1,13 +1,19 @@
 /** An app's own queue: one job a change, in order, and none missing whenever a process is killed. */
-
+import { setTimeout as delay } from 'node:timers/promises'
 import { createPostgresBackend, type Job, Worker } from 'bullmq'
 import pg from 'pg'
 import { afterEach, describe, expect, it } from 'vitest'
+import { readConfig } from '../../src/config.ts'
 import { describeQueue } from '../../src/core/queue-table.ts'
 import type { Status, StatusReport } from '../../src/core/status.ts'
+import { openChangeListener } from '../../src/db/change-listener.ts'
 import { nameOfChange } from '../../src/db/changes.ts'
 import { openDatabase } from '../../src/db/connection.ts'
+import { findInstallation } from '../../src/db/installation.ts'
 import { applyReports } from '../../src/db/reports.ts'
+import { openFeeder } from '../../src/jobs/feeder.ts'
+import { openQueues } from '../../src/jobs/queues.ts'
+import { createLog } from '../../src/log.ts'
 import { createReceiver } from '../sandbox/receiver.ts'
 import {
   BACKENDS,
@@ -106,6 +112,26 @@ async function killAtOnce(service: ServiceProcess): Promise<void> {
   expect(await service.exited).toBe('SIGKILL')
 }
 
+/** Feeds changes as a worker does, with nothing else of it. */
+async function feed(
+  { databaseUrl, queues: backend, environment }: Installation,
+  given: readonly object[],
+  more: { mostUnread: number },
+): Promise<void> {
+  const { accounts: list } = readConfig(environment(given))
+  const accounts = new Map(list.map((account) => [account.name, account]))
+  const database = await openDatabase(databaseUrl, { maxConnections: 2 })
+  closeLater(() => database.close())
+  const { db } = database
+  const listener = await openChangeListener(database)
+  closeLater(() => listener.close())
+  const { id: installation } = await findInstallation(db)
+  const log = createLog({ level: 'silent', secretFields: [] })
+  const queues = openQueues(backend, list)
+  const feeder = openFeeder({ ...more, db, backend, queues, accounts, listener, leaseMs: 60_000, installation, log })
+  closeLater(() => feeder.close())
+}
+
 const BLOCK = 4711
 
 /** Holds up whoever moves a reader's position, until it is let go. */
@@ -183,6 +209,27 @@ describe.each(BACKENDS)('with the queues in %s', (backend) => {
     const jobs = await Promise.all(repeated.map((id) => installation.queue(QUEUE).getJob(id)))
     const told = jobs.map((job) => `${job?.data.messageId} ${job?.data.status}`)
     expect(new Set(told).size).toBe(20)
+  })
+
+  it('lets changes wait in the database while nobody takes jobs, and loses none', async () => {
+    const service = await startService({
+      backend,
+      accounts: [accountOf('seven')],
+      parts: { api: true, workers: false },
+    })
+    await feed(service, [accountOf('seven')], { mostUnread: 3 })
+    const apply = await openWriter(service)
+    const [first, second] = [newIds(5), newIds(5)]
+    await trackOver(service.url, [...first, ...second])
+    await apply(first, 'delivered', 1)
+    await until(async () => expect(await waitingIds(service)).toHaveLength(5))
+    await delay(1_500)
+    await apply(second, 'delivered', 2)
+    await delay(1_500)
+    expect(await waitingIds(service)).toHaveLength(5)
+    const taken = openAppWorker(backend, service)
+    await until(() => expect(taken).toHaveLength(10))
+    expect(taken.map(({ id }) => id)).toEqual(await expectedIds(service))
   })
 })
 

@@ -63,7 +63,7 @@ function Words({ alert, view }: { alert: Alert; view: View }): JSX.Element {
 }
 
 const OF_ACCOUNTS = ['account-refused', 'account-unanswered', 'webhooks-silent', 'webhooks-refused', 'dispatch-overdue']
-const OF_QUEUES = ['queue-paused', 'tracking-failing']
+const OF_QUEUES = ['queue-paused', 'changes-unread', 'tracking-failing']
 
 /** The page on which an alert's subject is to be seen; undefined where there is none. */
 function pathOf({ kind, subject }: Alert): string | undefined {

@@ -17,7 +17,7 @@ import { lookupInUse } from '../../providers/registry.ts'
 import type { Accounts } from '../../tracking.ts'
 import { isOverdue } from '../claim.ts'
 import type { QueueBackend } from '../queue-backend.ts'
-import type { Queues } from '../queues.ts'
+import { MOST_UNREAD_CHANGES, type Queues } from '../queues.ts'
 
 /** From where on something counts. */
 export interface AlertLimits {
@@ -32,6 +32,8 @@ export interface AlertLimits {
   /** Of Redis's `maxmemory`. */
   memoryShare: number
   diskBytes: number
+  /** So many changes wait in a queue. */
+  unreadChanges: number
 }
 
 export const ALERT_LIMITS: AlertLimits = {
@@ -42,6 +44,7 @@ export const ALERT_LIMITS: AlertLimits = {
   overdueMs: 10 * 60_000,
   memoryShare: 0.9,
   diskBytes: 1024 ** 3,
+  unreadChanges: MOST_UNREAD_CHANGES,
 }
 
 /** Further receivers are told of when some of these are well again. */
@@ -138,12 +141,17 @@ async function findLackOfWorkers(db: Db, { workerMs }: AlertLimits): Promise<Con
   return [{ kind: 'no-worker', subject: 'worker', message, since: workerSeenAt?.getTime() }]
 }
 
-const OF_QUEUES: AlertKind[] = ['queue-paused', 'tracking-failing', 'memory-short']
+const OF_QUEUES: AlertKind[] = ['queue-paused', 'tracking-failing', 'memory-short', 'changes-unread']
 
-async function findInQueues({ queues, backend, complain }: SharedSources, { memoryShare }: AlertLimits): Promise<Seen> {
+async function findInQueues(
+  { accounts, queues, backend, complain }: SharedSources,
+  { memoryShare, unreadChanges }: AlertLimits,
+): Promise<Seen> {
   try {
-    const [paused, failed, memory] = await Promise.all([
+    const told = new Set([...accounts.values()].flatMap(({ changesQueue }) => changesQueue ?? []))
+    const [paused, unread, failed, memory] = await Promise.all([
       Promise.all(queues.all.map((queue) => queue.isPaused())),
+      Promise.all([...told].map((name) => queues.changes(name).getWaitingCount())),
       queues.track.getFailedCount(),
       backend.memory(),
     ])
@@ -153,6 +161,11 @@ async function findInQueues({ queues, backend, complain }: SharedSources, { memo
         const message = `The queue "${subject}" is paused: its jobs wait until it is resumed.`
         return { kind: 'queue-paused', subject, message }
       })
+    for (const [index, subject] of [...told].entries()) {
+      if ((unread[index] ?? 0) < unreadChanges) continue
+      const message = `More than ${unreadChanges} changes wait in the queue "${subject}": nobody takes them, or too slowly. Further ones wait in the database.`
+      conditions.push({ kind: 'changes-unread', subject, message })
+    }
     if (failed > 0) {
       const message = `Jobs of the queue "${queues.track.name}" have failed: their messages are not tracked until the jobs are retried.`
       conditions.push({ kind: 'tracking-failing', subject: queues.track.name, message })
