@@ -4,7 +4,7 @@
  */
 import { type Issue, LastwordError } from './core/errors.ts'
 import { firstDueAt } from './core/plan.ts'
-import { type PollingPolicy, windowEnd } from './core/polling.ts'
+import { type PollingPolicy, windowOf } from './core/polling.ts'
 import type { Db } from './db/client.ts'
 import { trackMessages } from './db/messages.ts'
 import type { NewMessage } from './db/new-message.ts'
@@ -164,7 +164,7 @@ function problemsOf(
   }
   const sentAt = given === undefined ? now : Date.parse(given)
   if (sentAt > now + FURTHEST_AHEAD_MS) wrong('sentAt', 'expected a time at most a year ahead')
-  if (windowEnd(polling, sentAt) <= now) {
+  if (windowOf(polling, sentAt).windowEndsAt <= now) {
     wrong('sentAt', `expected a time within the look-up window of ${days(polling)} days`)
   }
   if (callbackUrl !== undefined && !mayCallBack) {
@@ -181,8 +181,9 @@ function schedule(
 ): NewMessage {
   const recipient = given === undefined ? null : cleanPhoneNumber(given)
   const sentAt = sent === undefined ? now : Date.parse(sent)
-  const windowEndsAt = windowEnd(polling, sentAt)
-  const due = isPolled ? firstDueAt({ policy: polling, firstAge }, sentAt, now, random()) : windowEndsAt
+  const window = windowOf(polling, sentAt)
+  const { windowEndsAt } = window
+  const due = isPolled ? firstDueAt({ policy: polling, firstAge }, window, now, random()) : windowEndsAt
   const number = recipient === null ? null : provider.normalizeRecipient(recipient, defaultCountry)
   return {
     account,

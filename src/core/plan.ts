@@ -11,7 +11,7 @@
  * By the exponential policy whatever is due is asked about at once. Either way the free places of a request go to the
  * messages that are due next.
  */
-import { lastPollAt, minimumInterval, nextPollAt, type PollingPolicy, windowEnd } from './polling.ts'
+import { lastPollAt, type MessageWindow, minimumInterval, nextPollAt, type PollingPolicy, windowOf } from './polling.ts'
 import { type Candidate, chooseToAsk, dueAge, type Economy, thresholdOf, worthOf } from './worth.ts'
 
 /** For so long at least a message may wait for a request that pays. */
@@ -29,14 +29,13 @@ export function planOf(policy: PollingPolicy, economy: Economy): Plan {
 }
 
 /** The schedule's view of an outstanding message; times in milliseconds since 1970. */
-export interface Pending {
-  sentAt: number
+export interface Pending extends MessageWindow {
   /** When an answer last told of it. */
   askedAt: number | undefined
   polls: number
 }
 
-function askedAgeOf({ sentAt, askedAt }: Pending): number {
+function askedAgeOf({ sentAt, askedAt }: Pick<Pending, 'sentAt' | 'askedAt'>): number {
   return askedAt === undefined ? 0 : Math.max(0, askedAt - sentAt)
 }
 
@@ -52,41 +51,42 @@ function latestAt(message: Pending): number {
  */
 export function firstDueAt(
   { policy, firstAge }: Pick<Plan, 'policy' | 'firstAge'>,
-  sentAt: number,
+  { sentAt, windowEndsAt }: MessageWindow,
   now: number,
   random: number,
 ): number {
-  if (policy.policy === 'exponential') return nextPollAt(policy, { sentAt, now, polls: 0, random })
-  return within(policy, sentAt, sentAt + firstAge, now)
+  const window = { sentAt, windowEndsAt }
+  if (policy.policy === 'exponential') return nextPollAt(policy, { ...window, now, polls: 0, random })
+  return within(policy, window, sentAt + firstAge, now)
 }
 
 /** When a message is next due: to be asked about, or, at its window's end, to be closed. */
 export function nextDueAt(plan: Plan, message: Pending, now: number, random: number): number {
   const { policy, economy } = plan
-  const { sentAt, askedAt, polls } = message
-  if (askedAt === undefined) return firstDueAt(plan, sentAt, now, random)
-  if (policy.policy === 'exponential') return nextPollAt(policy, { sentAt, now, polls, random })
-  if (askedAt >= lastPollAt(policy, sentAt)) return windowEnd(policy, sentAt)
+  const { sentAt, windowEndsAt, askedAt, polls } = message
+  if (askedAt === undefined) return firstDueAt(plan, message, now, random)
+  if (policy.policy === 'exponential') return nextPollAt(policy, { sentAt, windowEndsAt, now, polls, random })
+  if (askedAt >= lastPollAt(message)) return windowEndsAt
   const regular = Math.min(sentAt + dueAge(economy, askedAgeOf(message)), latestAt(message))
-  return within(policy, sentAt, regular, askedAt + minimumInterval(policy))
+  return within(policy, message, regular, askedAt + minimumInterval(policy))
 }
 
 /** The time at which something falls due, no sooner than `earliest`, with the last question just before the window's end. */
-function within(policy: PollingPolicy, sentAt: number, dueAt: number, earliest: number): number {
-  const last = lastPollAt(policy, sentAt)
+function within(policy: PollingPolicy, window: MessageWindow, dueAt: number, earliest: number): number {
+  const last = lastPollAt(window)
   const noRoomBeforeLast = dueAt > last - minimumInterval(policy)
-  return Math.min(Math.max(noRoomBeforeLast ? last : dueAt, earliest), windowEnd(policy, sentAt))
+  return Math.min(Math.max(noRoomBeforeLast ? last : dueAt, earliest), window.windowEndsAt)
 }
 
 const MOST_AGES = 1_000
 
 /** The ages, in milliseconds, at which a message that never becomes final is asked about, each time as it falls due. */
 export function agesOf(plan: Plan): number[] {
-  const end = windowEnd(plan.policy, 0)
+  const window = windowOf(plan.policy, 0)
   const ages: number[] = []
-  for (let due = firstDueAt(plan, 0, 0, 0.5); due < end && ages.length < MOST_AGES; ) {
+  for (let due = firstDueAt(plan, window, 0, 0.5); due < window.windowEndsAt && ages.length < MOST_AGES; ) {
     ages.push(due)
-    due = nextDueAt(plan, { sentAt: 0, askedAt: due, polls: ages.length }, due, 0.5)
+    due = nextDueAt(plan, { ...window, askedAt: due, polls: ages.length }, due, 0.5)
   }
   return ages
 }
@@ -171,7 +171,7 @@ function weigh<T extends Scheduled>({ policy, economy }: Plan, message: T, now: 
   return {
     message,
     worth: worthOf(economy, now - message.sentAt, askedAgeOf(message)),
-    urgent: message.wanted || now >= lastPollAt(policy, message.sentAt) || now >= latestAt(message),
+    urgent: message.wanted || now >= lastPollAt(message) || now >= latestAt(message),
   }
 }
 

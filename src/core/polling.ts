@@ -22,10 +22,14 @@ export interface ExponentialPolicy {
 /** The learned policy asks when it pays (worth.ts): `priceMs` is the waiting that a request must be worth. */
 export type PollingPolicy = { policy: 'learned'; priceMs: number; windowMs: number } | ExponentialPolicy
 
-type Window = Pick<PollingPolicy, 'windowMs'>
-
-export interface PollingMoment {
+/** The look-up window of a message, as it was tracked: other settings since then do not move it. */
+export interface MessageWindow {
   sentAt: number
+  /** When the provider stops answering about it. */
+  windowEndsAt: number
+}
+
+export interface PollingMoment extends MessageWindow {
   now: number
   /** Polls already answered. */
   polls: number
@@ -37,14 +41,14 @@ export interface PollingMoment {
 const JITTER = 0.1
 const LONGEST_LAST_MARGIN_MS = 5 * 60_000
 
-/** When the provider stops answering about a message. */
-export function windowEnd(policy: Window, sentAt: number): number {
-  return sentAt + policy.windowMs
+/** The look-up window of a message that is tracked now. */
+export function windowOf({ windowMs }: Pick<PollingPolicy, 'windowMs'>, sentAt: number): MessageWindow {
+  return { sentAt, windowEndsAt: sentAt + windowMs }
 }
 
 /** When the last question is asked: five minutes before the window closes, earlier than that for short windows. */
-export function lastPollAt(policy: Window, sentAt: number): number {
-  return windowEnd(policy, sentAt) - Math.min(LONGEST_LAST_MARGIN_MS, policy.windowMs / 20)
+export function lastPollAt({ sentAt, windowEndsAt }: MessageWindow): number {
+  return windowEndsAt - Math.min(LONGEST_LAST_MARGIN_MS, (windowEndsAt - sentAt) / 20)
 }
 
 const LONGEST_MINIMUM_MS = 10_000
@@ -67,9 +71,9 @@ export function intervalAfter(policy: ExponentialPolicy, polls: number, random: 
  * `unknown` when it is the window's end. Never less than the minimum interval after `now`, except for the first poll of
  * a message that was sent long ago and for the window's end itself.
  */
-export function nextPollAt(policy: ExponentialPolicy, { sentAt, now, polls, random }: PollingMoment): number {
-  const end = windowEnd(policy, sentAt)
-  const last = lastPollAt(policy, sentAt)
+export function nextPollAt(policy: ExponentialPolicy, moment: PollingMoment): number {
+  const { sentAt, windowEndsAt: end, now, polls, random } = moment
+  const last = lastPollAt(moment)
   const earliest = polls === 0 ? now : now + minimumInterval(policy)
   if (polls > 0 && now >= last) return end
   const regular = (polls === 0 ? sentAt : now) + intervalAfter(policy, polls, random)

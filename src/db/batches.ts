@@ -14,6 +14,7 @@ export interface ClaimedMessage {
   messageId: string
   recipientKey: string
   sentAt: Date
+  windowEndsAt: Date
   polls: number
   /** When an answer last told of it. */
   askedAt: Date | undefined
@@ -28,6 +29,7 @@ export interface ClaimedRow extends Record<string, unknown> {
   message_id: string
   recipient_key: string
   sent_at: string
+  window_ends_at: string
   polls: number
   asked_at: string | null
   wanted: boolean
@@ -35,13 +37,14 @@ export interface ClaimedRow extends Record<string, unknown> {
 }
 
 export const claimedColumns = sql.raw(`
-  m.id, m.message_id, m.recipient_key, m.sent_at, m.polls, m.asked_at, m.query_error IS NOT NULL AS refused,
+  m.id, m.message_id, m.recipient_key, m.sent_at, m.window_ends_at, m.polls, m.asked_at, m.query_error IS NOT NULL AS refused,
   m.wanted_at IS NOT NULL AS wanted`)
 
 export function toClaimed(row: ClaimedRow): ClaimedMessage {
   const { id, message_id: messageId, recipient_key: recipientKey, polls, wanted, refused } = row
   const askedAt = row.asked_at === null ? undefined : new Date(row.asked_at)
-  return { id: Number(id), messageId, recipientKey, sentAt: new Date(row.sent_at), polls, askedAt, wanted, refused }
+  const [sentAt, windowEndsAt] = [new Date(row.sent_at), new Date(row.window_ends_at)]
+  return { id: Number(id), messageId, recipientKey, sentAt, windowEndsAt, polls, askedAt, wanted, refused }
 }
 
 export interface Batch {

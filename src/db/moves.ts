@@ -37,6 +37,7 @@ export interface SchedulePlace {
 /** A message of the schedule; times in milliseconds since 1970. */
 export interface MessageAhead extends SchedulePlace {
   sentAt: number
+  windowEndsAt: number
   askedAt: number | undefined
   polls: number
 }
@@ -48,18 +49,26 @@ export async function findAhead(
 ): Promise<MessageAhead[]> {
   const { dueAt, id } = after ?? { dueAt: 0, id: 0 }
   const rows = await inOrder(db, (transaction) =>
-    transaction.execute<{ id: number; due: number; sent: number; asked: number | null; polls: number }>(sql`
+    transaction.execute<{
+      id: number
+      due: number
+      sent: number
+      ends: number
+      asked: number | null
+      polls: number
+    }>(sql`
       SELECT d.message::float8 AS id, ${millisecondsOf('d.due_at')} AS due, ${millisecondsOf('m.sent_at')} AS sent,
-        ${millisecondsOf('m.asked_at')} AS asked, m.polls
+        ${millisecondsOf('m.window_ends_at')} AS ends, ${millisecondsOf('m.asked_at')} AS asked, m.polls
       FROM ${due} d JOIN ${messages} m ON m.id = d.message
       WHERE d.account = ${account} AND d.due_at > now() AND (d.due_at, d.message) > (to_timestamp(${dueAt}::float8 / 1000), ${id})
       ORDER BY d.due_at, d.message
       LIMIT ${limit}`),
   )
-  return rows.map(({ id, due, sent, asked, polls }) => ({
+  return rows.map(({ id, due, sent, ends, asked, polls }) => ({
     id,
     dueAt: due,
     sentAt: sent,
+    windowEndsAt: ends,
     askedAt: asked ?? undefined,
     polls,
   }))

@@ -116,8 +116,9 @@ export async function applyAnswer(
 ): Promise<void> {
   const now = learner.now()
   const plan = learner.planOf(account, lookup)
-  const messages = answered.map(({ id, sentAt, polls }) => {
-    const asked = { sentAt: sentAt.getTime(), askedAt: now, polls: polls + 1 }
+  const messages = answered.map(({ id, sentAt, windowEndsAt, polls }) => {
+    const window = { sentAt: sentAt.getTime(), windowEndsAt: windowEndsAt.getTime() }
+    const asked = { ...window, askedAt: now, polls: polls + 1 }
     return { id, dueAt: new Date(nextDueAt(plan, asked, now, Math.random())) }
   })
   const request = asked === undefined ? undefined : { account: account.name, ids: asked }

@@ -163,8 +163,9 @@ function toOffer(messages: readonly ClaimedMessage[]) {
 
 /** A claimed message as the plan sees it. */
 function toScheduled(claimed: ClaimedMessage): Scheduled & { claimed: ClaimedMessage } {
-  const { sentAt, askedAt, polls, wanted } = claimed
-  return { sentAt: sentAt.getTime(), askedAt: askedAt?.getTime(), polls, wanted, claimed }
+  const { sentAt, windowEndsAt, askedAt, polls, wanted } = claimed
+  const window = { sentAt: sentAt.getTime(), windowEndsAt: windowEndsAt.getTime() }
+  return { ...window, askedAt: askedAt?.getTime(), polls, wanted, claimed }
 }
 
 /** Adds jobs for claimed batches; when they cannot be added, their messages are due again at once. */

@@ -9,6 +9,7 @@ import { thresholdOf, worthOf } from '../core/worth.ts'
 import type { Db } from '../db/client.ts'
 import { findAhead, reschedule, type SchedulePlace } from '../db/moves.ts'
 import type { Learner } from '../learner.ts'
+import { firstLookup } from '../plans.ts'
 import type { Account } from '../providers/account.ts'
 import type { Accounts } from '../tracking.ts'
 
@@ -32,8 +33,9 @@ export function createReplanner({ db, accounts, learner }: { db: Db; accounts: A
   const walks = new Map<string, Walk>()
 
   async function step(account: Account): Promise<void> {
-    const plan = learner.planOf(account)
-    if (plan.policy.policy !== 'learned') return
+    const lookup = firstLookup(account)
+    if (!lookup) return
+    const plan = learner.planOf(account, lookup)
     const known = walks.get(account.name)
     const walk = known && !isAskingSooner(plan, known.plan) ? known : { plan, after: undefined, isOver: false }
     walks.set(account.name, walk)
@@ -41,7 +43,8 @@ export function createReplanner({ db, accounts, learner }: { db: Db; accounts: A
     const ahead = await findAhead(db, { account: account.name, after: walk.after, limit: MESSAGES_A_TICK })
     const now = learner.now()
     const moves = ahead.flatMap((message) => {
-      const dueAt = nextDueAt(plan, message, now, Math.random())
+      // By the latest that chance would make it: what is due by these settings already stays.
+      const dueAt = nextDueAt(plan, message, now, 1)
       const sooner = message.dueAt - dueAt
       return sooner > LEAST_MS && sooner > LEAST_SHARE * (message.dueAt - now) ? [{ id: message.id, dueAt }] : []
     })

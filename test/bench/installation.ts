@@ -1,6 +1,6 @@
 /** Lastword as it is measured: a database of its own, the queues in Redis, and real processes of the command line. */
 import postgres from 'postgres'
-import { windowEnd } from '../../src/core/polling.ts'
+import { windowOf } from '../../src/core/polling.ts'
 import type { Status } from '../../src/core/status.ts'
 import { type Database, openDatabase } from '../../src/db/connection.ts'
 import { trackMessages } from '../../src/db/messages.ts'
@@ -95,7 +95,7 @@ export async function trackDueAt(
   messageIds: readonly string[],
   { sentAt, dueAt }: { sentAt: Date; dueAt: Date },
 ): Promise<void> {
-  const windowEndsAt = new Date(windowEnd(account.polling, sentAt.getTime()))
+  const windowEndsAt = new Date(windowOf(account.polling, sentAt.getTime()).windowEndsAt)
   for (let start = 0; start < messageIds.length; start += MESSAGES_A_STATEMENT) {
     const messages = messageIds.slice(start, start + MESSAGES_A_STATEMENT).map((messageId) => ({
       account: account.name,

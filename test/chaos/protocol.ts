@@ -11,7 +11,7 @@
  * Limits: time goes in seconds and ends; statements are atomic, as Postgres makes them by locking rows; one message stands
  * for all, because no statement's guard looks at two.
  */
-import { nextPollAt, windowEnd } from '../../src/core/polling.ts'
+import { nextPollAt, windowOf } from '../../src/core/polling.ts'
 import { stepAfter } from '../../src/core/provider-failure.ts'
 import { merge, type Report, type Settlement } from '../../src/core/settle.ts'
 /** The guards, each named for what it says. */
@@ -56,7 +56,8 @@ const POLICY = {
   maxIntervalMs: SECOND,
   windowMs: 3 * SECOND,
 } as const
-const WINDOW_ENDS_AT = windowEnd(POLICY, SENT_AT)
+const WINDOW = windowOf(POLICY, SENT_AT)
+const WINDOW_ENDS_AT = WINDOW.windowEndsAt
 const RANDOM = 0.5
 
 /** All that a provider may say of the message, by receipts or answers, in any order; the later final corrects. */
@@ -156,7 +157,7 @@ function applied(state: State, batch: number, answer: Answer, has: Has): State {
   if (answer === 'accepted' || answer === 'delivered') next = written(next, answer, has)
   const mayMove = isHeld || !has('an answer moves the schedule only while its batch is there')
   if (!mayMove || (isOver(next) && has('a final message leaves the schedule'))) return next
-  return scheduled(next, nextPollAt(POLICY, { sentAt: SENT_AT, now: state.now, polls, random: RANDOM }))
+  return scheduled(next, nextPollAt(POLICY, { ...WINDOW, now: state.now, polls, random: RANDOM }))
 }
 
 function givenBack(state: State, batch: number, delayMs: number, has: Has): State {

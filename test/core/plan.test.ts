@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PRIOR_CURVE } from '../../src/core/curve.ts'
 import { decide, decideSweep, firstDueAt, nextDueAt, type Plan, planOf, type Scheduled } from '../../src/core/plan.ts'
-import { lastPollAt, minimumInterval, windowEnd } from '../../src/core/polling.ts'
+import { lastPollAt, type MessageWindow, minimumInterval, windowOf } from '../../src/core/polling.ts'
 import { type Economy, thresholdOf, worthOf } from '../../src/core/worth.ts'
 
 const SECOND = 1_000
@@ -35,16 +35,23 @@ const anyPlan: fc.Arbitrary<Plan> = fc
   })
   .map(({ windowMs, ...economy }) => learned(economy, windowMs))
 
+interface Life {
+  plan: Plan
+  trackedAt: number
+  delays: () => number
+  /** As it was tracked; that of the plan unless the settings have changed since. */
+  window?: MessageWindow
+}
+
 /** When a message that never becomes final is asked about, and answered, where each request goes out when it is due. */
-function live({ plan, trackedAt, delays }: { plan: Plan; trackedAt: number; delays: () => number }) {
+function live({ plan, trackedAt, delays, window = windowOf(plan.policy, SENT_AT) }: Life) {
   const polls: { due: number; asked: number }[] = []
-  const end = windowEnd(plan.policy, SENT_AT)
-  let due = firstDueAt(plan, SENT_AT, trackedAt, 0.5)
-  while (due < end) {
+  let due = firstDueAt(plan, window, trackedAt, 0.5)
+  while (due < window.windowEndsAt) {
     const asked = due + delays()
     polls.push({ due, asked })
     if (polls.length > 100_000) throw new Error('Asking goes on for ever.')
-    due = nextDueAt(plan, { sentAt: SENT_AT, askedAt: asked, polls: polls.length }, asked, 0.5)
+    due = nextDueAt(plan, { ...window, askedAt: asked, polls: polls.length }, asked, 0.5)
   }
   return { polls, closedAt: due }
 }
@@ -52,19 +59,20 @@ function live({ plan, trackedAt, delays }: { plan: Plan; trackedAt: number; dela
 describe('the life of a message by the learned policy', () => {
   const anyLife = fc.record({
     plan: anyPlan,
+    window: fc.integer({ min: 10 * MINUTE, max: 60 * DAY }).map((windowMs) => windowOf({ windowMs }, SENT_AT)),
     late: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 9 * MINUTE })),
     delayShare: fc.double({ min: 0, max: 1, noNaN: true }),
   })
-  const livesOf = ({ plan, late, delayShare }: { plan: Plan; late: number; delayShare: number }) => {
-    const margin = windowEnd(plan.policy, 0) - lastPollAt(plan.policy, 0)
-    return live({ plan, trackedAt: SENT_AT + late, delays: () => delayShare * Math.min(LEASE_MS, margin / 2) })
+  const livesOf = ({ plan, window, late, delayShare }: typeof anyLife extends fc.Arbitrary<infer T> ? T : never) => {
+    const margin = window.windowEndsAt - lastPollAt(window)
+    return live({ plan, window, trackedAt: SENT_AT + late, delays: () => delayShare * Math.min(LEASE_MS, margin / 2) })
   }
 
   it('ends: nothing is asked after the window, and it is closed at its end', () => {
     fc.assert(
       fc.property(anyLife, (one) => {
         const { polls, closedAt } = livesOf(one)
-        const end = windowEnd(one.plan.policy, SENT_AT)
+        const end = one.window.windowEndsAt
         for (const { asked } of polls) expect(asked).toBeLessThan(end)
         expect(closedAt).toBe(end)
       }),
@@ -75,7 +83,7 @@ describe('the life of a message by the learned policy', () => {
     fc.assert(
       fc.property(anyLife, (one) => {
         const { polls } = livesOf(one)
-        const last = lastPollAt(one.plan.policy, SENT_AT)
+        const last = lastPollAt(one.window)
         expect(polls.filter(({ asked }) => asked >= last)).toHaveLength(1)
       }),
     )
@@ -118,7 +126,7 @@ describe('the life of a message by the learned policy', () => {
 const NOW = SENT_AT + 10 * DAY
 
 function message(ageMs: number, more: Partial<Scheduled> = {}): Scheduled {
-  return { sentAt: NOW - ageMs, askedAt: undefined, polls: 0, wanted: false, ...more }
+  return { ...windowOf({ windowMs: 30 * DAY }, NOW - ageMs), askedAt: undefined, polls: 0, wanted: false, ...more }
 }
 
 describe('decide', () => {

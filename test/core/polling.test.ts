@@ -6,7 +6,7 @@ import {
   lastPollAt,
   minimumInterval,
   nextPollAt,
-  windowEnd,
+  windowOf,
 } from '../../src/core/polling.ts'
 
 const SECOND = 1000
@@ -53,7 +53,7 @@ function numbersFrom(seed: number): () => number {
 
 /** The longest delay of a poll that leaves room for the last question, even when two polls in a row are that late. */
 function longestDelay(policy: ExponentialPolicy): number {
-  return Math.min(LEASE_MS, (windowEnd(policy, 0) - lastPollAt(policy, 0)) / 2)
+  return Math.min(LEASE_MS, (policy.windowMs - lastPollAt(windowOf(policy, 0))) / 2)
 }
 
 /** The whole life of a message that never becomes final, on a virtual clock. */
@@ -64,14 +64,14 @@ function live(
   delayMs = longestDelay(policy),
 ): Life {
   const polls: Poll[] = []
-  const end = windowEnd(policy, SENT_AT)
-  let due = nextPollAt(policy, { sentAt: SENT_AT, now: trackedAt, polls: 0, random: random() })
+  const end = windowOf(policy, SENT_AT).windowEndsAt
+  let due = nextPollAt(policy, { ...windowOf(policy, SENT_AT), now: trackedAt, polls: 0, random: random() })
   while (due < end) {
     const asked = due + (random() * delayMs) / 2
     const answered = asked + (random() * delayMs) / 2
     polls.push({ due, asked, answered })
     if (polls.length > 10_000) throw new Error(`Asking goes on for ever: ${JSON.stringify(policy)}`)
-    due = nextPollAt(policy, { sentAt: SENT_AT, now: answered, polls: polls.length, random: random() })
+    due = nextPollAt(policy, { ...windowOf(policy, SENT_AT), now: answered, polls: polls.length, random: random() })
   }
   return { polls, closedAt: due }
 }
@@ -120,7 +120,7 @@ describe('the life of a message that never becomes final', () => {
     fc.assert(
       fc.property(anyPolicy, anySeed, (policy, seed) => {
         const { polls, closedAt } = live(policy, SENT_AT, numbersFrom(seed))
-        const end = windowEnd(policy, SENT_AT)
+        const end = windowOf(policy, SENT_AT).windowEndsAt
         for (const { asked, answered } of polls) expect(Math.max(asked, answered)).toBeLessThan(end)
         expect(closedAt).toBe(end)
       }),
@@ -131,7 +131,7 @@ describe('the life of a message that never becomes final', () => {
     fc.assert(
       fc.property(anyPolicy, anySeed, (policy, seed) => {
         const { polls } = live(policy, SENT_AT, numbersFrom(seed))
-        const last = lastPollAt(policy, SENT_AT)
+        const last = lastPollAt(windowOf(policy, SENT_AT))
         expect(polls.filter(({ answered }) => answered >= last)).toHaveLength(1)
         // Asked no earlier than the last poll is due, unless the poll before it was answered that late.
         expect(polls.at(-1)?.asked).toBeGreaterThanOrEqual(last - LEASE_MS)
@@ -166,10 +166,10 @@ describe('the life of a message that never becomes final', () => {
       fc.property(anyPolicy, anySeed, fc.double({ min: 0, max: 0.999, noNaN: true }), (policy, seed, age) => {
         const trackedAt = SENT_AT + age * policy.windowMs
         const { polls, closedAt } = live(policy, trackedAt, numbersFrom(seed), 0)
-        expect(closedAt).toBe(windowEnd(policy, SENT_AT))
+        expect(closedAt).toBe(windowOf(policy, SENT_AT).windowEndsAt)
         expect(polls.length).toBeGreaterThanOrEqual(1)
         const lastAsked = polls.at(-1)?.asked ?? 0
-        const nearEnd = lastPollAt(policy, SENT_AT) - minimumInterval(policy)
+        const nearEnd = lastPollAt(windowOf(policy, SENT_AT)) - minimumInterval(policy)
         expect(lastAsked).toBeGreaterThanOrEqual(nearEnd - ROUNDING_MS)
       }),
     )
@@ -181,10 +181,12 @@ describe('nextPollAt', () => {
     fc.assert(
       fc.property(anyPolicy, anyRandom, fc.double({ min: 0, max: 1, noNaN: true }), (policy, random, share) => {
         const longAgo = Math.min(policy.firstAfterMs, policy.maxIntervalMs) * 1.1
-        const last = lastPollAt(policy, SENT_AT)
+        const last = lastPollAt(windowOf(policy, SENT_AT))
         fc.pre(SENT_AT + longAgo < last - minimumInterval(policy))
-        const now = Math.ceil(SENT_AT + longAgo + share * (windowEnd(policy, SENT_AT) - 1 - SENT_AT - longAgo))
-        expect(nextPollAt(policy, { sentAt: SENT_AT, now, polls: 0, random })).toBe(now)
+        const now = Math.ceil(
+          SENT_AT + longAgo + share * (windowOf(policy, SENT_AT).windowEndsAt - 1 - SENT_AT - longAgo),
+        )
+        expect(nextPollAt(policy, { ...windowOf(policy, SENT_AT), now, polls: 0, random })).toBe(now)
       }),
     )
   })
@@ -201,7 +203,7 @@ describe('nextPollAt', () => {
     ['polled too shortly before the last', { now: 30 * DAY - 330 * SECOND, polls: 9 }, 30 * DAY - 276 * SECOND],
     ['a poll answered after the window', { now: 31 * DAY, polls: 3 }, 30 * DAY],
   ])('%s', (_, { now, polls }, expected) => {
-    const next = nextPollAt(byDefault, { sentAt: SENT_AT, now: SENT_AT + now, polls, random: 0.5 })
+    const next = nextPollAt(byDefault, { ...windowOf(byDefault, SENT_AT), now: SENT_AT + now, polls, random: 0.5 })
     expect(next - SENT_AT).toBeCloseTo(expected, 1)
   })
 
@@ -210,9 +212,9 @@ describe('nextPollAt', () => {
       fc.property(anyPolicy, anyRandom, fc.nat(200), fc.double({ min: -1, max: 3, noNaN: true }), (...given) => {
         const [policy, random, polls, age] = given
         const now = SENT_AT + age * policy.windowMs
-        const next = nextPollAt(policy, { sentAt: SENT_AT, now, polls, random })
-        expect(next).toBeLessThanOrEqual(windowEnd(policy, SENT_AT))
-        expect(next).toBeGreaterThanOrEqual(Math.min(now, windowEnd(policy, SENT_AT)))
+        const next = nextPollAt(policy, { ...windowOf(policy, SENT_AT), now, polls, random })
+        expect(next).toBeLessThanOrEqual(windowOf(policy, SENT_AT).windowEndsAt)
+        expect(next).toBeGreaterThanOrEqual(Math.min(now, windowOf(policy, SENT_AT).windowEndsAt))
       }),
     )
   })
@@ -253,6 +255,6 @@ describe('lastPollAt', () => {
     [20 * MINUTE, MINUTE],
   ])('leaves, of a window of %d ms, a margin of %d ms', (windowMs, margin) => {
     const policy = { ...byDefault, windowMs }
-    expect(windowEnd(policy, SENT_AT) - lastPollAt(policy, SENT_AT)).toBe(margin)
+    expect(windowOf(policy, SENT_AT).windowEndsAt - lastPollAt(windowOf(policy, SENT_AT))).toBe(margin)
   })
 })

@@ -6,12 +6,14 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
+import { sql } from 'drizzle-orm'
 import { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { ALERT_KINDS, type AlertKind, type AlertRules } from '../../src/core/alerts.ts'
 import { nothingLearned } from '../../src/core/learning.ts'
+import { alerts } from '../../src/db/alert-tables.ts'
 import { findAlerts } from '../../src/db/alerts.ts'
 import { addCallbacks, replayCallbacks } from '../../src/db/callbacks.ts'
 import { openDatabase } from '../../src/db/connection.ts'
@@ -462,6 +464,9 @@ describe('an operator', () => {
     watch({ rules: rulesOf(0, 0) })
     stage.own.queueTrouble = 'is full'
     await until(() => expect(tellings('queue-away')).toEqual(['alert.begun']))
+    // A telling that was sent and not noted as taken is not followed by another for a minute.
+    const isNoted = sql`kind = 'queue-away' AND ended_at IS NULL AND told = 1 AND next_attempt_at IS NULL`
+    await until(async () => expect(await stage.sources.db.$count(alerts, isNoted)).toBe(1))
     await closeWatches()
     stage.own.queueTrouble = undefined
     watch({ rules: rulesOf(0, 0) })

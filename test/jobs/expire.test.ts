@@ -1,6 +1,6 @@
 /** Everything ends: messages nobody can say anything final about, accounts that are not asked, reports nobody tracks. */
 import { afterEach, expect, it } from 'vitest'
-import { lastPollAt, minimumInterval, windowEnd } from '../../src/core/polling.ts'
+import { lastPollAt, minimumInterval, windowOf } from '../../src/core/polling.ts'
 import {
   closeAll,
   createInstallation,
@@ -39,11 +39,12 @@ it('asks one last time, says unknown when the window closes, and believes a late
   await until(async () => {
     for (const state of await messageStates({ sql })) expect(state.status).toBe('unknown')
   })
-  const end = windowEnd(POLICY, sentAt.getTime())
+  const window = windowOf(POLICY, sentAt.getTime())
+  const end = window.windowEndsAt
   expect(Date.now()).toBeGreaterThanOrEqual(end)
   for (const { askedAt } of sandbox.truths()) {
     const last = askedAt.at(-1)?.getTime() ?? 0
-    expect(last).toBeGreaterThanOrEqual(lastPollAt(POLICY, sentAt.getTime()))
+    expect(last).toBeGreaterThanOrEqual(lastPollAt(window))
     expect(last).toBeLessThan(end)
     expect(askedAt.length).toBeLessThanOrEqual(LEFT_MS / minimumInterval(POLICY))
   }

@@ -166,3 +166,32 @@ it('brings outstanding messages forward when asking becomes cheaper', async () =
   await allSettled({ ...cheap })
   expect(await statusesOf(cheap)).toEqual(truthsOf(sandbox))
 })
+
+it('asks of messages that were tracked with a longer window as often as before', async () => {
+  const installation = await createInstallation('redis')
+  const sandbox = await openSandbox({
+    law: { ...QUICK, components: [{ share: 1, medianMs: 30 * 86_400_000, sigma: 0.01 }] },
+  })
+  const accountAt = (window: string) => sevenAccount(sandbox, { polling: { window } })
+  const before = await startService({ installation, accounts: [accountAt('30d')] })
+  const sentAt = new Date(Date.now() - 5 * 86_400_000)
+  await trackOver(before.url, sandbox.send(10, { sentAt }), { sentAt })
+  await until(() => expect(sandbox.stats().requests).toBe(1))
+  await before.close()
+  await startService({ installation, accounts: [accountAt('3d')] })
+  await new Promise((resolve) => setTimeout(resolve, 4_000))
+  expect(sandbox.stats().requests).toBe(1)
+})
+
+it('brings messages forward that were tracked while nothing was asked, by the exponential policy, too', async () => {
+  const installation = await createInstallation('redis')
+  const sandbox = await openSandbox({ law: QUICK })
+  const accountAt = (query: string) => sevenAccount(sandbox, { query, polling: { firstAfter: '1s' } })
+  const silent = await startService({ installation, accounts: [accountAt('off')] })
+  const sentAt = new Date(Date.now() - 60_000)
+  await trackOver(silent.url, sandbox.send(10, { sentAt }), { sentAt })
+  await silent.close()
+  const service = await startService({ installation, accounts: [accountAt('auto')] })
+  await allSettled({ ...service })
+  expect(await statusesOf(service)).toEqual(truthsOf(sandbox))
+})

@@ -7,7 +7,7 @@ import TinyQueue from 'tinyqueue'
 import type { Curve } from '../../core/curve.ts'
 import { economyOf, graceOf, type Learned, learn, noNews, nothingLearned, observe } from '../../core/learning.ts'
 import { decide, nextDueAt, type Plan, planOf, type Scheduled } from '../../core/plan.ts'
-import { type PollingPolicy, windowEnd } from '../../core/polling.ts'
+import { type PollingPolicy, windowOf } from '../../core/polling.ts'
 import { worthOf } from '../../core/worth.ts'
 import { createRandom, drawLognormal, type Random } from '../random.ts'
 
@@ -133,7 +133,7 @@ export function simulate(options: SimulationOptions): Outcome {
       const sentAt = traffic.sentAt[arrived] ?? 0
       const finalAt = sentAt + (traffic.takes[arrived] ?? 0)
       const message: Message = {
-        sentAt,
+        ...windowOf(planner.policy, sentAt),
         askedAt: undefined,
         polls: 0,
         wanted: false,
@@ -168,7 +168,7 @@ export function simulate(options: SimulationOptions): Outcome {
     for (let first = due.peek(); first && first.at <= until && taken.length < most; first = due.peek()) {
       due.pop()
       // A message due at its window's end is closed then, and asked about no more.
-      const isClosing = first.at >= windowEnd(planner.policy, first.message.sentAt)
+      const isClosing = first.at >= first.message.windowEndsAt
       if (!isStale(first) && !isClosing) taken.push(first.message)
     }
     return taken

@@ -4,6 +4,7 @@
  */
 import { PRIOR_CURVE } from '../../../src/core/curve.ts'
 import { decide, nextDueAt, planOf } from '../../../src/core/plan.ts'
+import { windowOf } from '../../../src/core/polling.ts'
 import { type Bench, median, type Row, timed } from '../bench.ts'
 
 const PLACES = 100
@@ -19,13 +20,13 @@ export async function measureDeciding(_bench: Bench): Promise<Row[]> {
   const due = Array.from({ length: PLACES * REQUESTS }, () => {
     const age = Math.exp(Math.random() * Math.log(DAY_MS))
     const askedAt = Math.random() < 0.5 ? undefined : now - age * Math.random()
-    return { sentAt: now - age, askedAt, polls: 1, wanted: false }
+    return { ...windowOf(plan.policy, now - age), askedAt, polls: 1, wanted: false }
   })
   const times: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
     const seconds = await timed(async () => {
       decide(plan, { due, next: [] }, now, REQUESTS)
-      for (const { sentAt } of due) nextDueAt(plan, { sentAt, askedAt: now, polls: 2 }, now, 0.5)
+      for (const message of due) nextDueAt(plan, { ...message, askedAt: now, polls: 2 }, now, 0.5)
     })
     times.push(seconds / due.length)
   }

@@ -6,7 +6,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import postgres from 'postgres'
-import { type ExponentialPolicy, nextPollAt } from '../../../src/core/polling.ts'
+import { type ExponentialPolicy, nextPollAt, windowOf } from '../../../src/core/polling.ts'
 import type { Law } from '../../../src/sandbox/law.ts'
 import { track } from '../../../src/tracking.ts'
 import { readOrder } from '../../../src/tracking-order.ts'
@@ -100,7 +100,7 @@ async function askWithNaive({ services, counts }: Bench): Promise<Asked> {
   const scheduler = await naiveBullmq.openScheduler(site)
   try {
     await sendLots({ counts }, sandbox, async (messageIds, sentAt) => {
-      const moment = { sentAt: sentAt.getTime(), now: Date.now(), polls: 0 }
+      const moment = { ...windowOf(polling, sentAt.getTime()), now: Date.now(), polls: 0 }
       const messages = messageIds.map((messageId) => ({
         messageId,
         dueAt: new Date(nextPollAt(polling, { ...moment, random: Math.random() })),

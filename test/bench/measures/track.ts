@@ -5,7 +5,7 @@
  * The naive job is not asked to write a row anywhere, so its figure is a kind one.
  */
 import { Pool } from 'undici'
-import { nextPollAt, windowEnd } from '../../../src/core/polling.ts'
+import { nextPollAt, windowOf } from '../../../src/core/polling.ts'
 import { track } from '../../../src/tracking.ts'
 import { readOrder } from '../../../src/tracking-order.ts'
 import { BACKOFF } from '../alternatives/alternative.ts'
@@ -105,8 +105,9 @@ async function rateOfInsert({ sql }: Installation, messages: number): Promise<nu
   const bodies = newBodies(messages).map((ids) => {
     const now = Date.now()
     const sentAt = new Date(now).toISOString()
-    const windowEndsAt = new Date(windowEnd(BACKOFF, now)).toISOString()
-    const due = () => new Date(nextPollAt(BACKOFF, { sentAt: now, now, polls: 0, random: Math.random() })).toISOString()
+    const window = windowOf(BACKOFF, now)
+    const windowEndsAt = new Date(window.windowEndsAt).toISOString()
+    const due = () => new Date(nextPollAt(BACKOFF, { ...window, now, polls: 0, random: Math.random() })).toISOString()
     return { ids, sentAt: ids.map(() => sentAt), windowEndsAt: ids.map(() => windowEndsAt), dueAt: ids.map(due) }
   })
   const insert = ({ ids, sentAt, windowEndsAt, dueAt }: (typeof bodies)[number]) => sql`
