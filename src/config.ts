@@ -7,11 +7,12 @@ import ipaddr from 'ipaddr.js'
 import { readAccounts } from './config/accounts.ts'
 import { type Environment, invalid, withFiles } from './config/environment.ts'
 import { checkLengths, KEY_VARIABLES, type Key, readKeys } from './config/keys.ts'
-import { parseDuration } from './core/duration.ts'
+import { durationRule, parseDuration } from './core/duration.ts'
 import type { Account } from './providers/account.ts'
 import { hasCredentials, WEBHOOK_SECRET, WEBHOOK_SECRET_RULE } from './providers/account.ts'
 import type { ProxySettings } from './proxy.ts'
 import { readPostgresUrl } from './urls/postgres.ts'
+import { whyForbidden } from './urls/public-address.ts'
 import { readRedisUrl } from './urls/redis.ts'
 
 export interface Config {
@@ -81,7 +82,7 @@ export function readConfig(environment: Environment = process.env, defaults: Env
     dataDir: env.DATA_DIR ?? '.lastword',
     accounts: readAccounts(env),
     keys: readKeys(env),
-    publicUrl: readUrl(env, 'PUBLIC_URL', ['http:', 'https:'])?.replace(/\/$/, ''),
+    publicUrl: readPublicUrl(env),
     trustedProxies: readTrustedProxies(env),
     callbackAllowPrivate: readBoolean(env, 'CALLBACK_ALLOW_PRIVATE', false),
     alertReceiver: readAlertReceiver(env),
@@ -153,6 +154,9 @@ export function isLoopback(host: string): boolean {
 
 function checkTogether(config: Config): void {
   const { host, keys, accounts, publicUrl, leaseMs, callbackAllowPrivate } = config
+  if (config.databaseDirectUrl && !config.databaseUrl) {
+    throw invalid('DATABASE_URL', 'nothing', 'the URL of the pooler that DATABASE_DIRECT_URL leads past')
+  }
   if (!keys.some(({ grants }) => grants === 'change') && !isLoopback(host)) {
     throw invalid('API_KEYS', 'nothing', `at least one key, because HOST is ${host}; or set HOST to 127.0.0.1`)
   }
@@ -166,8 +170,11 @@ function checkTogether(config: Config): void {
       const why = `the base URL that providers call, because webhook signatures of account "${account.name}" cover it`
       throw invalid('PUBLIC_URL', 'nothing', why)
     }
-    if (account.callback?.url && new URL(account.callback.url).protocol !== 'https:' && !callbackAllowPrivate) {
-      const why = `true, because the callback URL of account "${account.name}" is not https; or an https URL there`
+    const url = account.callback?.url
+    if (url && !callbackAllowPrivate && whyForbidden(url)) {
+      const isOpen = new URL(url).protocol !== 'https:'
+      const [is, other] = isOpen ? ['is not https', 'an https URL'] : ['is at no public address', 'a public one']
+      const why = `true, because the callback URL of account "${account.name}" ${is}; or ${other} there`
       throw invalid('CALLBACK_ALLOW_PRIVATE', 'false', why)
     }
     if (account.timeoutMs * 2 > leaseMs) {
@@ -208,6 +215,13 @@ function readUrl(env: Environment, variable: string, protocols: string[]): strin
   if (!url) throw invalid(variable, 'text that is not a URL', expected)
   if (!protocols.includes(url.protocol)) throw invalid(variable, `a URL that begins with ${url.protocol}`, expected)
   return text
+}
+
+/** Without slashes at its end: paths are added to it, and to what signatures cover. */
+function readPublicUrl(env: Environment): string | undefined {
+  const url = readUrl(env, 'PUBLIC_URL', ['http:', 'https:'])?.replace(/\/+$/, '')
+  if (url === undefined || !/[?#]/.test(url)) return url
+  throw invalid('PUBLIC_URL', 'a URL with a ? or #', 'the base URL alone, which paths are added to')
 }
 
 const POSTGRES = ['postgres:', 'postgresql:']
@@ -280,6 +294,6 @@ function readChoice(env: Environment, variable: string, choices: string[], byDef
 function readDuration(env: Environment, variable: string, byDefault: string): number {
   const text = env[variable] ?? byDefault
   const ms = parseDuration(text)
-  if (!ms) throw invalid(variable, `"${text}"`, 'a duration like 500ms, 30s, 5m, 6h or 30d')
+  if (!ms) throw invalid(variable, `"${text}"`, durationRule(text))
   return ms
 }

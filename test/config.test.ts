@@ -138,6 +138,7 @@ describe('a correct configuration', () => {
       },
     ],
     [{ PUBLIC_URL: 'https://sms.example.com/lastword/' }, { publicUrl: 'https://sms.example.com/lastword' }],
+    [{ PUBLIC_URL: 'https://sms.example.com//' }, { publicUrl: 'https://sms.example.com' }],
     [{ CALLBACK_ALLOW_PRIVATE: 'true' }, { callbackAllowPrivate: true }],
     [{ CALLBACK_ALLOW_PRIVATE: 'false' }, { callbackAllowPrivate: false }],
     [{ LOG_LEVEL: 'silent' }, { logLevel: 'silent' }],
@@ -286,7 +287,6 @@ describe('a correct configuration', () => {
 
   it.each<[string, string, Partial<Config>]>([
     ['DATABASE_URL', 'postgres://u:p@db/x\n', { databaseUrl: 'postgres://u:p@db/x' }],
-    ['DATABASE_DIRECT_URL', 'postgres://u:p@db/x\r\n', { databaseDirectUrl: 'postgres://u:p@db/x' }],
     ['QUEUE_URL', 'redis://:p@r/1', { queueUrl: 'redis://:p@r/1' }],
     ['API_KEYS', 'one,two\n', { keys: keysOf('change', ['one'], ['two']) }],
     ['READ_KEYS', 'wall=look\n', { keys: keysOf('look', ['look', 'wall']) }],
@@ -296,6 +296,12 @@ describe('a correct configuration', () => {
   ])('reads %s from a file', (variable, text, expected) => {
     const environment = { [`${variable}_FILE`]: fileOf(text, 'secret') }
     expect(readConfig(environment)).toEqual({ ...byDefault, ...expected })
+  })
+
+  it('reads DATABASE_DIRECT_URL from a file, too', () => {
+    const DATABASE_DIRECT_URL_FILE = fileOf('postgres://u:p@db/x\r\n', 'secret')
+    const { databaseDirectUrl } = readConfig({ DATABASE_URL: 'postgres://u:p@pooler/x', DATABASE_DIRECT_URL_FILE })
+    expect(databaseDirectUrl).toBe('postgres://u:p@db/x')
   })
 
   it('reads a value of an account from a file, without the line end', () => {
@@ -363,6 +369,21 @@ describe('a mistake is told in one sentence: which variable, what was found, wha
     [
       { MESSAGES_RETENTION: '29d' },
       'MESSAGES_RETENTION: found 2505600000 ms, shorter than CHANGES_RETENTION (2592000000 ms), expected at least as long, because a change is told with its message.',
+    ],
+    [{ MESSAGES_RETENTION: '999999d' }, 'MESSAGES_RETENTION: found "999999d", expected a duration of at most 36500d.'],
+    [
+      { DATABASE_DIRECT_URL: 'postgres://127.0.0.1:5432/app' },
+      'DATABASE_URL: found nothing, expected the URL of the pooler that DATABASE_DIRECT_URL leads past.',
+    ],
+    [
+      { PUBLIC_URL: 'https://sms.example.com/?a=1' },
+      'PUBLIC_URL: found a URL with a ? or #, expected the base URL alone, which paths are added to.',
+    ],
+    [
+      {
+        ACCOUNTS: accounts({ callback: { url: 'https://[::ffff:10.0.0.1]/sEcReT-in-a-url', secret: CALLBACK_SECRET } }),
+      },
+      'CALLBACK_ALLOW_PRIVATE: found false, expected true, because the callback URL of account "main" is at no public address; or a public one there.',
     ],
     [{ CHANGES_RETENTION: '0d' }, 'CHANGES_RETENTION: found "0d", expected a duration like 500ms, 30s, 5m, 6h or 30d.'],
     [

@@ -7,8 +7,7 @@
  */
 
 import { lookup } from 'node:dns'
-import { isIP, type LookupFunction } from 'node:net'
-import ipaddr from 'ipaddr.js'
+import type { LookupFunction } from 'node:net'
 import { Webhook } from 'standardwebhooks'
 import { type Dispatcher, request } from 'undici'
 import { errorCodeOf } from '../core/error-code.ts'
@@ -16,6 +15,7 @@ import { maskedStart } from '../core/masked-text.ts'
 import { readRetryAfter } from '../core/retry-after.ts'
 import { isTimeout, withDeadline } from '../deadline.ts'
 import { createAgent, type ProxySettings, usesProxy } from '../proxy.ts'
+import { isPublic, NOT_PUBLIC, whyForbidden } from '../urls/public-address.ts'
 
 interface Callback {
   /** Stays the same over all attempts, so that the receiver recognises a repeat. */
@@ -142,28 +142,6 @@ function signatureOf(id: string, secrets: readonly string[], body: string): Reco
     'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
     'webhook-signature': secrets.map((secret) => new Webhook(secret).sign(id, now, body)).join(' '),
   }
-}
-
-/** Why a URL may not be called, as far as it can be seen without resolving its name. */
-function whyForbidden(url: string): string | undefined {
-  const { protocol, hostname } = new URL(url)
-  if (protocol !== 'https:') return 'callback URLs must be https, unless CALLBACK_ALLOW_PRIVATE is true'
-  const address = hostname.replace(/^\[|\]$/g, '')
-  return isIP(address) && !isPublic(address) ? NOT_PUBLIC : undefined
-}
-
-const NOT_PUBLIC = 'the address of the receiver is not a public one, and CALLBACK_ALLOW_PRIVATE is false'
-
-/** All that is given out of IPv6 to the public so far; beside it lie forms that stand for IPv4 addresses of any kind. */
-const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3')
-
-/** Azure's, which answers with secrets of the machine, at an address that looks public. */
-const METADATA = '168.63.129.16'
-
-export function isPublic(address: string): boolean {
-  const parsed = ipaddr.process(address)
-  if (parsed.toString() === METADATA) return false
-  return parsed.range() === 'unicast' && (parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_IPV6))
 }
 
 /** Resolves a name to its public addresses only: a name that has both is called by these. */

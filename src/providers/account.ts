@@ -1,7 +1,7 @@
 /** The fields every account has, and what they default to. Providers extend this schema with their credentials. */
 import { z } from 'zod'
 import type { CallbackEndpoint } from '../core/callback-secrets.ts'
-import { parseDuration } from '../core/duration.ts'
+import { durationRule, parseDuration } from '../core/duration.ts'
 import type { PollingPolicy } from '../core/polling.ts'
 import { isInternal } from '../core/queue-table.ts'
 import { PRINTABLE, SECRET } from './account-fields.ts'
@@ -35,7 +35,7 @@ export const durationSchema = z
   .transform((text, context) => {
     const ms = parseDuration(text)
     if (ms !== undefined && ms > 0) return ms
-    context.addIssue({ code: 'custom', message: `expected a duration like 500ms, 30s, 5m, 6h or 30d, found "${text}"` })
+    context.addIssue({ code: 'custom', message: `expected ${durationRule(text)}, found "${text}"` })
     return z.NEVER
   })
 

@@ -13,6 +13,7 @@ describe('parseDuration', () => {
     ['0.4ms', 0],
     ['0s', 0],
     [' 5m ', 300_000],
+    ['36500d', 3_153_600_000_000],
   ])('reads %j as %d whole milliseconds', (text, ms) => {
     expect(parseDuration(text)).toBe(ms)
   })
@@ -33,6 +34,7 @@ describe('parseDuration', () => {
     '1h30m',
     '5m\n6h',
     'Infinityms',
+    '36501d',
     '999999999999d',
   ])('does not take %j for a duration', (text) => {
     expect(parseDuration(text)).toBeUndefined()

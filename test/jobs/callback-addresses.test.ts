@@ -5,7 +5,8 @@ import { syncBuiltinESMExports } from 'node:module'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } from 'vitest'
 import { errorCodeOf } from '../../src/core/error-code.ts'
-import { type CallbackSender, createCallbackSender, isPublic, lookupPublic } from '../../src/jobs/callback-sender.ts'
+import { type CallbackSender, createCallbackSender, lookupPublic } from '../../src/jobs/callback-sender.ts'
+import { isPublic } from '../../src/urls/public-address.ts'
 import { closeAll, closeLater } from '../support/service.ts'
 
 afterEach(closeAll)
