@@ -69,7 +69,7 @@ export const messageSchema = named(
       ),
     recipient: z
       .string()
-      .regex(/^\s*(?:[a-z]+:)?[^A-Za-z]{3,60}(?:;.*)?$/i, { abort: true, error: PHONE_RULE })
+      .regex(/^\s*(?:[a-z]+\.?:)?\s*(?:%2B)?[^A-Za-z]{3,60}(?:;.*)?$/i, { abort: true, error: PHONE_RULE })
       .refine((text) => {
         const clean = cleanPhoneNumber(text)
         return /^[(]?\+?[\d ()./-]{3,40}$/.test(clean) && /\d{3}/.test(clean.replace(/\D/g, ''))
@@ -180,7 +180,7 @@ function inOneForm(order: unknown): unknown {
 
 /**
  * `null` stands for what is absent, but as ID, and as time, where JavaScript makes it of a date that is none. PHP and Python
- * write offsets without a colon, and Java no seconds of 0.
+ * write offsets without a colon, Postgres without minutes and with a space for the T, and Java no seconds of 0.
  */
 function messageInOneForm(message: Record<string, unknown>): object {
   const entries = Object.entries(message).filter(([name, value]) => value !== null || NEVER_NULL.has(name))
@@ -190,8 +190,13 @@ function messageInOneForm(message: Record<string, unknown>): object {
 function inForm(name: string, value: unknown): unknown {
   if (name === 'recipient' && Number.isSafeInteger(value)) return String(value)
   if (name !== 'sentAt' || typeof value !== 'string') return value
-  const time = value.trim().replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
-  return time.replace(/([+-]\d\d)(\d\d)$/, '$1:$2')
+  const time = value
+    .trim()
+    .replace(/^([\d-]{10}) (?=\d)/, '$1T')
+    .replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
+  return time
+    .replace(/(?<=T.*)([+-]\d\d):?(\d\d)?$/, (_, hours: string, minutes = '00') => `${hours}:${minutes}`)
+    .replace(/z$/, 'Z')
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -45,10 +45,20 @@ it.each([
   ['2026-02-28T10:00Z', '2026-02-28T10:00:00Z'],
   ['2026-02-28T10:00:00+0100', '2026-02-28T09:00:00Z'],
   ['2026-02-28T10:00+01:00', '2026-02-28T09:00:00Z'],
+  ['2026-02-28 10:00:00+01:00', '2026-02-28T09:00:00Z'],
+  ['2026-02-28 10:00:00.5+01', '2026-02-28T09:00:00.5Z'],
+  ['2026-02-28T10:00:00z', '2026-02-28T10:00:00Z'],
   ['2026-02-28T10:00:00.250-0030', '2026-02-28T10:30:00.250Z'],
 ])('a time of sending written %s is %s', (sentAt, instant) => {
   expect(schedule(one({ sentAt })).messages).toMatchObject([{ sentAt: new Date(instant) }])
 })
+
+it.each(['Tel.: +31 6 12345678', '\u00b4+31612345678', '+31_6_12345678', 'tel:%2B31612345678', '31612345678.0'])(
+  'a recipient written %j is a number',
+  (recipient) => {
+    expect(schedule(one({ recipient }, 'cm')).messages).toMatchObject([{ recipientKey: '31612345678' }])
+  },
+)
 
 it('a recipient may be a number of JSON', () => {
   expect(schedule(one({ recipient: 31612345678 }, 'cm')).messages).toMatchObject([{ recipientKey: '31612345678' }])

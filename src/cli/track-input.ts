@@ -139,6 +139,8 @@ async function* readCsv(chunks: AsyncIterable<string>, layout: Layout): AsyncGen
     info: true,
     bom: true,
     trim: true,
+    // JSON, and a spreadsheet's ="1", have quotation marks within a cell.
+    relax_quotes: true,
     skip_empty_lines: true,
     skip_records_with_empty_values: true,
     skip_records_with_error: true,
@@ -182,7 +184,8 @@ function isColumn(name: string): name is Column {
 }
 
 /** Words for an empty cell, of databases and of spreadsheets, whose errors begin with a number sign. */
-const NO_VALUE = /^(?:null|\(null\)|nil|none|undefined|nan|n\/?a|n\.a\.|\\n|-+|#n\/a|#nv|#[a-z\d/]+[!?])$/i
+const NO_VALUE =
+  /^(?:null|\(null\)|nil|none|undefined|nan|n\/?a|n\.a\.|\\n|[-–—]+|<null>|\[null\]|#n\/a|#nv|#[a-z\d/]+[!?])$/i
 /** Numbers as spreadsheets and statistics write them: 7.72E+10, 7,72E+10, 77232007287.0. */
 const IN_POWERS = /^[+-]?\d+(?:[.,]\d+)?e[+-]\d+$|^[+-]?\d+[.,]\d+e\d+$/i
 const WITH_FRACTION = /^[+-]?\d+[.,]0+$/
@@ -198,7 +201,9 @@ function refusalOf(messageId: string): string | undefined {
   return undefined
 }
 
-function toEntry({ messageId = '', ...others }: Row, where: string): Entry | Refusal {
+function toEntry(row: Row, where: string): Entry | Refusal {
+  const cells: Row = Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, withoutFormula(cell)]))
+  const { messageId = '', ...others } = cells
   const reason = refusalOf(messageId)
   if (reason !== undefined) return { where, reason }
   const filled = Object.fromEntries(Object.entries(others).filter(([, cell]) => cell !== '' && !NO_VALUE.test(cell)))
@@ -206,6 +211,11 @@ function toEntry({ messageId = '', ...others }: Row, where: string): Entry | Ref
   const metadata = json === undefined ? undefined : parseJson(json)
   if (json !== undefined && !isObject(metadata)) return { where, reason: 'metadata: expected a JSON object' }
   return { where, message: { messageId, ...rest, ...(isObject(metadata) ? { metadata } : {}) } }
+}
+
+/** A spreadsheet keeps the digits of a text that it is given as `="0123"`. */
+function withoutFormula(cell: string): string {
+  return cell.replace(/^="(.*)"$/s, '$1')
 }
 
 function parseJson(text: string): unknown {

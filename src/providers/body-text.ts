@@ -61,6 +61,21 @@ async function tryInflate(bytes: Buffer, candidates: readonly Inflate[], most: n
   return undefined
 }
 
+const FIRST_BYTES = 64
+
+/** The name of the encoding that bytes are still in, because they could not be inflated; undefined for text. */
+export function encodingLeft(bytes: Buffer, contentEncoding: string): string | undefined {
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip'
+  const named = contentEncoding.trim().slice(0, 40)
+  const isText = named === '' || utf16Of(bytes) !== undefined || !bytes.subarray(0, FIRST_BYTES).some(isNoText)
+  return isText ? undefined : named
+}
+
+/** Control characters that stand in no text; zero bytes and spaces stand around some. */
+function isNoText(byte: number): boolean {
+  return (byte > 0 && byte < 9) || (byte > 13 && byte < 32)
+}
+
 const LATIN = 'windows-1252'
 
 /** The mark of UTF-8. */

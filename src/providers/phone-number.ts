@@ -17,21 +17,27 @@ export function isCountry(text: string): text is Country {
  * middle of a line a space.
  */
 export function cleanPhoneNumber(number: string): string {
-  return number
-    .normalize('NFKC')
-    .replace(/[\p{Cf}\p{Cc}[\]]/gu, '')
-    .replace(/[\u0660-\u0669\u06f0-\u06f9]/g, (digit) => String(digit.charCodeAt(0) & 0xf))
-    .replace(/[\p{Pd}\u2212]/gu, '-')
-    .replace(/[\p{Zs}\u00b7\u2022\u2219\u22c5]+/gu, ' ')
-    .trim()
-    .replace(SURROUNDINGS, '')
-    .replace(/^(?:tel|sms|smsto|callto|whatsapp):(?:\/\/)?/i, '')
-    .replace(/;.*$/, '')
-    .replace(SURROUNDINGS, '')
-    .trim()
+  return (
+    number
+      .normalize('NFKC')
+      .replace(/[\p{Cf}\p{Cc}\p{M}[\]]/gu, '')
+      .replace(/[\u0660-\u0669\u06f0-\u06f9]/g, (digit) => String(digit.charCodeAt(0) & 0xf))
+      .replace(/[\p{Pd}\u2212]/gu, '-')
+      .replace(/[\p{Zs}_\u00b7\u2022\u2219\u22c5]+/gu, ' ')
+      .trim()
+      .replace(SURROUNDINGS, '')
+      .replace(/^(?:tel|sms|smsto|callto|whatsapp|mobile?|phone)\.?:(?:\/\/)?\s*/i, '')
+      .replace(/;.*$/, '')
+      .replace(/^%2B/i, '+')
+      .replace(/^\++/, '+')
+      // A spreadsheet took it for a number, and wrote that with a fraction.
+      .replace(/^(\+?\d{7,})[.,]0+$/, '$1')
+      .replace(SURROUNDINGS, '')
+      .trim()
+  )
 }
 
-const SURROUNDINGS = /^[\s"'’‘“”<=]+|[\s"'’‘“”>,.]+$/g
+const SURROUNDINGS = /^[\s"'’‘“”´`<=]+|[\s"'’‘“”´`>,.]+$/g
 
 /** True for a number that leaves its country open: it begins with a single zero. */
 export function isNationalNumber(number: string): boolean {

@@ -80,10 +80,12 @@ function characterOf(entity: string): string {
   return { '&lt;': '<', '&gt;': '>', '&amp;': '&' }[entity] ?? '"'
 }
 
-/** One JSON value, whatever stands behind its end, or several. */
+/** One JSON value, whatever stands behind its end, or several; with line breaks in its texts, and commas that nothing follows. */
 function readJsonText(text: string): Read {
   const json = readJson(text)
   if (json.ok) return { value: unflattened(json.value) }
+  const mended = readJson(text.replace(/\p{Cc}+/gu, ' ').replace(/,(?=\s*[}\]])/g, ''))
+  if (mended.ok) return { value: unflattened(mended.value) }
   const end = Math.max(text.lastIndexOf('}'), text.lastIndexOf(']')) + 1
   const document = /^[^[{]+$/.test(text.slice(end)) ? readJson(text.slice(0, end)) : json
   if (document.ok) return { value: document.value }
@@ -112,12 +114,15 @@ function readPart(part: string): [string, string][] {
   return [[name, isBase64 ? Buffer.from(value, 'base64').toString() : value]]
 }
 
+/** A form as plain text has a line for each field. */
+const BETWEEN_FIELDS = /&|\r?\n(?=[\w.[\]%-]+=)/
+
 function readForm(given: string, contentType: string): Record<string, unknown> {
   const decode = (encoded: string) => decodeText(unescapeBytes(encoded), contentType)
   // A question mark too many, and a form that was encoded as a whole.
   const text = given.includes('=') ? given.replace(/^\?+/, '') : decode(given)
   // One by one, because the order tells which fields of `msg[][code]` belong together.
-  const pairs = text.split('&', MOST_FIELDS).flatMap((pair) => {
+  const pairs = text.split(BETWEEN_FIELDS, MOST_FIELDS).flatMap((pair) => {
     const [[name, value] = []] = Object.entries(parse(pair, '&', '=', { decodeURIComponent: decode }))
     // A URL that was copied out of HTML separates its fields by `&amp;`.
     return name === undefined ? [] : [[name.replace(/^(?:amp;)+/, ''), String(value)] as const]
@@ -203,6 +208,10 @@ const PLACEHOLDER = new RegExp(
     String.raw`\*\|\w+\|\*`,
   ].join('|')})$`,
 )
+/** No status of a provider stands in brackets of any kind; one that holds another text is looked into. */
+const BRACKETED = /^(?![^"&]*<\/)(?:[^\p{L}\p{N}\s_"&][^"&]*\p{L}[^"&]*[^\p{L}\p{N}\s_"&]|__[A-Z_]+__)$/u
+const LONGEST_NAME = 100
+const STATUS = /^(?:status[_.-]?)?(?:status|code)$/i
 /** The sender's own reference may look like one; that of a template says what it is. */
 const REFERENCE = /reference|(?<![a-z])ref(?![a-z])/i
 
@@ -210,6 +219,7 @@ function isPlaceholder(text: string, name: string): boolean {
   // A template in a URL may have been encoded once more.
   const isOne =
     PLACEHOLDER.test(text) || (/^%[\dA-Fa-f]{2}/.test(text) && PLACEHOLDER.test(String(unescapeBytes(text))))
+  if (STATUS.test(name) && text.length <= LONGEST_NAME && BRACKETED.test(text)) return true
   return isOne && (!REFERENCE.test(name) || REFERENCE.test(text))
 }
 

@@ -10,7 +10,7 @@
 import { type Issue, LastwordError } from '../core/errors.ts'
 import { rankOf } from '../core/settle.ts'
 import type { StatusReport } from '../core/status.ts'
-import { decodeText, inflateBody } from './body-text.ts'
+import { decodeText, encodingLeft, inflateBody } from './body-text.ts'
 import type { Provider, ProviderAccount, ReceiptReading, WebhookReading, WebhookRequest } from './provider.ts'
 import { isObject, type ReceiptContent, readContent, readQuery } from './receipt-content.ts'
 
@@ -30,7 +30,10 @@ export async function readWebhook(
   // Nobody signs the body of a GET, so where receipts are signed it says nothing.
   const isUnsigned = account.signingKey !== undefined && request.method.toUpperCase() === 'GET'
   const sent = isUnsigned ? Buffer.alloc(0) : request.body
-  const inflated = await inflateBody(sent, headerOf(request, 'content-encoding'))
+  const contentEncoding = headerOf(request, 'content-encoding')
+  const inflated = await inflateBody(sent, contentEncoding)
+  const encoding = encodingLeft(inflated, contentEncoding)
+  if (encoding !== undefined) throw unreadable(`a body in ${JSON.stringify(encoding)} that cannot be inflated`, [])
   const contentType = headerOf(request, 'content-type')
   const body = readContent(decodeText(inflated, contentType), contentType)
   const contents = contentsOf(body, readQuery(request.path))

@@ -3,6 +3,7 @@
  * signature: the host in upper case, the default port or none, a slash or a question mark at the end, and everything in the
  * query but its separators encoded or not, as the space and the colons of a time.
  */
+import { domainToASCII, domainToUnicode } from 'node:url'
 
 /** The writings of a URL or a path, the given one first: a small fixed set, each of them the same URL. */
 export function writingsOf(url: string): string[] {
@@ -21,7 +22,13 @@ function originsOf(origin: string): string[] {
   const usual = scheme.toLowerCase() === 'https' ? '443' : '80'
   const ports = port === undefined || port === usual ? ['', `:${usual}`] : [`:${port}`]
   const schemes = unique([scheme, scheme.toLowerCase()])
-  const hosts = unique([host, host.toLowerCase(), host.toUpperCase()])
+  const hosts = unique([
+    host,
+    host.toLowerCase(),
+    host.toUpperCase(),
+    domainToASCII(host),
+    domainToUnicode(host),
+  ]).filter((one) => one !== '')
   return schemes.flatMap((start) => hosts.flatMap((middle) => ports.map((end) => `${start}://${middle}${end}`)))
 }
 

@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
+import { type Invalid, unknownParameter } from './mistakes.ts'
 
 export interface PostgresHost {
   /** A name, an address, or the folder of a Unix socket, which begins with a slash. */
@@ -149,8 +150,6 @@ export function readPostgresUrl(variable: string, url: string): PostgresTarget {
   }
 }
 
-type Invalid = (found: string, expected: string, cause?: unknown) => LastwordError
-
 function checkKeys(variable: string, keys: readonly string[], invalid: Invalid): string[] {
   return keys.flatMap((key) => {
     const name = key.toLowerCase()
@@ -159,7 +158,7 @@ function checkKeys(variable: string, keys: readonly string[], invalid: Invalid):
     if (why !== undefined) return [`${variable}: "${key}" is ignored: ${why}.`]
     const refused = REFUSED[name]
     if (refused !== undefined) throw invalid(`the parameter "${key}"`, `a URL without it, because ${refused}`)
-    throw invalid(`the unknown parameter "${key}"`, 'a URL without it')
+    throw unknownParameter(key, invalid)
   })
 }
 

@@ -10,6 +10,7 @@ import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import { errorCodeOf } from '../core/error-code.ts'
 import { LastwordError } from '../core/errors.ts'
+import { type Invalid, unknownParameter } from './mistakes.ts'
 
 export interface RedisTarget {
   nodes: { host: string; port: number }[]
@@ -60,7 +61,7 @@ export function readRedisUrl(variable: string, url: string): RedisTarget {
   const found: Partial<Record<string, string>> = {}
   for (const [key, value] of new URLSearchParams(query.replaceAll('+', '%2B'))) {
     const meaning = KEYS[key.toLowerCase()]
-    if (meaning === undefined) throw invalid(`the unknown parameter "${key}"`, 'a URL without it')
+    if (meaning === undefined) throw unknownParameter(key, invalid)
     found[meaning] = value
   }
   const [username, ...password] = userInfo === undefined ? [] : userInfo.split(':')
@@ -76,8 +77,6 @@ export function readRedisUrl(variable: string, url: string): RedisTarget {
     tls: scheme.toLowerCase() === 'rediss' ? readTls(found, invalid) : undefined,
   }
 }
-
-type Invalid = (found: string, expected: string, cause?: unknown) => LastwordError
 
 function readNode(text: string, invalid: Invalid): { host: string; port: number } {
   const [, bracketed, plain = '', written] = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d*))?$/.exec(text) ?? []

@@ -56,6 +56,12 @@ describe('CSV as spreadsheets save it', () => {
       [entry(4, '1', { recipient: 'a' }), entry(6, '2', { recipient: 'a' })],
     ],
     ['metadata', 'messageId;metadata\n1;"{""a"":1}"', [entry(2, '1', { metadata: { a: 1 } })]],
+    ['metadata as databases write it', 'messageId\tmetadata\n1\t{"a":1}', [entry(2, '1', { metadata: { a: 1 } })]],
+    [
+      'digits that a spreadsheet keeps as text',
+      'messageId;recipient\n="0123";="0170"',
+      [entry(2, '0123', { recipient: '0170' })],
+    ],
     ['words for empty cells', 'messageId;sentAt;recipient;metadata\n1;NULL;\\N;#N/A', [entry(2, '1')]],
   ])('is read with %s', async (_, text, expected) => {
     expect(await read(text)).toEqual(expected)
@@ -116,6 +122,9 @@ describe('CSV as spreadsheets save it', () => {
     'undefined',
     'NaN',
     '-',
+    '–',
+    '<null>',
+    '[NULL]',
   ]
   it.each(NONE)('has no ID in the cell %j', async (cell) => {
     expect(await read(`messageId;recipient\n1;a\n${cell};b\n2;c`)).toEqual([

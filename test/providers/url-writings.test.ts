@@ -22,6 +22,8 @@ describe('the writings of a URL', () => {
     ['/a?foreign_id=caf%C3%A9%26co', '/a?foreign_id=café%26co'],
     ['/a?foreign_id=a/b,c', '/a?foreign_id=a%2Fb%2Cc'],
     ['https://h/a', 'https://h/a?'],
+    ['https://münchen.example/a', 'https://xn--mnchen-3ya.example/a'],
+    ['https://xn--mnchen-3ya.example/a', 'https://münchen.example/a'],
   ])('of %s hold %s', (url, other) => {
     expect(writingsOf(url)).toContain(other)
   })

@@ -82,6 +82,7 @@ describe('a Postgres URL', () => {
     ['postgres://db:0/app', /a port that is none/],
     ['postgres://db:99999/app', /a port that is none/],
     ['postgres://db?colour=red', /the unknown parameter "colour"/],
+    ['postgres://u:pa?sEcReT@db/app', /a question mark before the @, expected a password that has %3F in its place/],
     ['postgres://db?sslcrl=/x', /the parameter "sslcrl", expected a URL without it, because revocation lists/],
     ['postgres://db?sslmode=maybe', /sslmode=maybe, expected one of disable/],
     ['postgres://db?sslmode=verify-full&sslrootcert=/nowhere', /ENOENT when reading sslrootcert=\/nowhere/],
@@ -143,6 +144,7 @@ describe('a Redis URL', () => {
     ['redis://cache/x', /a database that is no number/],
     ['redis+cluster://a/1', /database 1, expected none/],
     ['redis://cache?colour=red', /the unknown parameter "colour"/],
+    ['redis://u:pa?sEcReT@cache', /a question mark before the @, expected a password that has %3F in its place/],
     ['rediss://cache?sslrootcert=/nowhere', /ENOENT when reading \/nowhere/],
     ['redis://cache:99999', /a host that is none/],
   ])('is refused in a sentence: %s', (url, message) => {

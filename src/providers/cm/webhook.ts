@@ -111,7 +111,7 @@ function readMessage(
   const messageId = normalizeReference(textOf(reference?.value))
   if (messageId === undefined) return void ignored.push('the message has no reference')
   const success = find(NAMES.success)
-  const rawStatus = code ? textOf(code.value).replace(/^0+(?=\d)/, '') : isTrue(success) ? '2' : ''
+  const rawStatus = code ? textOf(code.value).replace(/^0+(?=\d)/, '') : isTrue(success) ? '2' : textOf(success?.value)
   if (rawStatus === '') {
     issues.push({ path: join(place, 'status.code'), message: 'expected a status code, from 0 to 4' })
     return

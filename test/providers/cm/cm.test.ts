@@ -488,6 +488,11 @@ describe('a receipt in XML', () => {
     ['an element that is not closed', `<MESSAGES>${msg()}`, 'a mistake at line 1'],
     ['elements that cross', '<MESSAGES><MSG></MESSAGES></MSG>', 'a mistake at line 1, column 16'],
     ['nothing but a bracket', '<', 'a mistake at line 1'],
+    [
+      'an element that is not closed within others',
+      '<MESSAGES><MSG> <REFERENCE>7</MSG></MESSAGES>',
+      'a mistake at line 1',
+    ],
     ['elements nested without end', '<a>'.repeat(100) + '</a>'.repeat(100), 'elements nested or named'],
   ])('is refused for %s', async (_, body, found) => {
     const error = await thrownBy(() => read(body))
@@ -502,6 +507,9 @@ describe('a receipt in XML', () => {
     ['an entity that nobody defines', 'a&foo;b', 'a&foo;b'],
     ['a bracket that begins no element', 'a < 5 <7', 'a < 5 <7'],
     ['an ampersand in a comment', 'a<!-- & < &x -->', 'a'],
+    ['an address in angle brackets', 'Jo <jo@app.example>', 'Jo <jo@app.example>'],
+    ['tags that nothing closes', 'a <unknown> b<br>c', 'a <unknown> b<br>c'],
+    ['a bracket and a word at its end', '<ok', '<ok'],
   ])('is read with %s', async (_, text, operator) => {
     const { reports } = await read(`<MESSAGES>${msg(undefined, undefined, `<OPERATOR>${text}</OPERATOR>`)}</MESSAGES>`)
     expect(reports).toEqual([delivered({ details: { OPERATOR: operator } })])
@@ -692,6 +700,8 @@ describe('a receipt as form or query', () => {
     ['REFERENCE=order-4711&STATUS=2&RECIPIENT=%2B41+44+111+22+33', { status: 'delivered', recipient: '41441112233' }],
     ['Reference=order-4711&StatusCode=02&Gsm=0041441112233', { status: 'delivered', recipient: '41441112233' }],
     ['reference=order-4711&statusissuccess=true', { status: 'delivered' }],
+    ['REFERENCE=order-4711&STATUSISSUCCESS=False&STATUS=', { status: 'accepted', rawStatus: 'False', unmapped: true }],
+    ['reference=order-4711\r\nstatuscode=2\r\nto=0031612345678\r\n', { status: 'delivered', recipient: '31612345678' }],
     ['reference=order-4711&status=&statuscode=3&statusdescription=x', { status: 'failed', error: { code: 'x' } }],
     [
       'reference=order-4711&status=2&datetime_s=2023-09-15%2013:24:03&id=7',
@@ -762,6 +772,16 @@ describe('the request by which the set-up screen tests the URL', () => {
       '#{status}',
     ],
     ...['<%= status %>', '<<STATUS>>', '*|STATUS|*', '{% status %}', '%5BSTATUS%5D'],
+    ...[
+      '[ STATUS ]',
+      '{{1.status}}',
+      '={{ $json.status }}',
+      '{$status}',
+      '{Status Code}',
+      '<status code>',
+      '{{status | upper}}',
+    ],
+    ...['%%STATUS%%', '__STATUS__', '[%STATUS%]', '((STATUS))', '$STATUS$'],
   ])('never becomes a report with %s in place of its status', async (word) => {
     const query = new URLSearchParams({ reference: 'order-1', statuscode: word })
     const reading = await read('', { method: 'GET', path: `/webhooks/cm/token?${query}` })

@@ -1,4 +1,5 @@
 import { unescape as decode, stringify } from 'node:querystring'
+import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LastwordError } from '../../../src/core/errors.ts'
@@ -310,6 +311,27 @@ describe('a delivery receipt as a form or in a query', () => {
     ['lines after the blank one', multipart('b', [MESSAGE_ID, STATUS, part('name="note"', '\r\na: b\r\n\r\nc')])],
   ])('in parts is read with %s', async (_, body) => {
     expect(await readAs(account, byForm(body))).toEqual({ reports: [transmitted({ occurredAt: RECEIVED_AT })] })
+  })
+
+  it('is read as plain text, a field a line', async () => {
+    const text = 'webhook_event=dlr\r\nmsg_id=77149843739\r\nstatus=TRANSMITTED\r\n'
+    const reading = await readAs(account, { ...byForm(text), headers: { 'content-type': 'text/plain' } })
+    expect(reading).toEqual({ reports: [transmitted({ occurredAt: RECEIVED_AT })] })
+  })
+
+  it('is read from JSON with a line break in a text, and a comma that nothing follows', async () => {
+    const text = '{"data":{"msg_id":"77149843739","status":"TRANSMITTED","foreign_id":"a\nb",},"webhook_event":"dlr"}'
+    const reading = await readAs(account, { ...byForm(text), headers: { 'content-type': 'application/json' } })
+    expect(reading).toEqual({ reports: [transmitted({ occurredAt: RECEIVED_AT, details: { foreignId: 'a b' } })] })
+  })
+
+  it('is refused by the name of its encoding where that cannot be undone', async () => {
+    const cut = gzipSync('msg_id=77149843739&status=TRANSMITTED').subarray(0, -12)
+    const request = { ...byForm(''), body: cut, headers: { 'content-type': FORM, 'content-encoding': 'gzip' } }
+    await expect(readAs(account, request)).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      message: 'Expected a delivery receipt, found a body in "gzip" that cannot be inflated.',
+    })
   })
 
   it('is read for each of a list in brackets, and with &amp; between its fields', async () => {
