@@ -7,11 +7,13 @@ import { isFinal } from './status.ts'
 
 /** How far the provider's clock may be behind the sender's. */
 const CLOCK_SLACK_MS = 5 * 60_000
+/** How far a time of sending may be off that is the time of tracking. */
+const TRACKING_SLACK_MS = 24 * 3_600_000
 
 /** The known facts of a message that is tracked once more. */
 export interface EarlierLife<R extends Report = Report> {
-  /** When it was sent, as it was tracked before. */
-  sentAt: Date
+  /** When it was sent, as it was tracked before; undefined where it was not. */
+  sentAt: Date | undefined
   /** Since when reports count for the life that it is in; all of them do in the first. */
   lifeSince: Date | undefined
   reports: readonly R[]
@@ -26,15 +28,16 @@ export interface NextLife<R extends Report = Report> {
 
 /**
  * The life that begins when a message is sent again at `sentAt`; undefined where it is the same sending once more, or
- * where the life before had not come to its end by then.
+ * where the life before had not come to its end by then. A life that was never tracked is known by its receipts alone.
  */
 export function nextLife<R extends Report>(
   { sentAt: before, lifeSince, reports }: EarlierLife<R>,
   sentAt: Date,
 ): NextLife<R> | undefined {
-  if (sentAt <= before) return undefined
+  if (before && sentAt <= before) return undefined
   const ofThisLife = reports.filter((report) => belongs(report, lifeSince))
-  for (const end of [new Date(sentAt.getTime() - CLOCK_SLACK_MS), sentAt]) {
+  const slack = before ? CLOCK_SLACK_MS : TRACKING_SLACK_MS
+  for (const end of [new Date(sentAt.getTime() - slack), ...(before ? [sentAt] : [])]) {
     const ended = settle(ofThisLife.filter(({ occurredAt }) => occurredAt < end))
     if (!ended?.final) continue
     const since = end < sentAt ? end : new Date(latestFinal(ofThisLife, end) + 1)

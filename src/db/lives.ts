@@ -9,18 +9,23 @@ import { givenColumns, givenFrom, type NewMessage } from './new-message.ts'
 import { applyReports } from './reports.ts'
 import { batches, due, failures, messages, statusReports } from './schema.ts'
 
-/** A message that had its final status before it was tracked again. Times are milliseconds since 1970. */
+/**
+ * A message that had its final status before it was tracked again, or for the first time just now. Times are milliseconds
+ * since 1970.
+ */
 interface Ended {
   ordinal: number
   id: number
-  sentAt: number
+  /** Null where it was not tracked before. */
+  sentAt: number | null
   lifeSince: number | null
   reports: { status: Status; source: Source; occurredAt: number }[] | null
 }
 
 /**
- * Begins another life for each of these messages that has ended and is sent again; returns how many that were. Reports
- * that came before the app tracked the message again count at once. Within a transaction.
+ * Begins another life for each of these messages that has ended and is sent again, whether the life before was tracked or
+ * not; returns how many that were of those tracked before. Reports that came before the app tracked the message again count
+ * at once. Within a transaction.
  */
 export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promise<number> {
   const mayBegin = tracked.filter(({ mayBeginAnew }) => mayBeginAnew)
@@ -30,8 +35,9 @@ export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promis
     const message = mayBegin[row.ordinal]
     const reports = (row.reports ?? []).map((report) => ({ ...report, occurredAt: new Date(report.occurredAt) }))
     const lifeSince = row.lifeSince === null ? undefined : new Date(row.lifeSince)
-    const life = message && nextLife({ sentAt: new Date(row.sentAt), lifeSince, reports }, message.sentAt)
-    return message && life ? [{ id: row.id, message, life }] : []
+    const sentAt = row.sentAt === null ? undefined : new Date(row.sentAt)
+    const life = message && nextLife({ sentAt, lifeSince, reports }, message.sentAt)
+    return message && life ? [{ id: row.id, message, life, isNew: sentAt === undefined }] : []
   })
   if (begun.length === 0) return 0
   await reset(db, begun)
@@ -49,8 +55,11 @@ export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promis
     ),
   )
   await applyReports(db, known, { keepUntracked: false, areRecorded: true })
-  return begun.length
+  return begun.filter(({ isNew }) => !isNew).length
 }
+
+/** Tracked by this transaction. */
+const isNew = sql.raw('m.tracked_at = now()::timestamptz(3)')
 
 async function findEnded(db: Db, tracked: readonly NewMessage[]): Promise<Ended[]> {
   const given = rowsAs('n', tracked, {
@@ -63,10 +72,10 @@ async function findEnded(db: Db, tracked: readonly NewMessage[]): Promise<Ended[
   // One text, because the client of a sending app may rename columns and transform values.
   const rows = await db.execute(sql`
     WITH ended AS (
-      SELECT n.ordinal, m.id, m.sent_at, m.life_since
+      SELECT n.ordinal, m.id, CASE WHEN NOT (${isNew}) THEN m.sent_at END AS sent_at, m.life_since
       FROM ${given}
       JOIN ${messages} m USING (account, message_id, recipient_key)
-      WHERE m.final AND m.tracked_at IS NOT NULL AND m.sent_at < ${instantOf('n.sent_ms')}
+      WHERE m.final AND m.tracked_at IS NOT NULL AND (${isNew} OR m.sent_at < ${instantOf('n.sent_ms')})
       ORDER BY m.id
       FOR UPDATE OF m
     )

@@ -23,7 +23,7 @@ export async function trackMessages(
   keyedByRecipient = false,
   traceparent?: string,
 ): Promise<number> {
-  if (!keyedByRecipient) return retryLostRaces(() => insertMessages(db, tracked, traceparent))
+  if (!keyedByRecipient) return retryLostRaces(async () => (await insertMessages(db, tracked, traceparent)).inserted)
   return insertWithRecipients(db, tracked, traceparent)
 }
 
@@ -34,24 +34,32 @@ export async function trackMessagesWithin(
   keyedByRecipient: boolean,
 ): Promise<number> {
   if (keyedByRecipient) return insertWithRecipients(transaction, tracked)
-  return transaction.transaction((savepoint) => insertMessages(savepoint, tracked))
+  return transaction.transaction(async (savepoint) => (await insertMessages(savepoint, tracked)).inserted)
 }
 
 function insertWithRecipients(db: Db, tracked: readonly NewMessage[], traceparent?: string): Promise<number> {
   return withBoundRecipients(db, tracked, async (transaction) => {
     const recipients = await findRecipients(transaction, tracked)
+    const named = new Map(tracked.filter(hasRecipient).map((message) => [referenceOf(message), message]))
     const resolved = onePerKey(
       tracked.map((message) => {
-        const known = recipients.get(`${message.account} ${message.messageId}`)
-        return message.recipientKey === '' && known !== undefined ? { ...message, recipientKey: known } : message
+        if (hasRecipient(message)) return message
+        const known = recipients.get(referenceOf(message))
+        if (known !== undefined) return { ...message, recipientKey: known }
+        const { recipientKey, recipient, number } = named.get(referenceOf(message)) ?? message
+        return { ...message, recipientKey, recipient, number }
       }),
     )
-    const inserted = await insertMessages(transaction, resolved, traceparent)
-    return inserted < resolved.length ? inserted + (await beginLives(transaction, resolved)) : inserted
+    const { inserted, hasEnded } = await insertMessages(transaction, resolved, traceparent)
+    const mayBegin = inserted < resolved.length || hasEnded
+    return mayBegin ? inserted + (await beginLives(transaction, resolved)) : inserted
   })
 }
 
-/** An order may name a message with its recipient and without, which only the receipts that came before tell to be one. */
+const hasRecipient = ({ recipientKey }: NewMessage) => recipientKey !== ''
+const referenceOf = ({ account, messageId }: NewMessage) => `${account} ${messageId}`
+
+/** An order may name a message with its recipient and without, which only it or the receipts before it tell to be one. */
 function onePerKey(tracked: readonly NewMessage[]): NewMessage[] {
   const byKey = new Map<string, NewMessage>()
   for (const message of tracked) {
@@ -61,7 +69,13 @@ function onePerKey(tracked: readonly NewMessage[]): NewMessage[] {
   return [...byKey.values()]
 }
 
-async function insertMessages(db: Db, tracked: readonly NewMessage[], traceparent?: string): Promise<number> {
+interface Inserted {
+  inserted: number
+  /** A receipt that came before has told the final status of some. */
+  hasEnded: boolean
+}
+
+async function insertMessages(db: Db, tracked: readonly NewMessage[], traceparent?: string): Promise<Inserted> {
   const rows = rowsAs('n', tracked, {
     account: ['text', ({ account }) => account],
     message_id: ['text', ({ messageId }) => messageId],
@@ -102,9 +116,10 @@ async function insertMessages(db: Db, tracked: readonly NewMessage[], traceparen
       FROM tracked WHERE status = ANY(${textArray(FAILURE_STATUSES, 'lastword.status')})
       ON CONFLICT DO NOTHING
     )${tracked.some(({ metadata }) => metadata) ? enteredMetadata(sql.raw('tracked')) : sql``}${keptTrace(sql.raw('tracked'), traceparent)}
-    SELECT count(*) FROM tracked`)
+    SELECT count(*) AS inserted, count(*) FILTER (WHERE final) AS ended FROM tracked`)
   // By position, because the client of a sending app may rename columns.
-  return Number(Object.values(row ?? {})[0])
+  const [inserted, ended] = Object.values(row ?? {}).map(Number)
+  return { inserted: inserted ?? 0, hasEnded: (ended ?? 0) > 0 }
 }
 
 /** All tracked messages of one ID: one, or one per recipient. */

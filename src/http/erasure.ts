@@ -63,9 +63,11 @@ export function registerErasureRoutes(server: FastifyInstance, { db, accounts, q
     let areForgotten = true
     const erased = await record(db, request, {}, async () => {
       let sum = 0
-      for (let last = MESSAGES_A_STEP; last === MESSAGES_A_STEP; sum += last) {
-        const step = await erase(await findByNumber(db, numbers, MESSAGES_A_STEP), numbers)
-        last = step.count
+      for (let found = MESSAGES_A_STEP; found === MESSAGES_A_STEP; ) {
+        const ids = await findByNumber(db, numbers, MESSAGES_A_STEP)
+        const step = await erase(ids, numbers)
+        found = ids.length
+        sum += step.count
         areForgotten &&= step.isForgotten
       }
       return sum

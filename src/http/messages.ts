@@ -12,6 +12,7 @@ import { findQuestions } from '../db/status-queries.ts'
 import type { Learner } from '../learner.ts'
 import type { Metrics } from '../metrics.ts'
 import { parseInput } from '../parse-input.ts'
+import { normalizePhoneNumber } from '../providers/phone-number.ts'
 import { providerOf } from '../providers/registry.ts'
 import type { Tracing } from '../tracing.ts'
 import { type Accounts, track } from '../tracking.ts'
@@ -146,7 +147,11 @@ export async function findOne(
     recipient === undefined || !provider?.keyedByRecipient
       ? undefined
       : provider.normalizeRecipient(recipient, configured?.defaultCountry)
-  const [row, ...others] = await findMessages(db, account, id, key)
+  const found = await findMessages(db, account, id, key)
+  // Of an account that is configured no more it is not known whether recipients tell its messages apart.
+  const isOne = ({ recipientKey }: MessageRow) => recipientKey === normalizePhoneNumber(recipient ?? '')
+  const asksForOne = !provider && recipient !== undefined && found.length > 1
+  const [row, ...others] = asksForOne ? found.filter(isOne) : found
   if (!row) throw new LastwordError('NOT_FOUND', 'No such message is tracked; check the account and the message ID.')
   if (others.length === 0) return row
   const recipients = [row, ...others].map(recipientOf)

@@ -30,12 +30,8 @@ export async function readWebhook(
   // Nobody signs the body of a GET, so where receipts are signed it says nothing.
   const isUnsigned = account.signingKey !== undefined && request.method.toUpperCase() === 'GET'
   const sent = isUnsigned ? Buffer.alloc(0) : request.body
-  const contentEncoding = headerOf(request, 'content-encoding')
-  const inflated = await inflateBody(sent, contentEncoding)
-  const encoding = encodingLeft(inflated, contentEncoding)
-  if (encoding !== undefined) throw unreadable(`a body in ${JSON.stringify(encoding)} that cannot be inflated`, [])
-  const contentType = headerOf(request, 'content-type')
-  const body = readContent(decodeText(inflated, contentType), contentType)
+  const inflated = await inflateBody(sent, headerOf(request, 'content-encoding'))
+  const body = readBody(request, inflated)
   const contents = contentsOf(body, readQuery(request.path))
   const readings = contents.map(({ value }) => provider.readReceipts(account, value, request.receivedAt))
   const reading =
@@ -59,6 +55,14 @@ export async function readWebhook(
     ...(issues.length > 0 ? { skipped: issues } : {}),
     ...(nonce ? { nonce } : {}),
   }
+}
+
+function readBody(request: WebhookRequest, inflated: Buffer): ReceiptContent {
+  const encoding = encodingLeft(inflated, headerOf(request, 'content-encoding'))
+  const mistake = `a body in ${JSON.stringify(encoding)} that cannot be inflated`
+  if (encoding !== undefined) return { value: undefined, unfilled: [], mistake }
+  const contentType = headerOf(request, 'content-type')
+  return readContent(decodeText(inflated, contentType), contentType)
 }
 
 /**

@@ -1,3 +1,4 @@
+import { isNull } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
 import { listMessages } from '../../src/db/list.ts'
@@ -77,6 +78,15 @@ describe('a reference tracked without its recipient', () => {
       ['a', ONE, 'delivered'],
       ['b', '', null],
     ])
+  })
+
+  it('is one message in an order that alone tells its recipient', async () => {
+    expect(await track(message('a'), message('a', ONE), message('b', TWO), message('b'))).toBe(2)
+    expect(await tracked()).toEqual([
+      ['a', ONE, null],
+      ['b', TWO, null],
+    ])
+    expect(await database.db.$count(messages, isNull(messages.recipient))).toBe(0)
   })
 
   it('is already tracked when it is tracked again, with or without the recipient', async () => {

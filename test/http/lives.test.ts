@@ -135,3 +135,21 @@ it('is found by its metadata once, and by that of the life before no more', asyn
   expect(await listed('metadata.parcel=1')).toEqual([])
   expect(await listed('status=failed&metadata.campaign=spring')).toEqual([])
 })
+
+it('begins at once for a reference whose receipts are older than its sending, though it was never tracked', async () => {
+  await report('order-0', 2, SATURDAY)
+  expect((await track('order-0', MONDAY)).body).toEqual({ tracked: 1, alreadyTracked: 0 })
+  expect(await find('order-0')).toMatchObject({
+    status: null,
+    final: false,
+    nextPollAt: expect.any(String),
+    reports: [{ status: 'delivered', earlierLife: true }],
+  })
+  await report('order-0', 3, seconds(MONDAY, 4))
+  expect(await find('order-0')).toMatchObject({ status: 'failed', final: true })
+  expect((await changesOf('order-0')).map(({ status }) => status)).toEqual(['failed'])
+  // A receipt of the same day may be its own: the app may say when it was tracked for when it was sent.
+  await report('order-00', 2, seconds(MONDAY, -3600))
+  await track('order-00', MONDAY)
+  expect(await find('order-00')).toMatchObject({ status: 'delivered', final: true })
+})

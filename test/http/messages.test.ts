@@ -370,6 +370,20 @@ describe('GET /v1/messages/{account}/{messageId}', () => {
     expectProblem(await api.post('/v1/messages/seven/1/poll'), several)
   })
 
+  it('shows and erases one of several recipients of an account that is configured no more', async () => {
+    await track({ messageId: '1', recipient: '+49 170 1' })
+    const [row] = await api.db.select().from(messages)
+    if (!row) throw new Error('no row')
+    const { id: _, ...copy } = row
+    const other = { ...copy, account: 'former', recipientKey: '491702', recipient: '+49 170 2' }
+    await api.db.insert(messages).values([other, { ...other, recipientKey: '491703', recipient: null }])
+    expect((await api.get('/v1/messages/former/1')).status).toBe(409)
+    expect((await api.get('/v1/messages/former/1?recipient=%2B491703')).body).toMatchObject({ recipient: '491703' })
+    const erased = await fetch(`${api.url}/v1/messages/former/1?recipient=00491702`, { method: 'DELETE' })
+    expect(erased.status).toBe(204)
+    expect((await api.get('/v1/messages/former/1')).body).toMatchObject({ recipient: '491703' })
+  })
+
   it('answers 404 with a problem document where there is nothing', async () => {
     for (const path of ['/nothing', '/v1', '/v1/message', '/v1/messages/seven/1/2']) {
       expectProblem(await api.get(path), {

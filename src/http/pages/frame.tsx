@@ -118,7 +118,7 @@ function isWithin(path: string, page: string): boolean {
 
 /** The path of a message's page. */
 export function messagePath(account: string, messageId: string, recipient?: string | null): string {
-  const query = recipient ? `?recipient=${encodeURIComponent(recipient)}` : ''
+  const query = typeof recipient === 'string' ? `?recipient=${encodeURIComponent(recipient)}` : ''
   return `/messages/${encodeURIComponent(account)}/${encodeURIComponent(messageId)}${query}`
 }
 

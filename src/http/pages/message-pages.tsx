@@ -118,7 +118,7 @@ export function registerMessagePages(server: FastifyInstance, { prefix, viewOf }
       const props = { view, message: answer.body, isErasing: confirm === 'erase', problem, notice: noticeOf(given) }
       return sendPage(reply, problem?.status ?? 200, <MessagePage {...props} />)
     }
-    const { recipients } = (answer.body ?? {}) as { recipients?: string[] }
+    const { recipients } = (answer.body ?? {}) as { recipients?: (string | null)[] }
     if (!recipients) throw new PageProblem(answer.problem)
     return sendPage(reply, 200, <RecipientsPage view={view} {...request.params} recipients={recipients} />)
   }

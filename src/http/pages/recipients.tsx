@@ -7,7 +7,8 @@ export interface RecipientsProps {
   view: View
   account: string
   messageId: string
-  recipients: readonly string[]
+  /** `null` for a message that was tracked without its recipient. */
+  recipients: readonly (string | null)[]
 }
 
 export function RecipientsPage({ view, account, messageId, recipients }: RecipientsProps): JSX.Element {
@@ -18,7 +19,9 @@ export function RecipientsPage({ view, account, messageId, recipients }: Recipie
       <ul>
         {recipients.map((recipient) => (
           <li>
-            <a href={view.prefix + messagePath(account, messageId, recipient)}>{masked(recipient)}</a>
+            <a href={view.prefix + messagePath(account, messageId, recipient ?? '')}>
+              {recipient === null ? 'no number' : masked(recipient)}
+            </a>
           </li>
         ))}
       </ul>
