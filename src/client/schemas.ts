@@ -92,7 +92,7 @@ export interface components {
              * @description The kind of condition.
              * @enum {string}
              */
-            kind: "account-refused" | "account-unanswered" | "webhooks-silent" | "webhooks-refused" | "receiver-failing" | "callbacks-disabled" | "tracking-failing" | "dispatch-overdue" | "queue-paused" | "changes-unread" | "queue-away" | "memory-short" | "disk-short" | "clock-differs" | "no-worker" | "database-away";
+            kind: "account-refused" | "account-unanswered" | "webhooks-silent" | "webhooks-refused" | "receiver-failing" | "callbacks-disabled" | "callbacks-given-up" | "tracking-failing" | "dispatch-overdue" | "queue-paused" | "changes-unread" | "queue-away" | "memory-short" | "disk-short" | "clock-differs" | "no-worker" | "database-away";
             /** @description An account, a receiver, a queue, a machine. */
             subject: string;
             /** @description A sentence for people. */

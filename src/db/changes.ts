@@ -108,13 +108,20 @@ function readPosition(reader: string) {
   return sql`coalesce((SELECT position FROM ${feedReaders} WHERE name = ${reader}), 0)`
 }
 
+interface OldChanges {
+  olderThan: Date
+  limit: number
+  readers: readonly string[]
+  unreadOlderThan?: Date
+}
+
 /**
- * Deletes the oldest changes, no more than `limit`, that are older than `olderThan` and that these readers have read;
- * returns how many those were.
+ * Deletes the oldest changes, no more than `limit`, that are older than `olderThan` and that these readers have read, and from
+ * `unreadOlderThan` on the ones, too, that wait for a queue of an app. Returns how many that were.
  */
 export async function deleteChanges(
   db: Db,
-  { olderThan, limit, readers }: { olderThan: Date; limit: number; readers: readonly string[] },
+  { olderThan, limit, readers, unreadOlderThan = new Date(0) }: OldChanges,
 ): Promise<number> {
   const [row] = await db.execute<{ deleted: number }>(sql`
     WITH oldest AS (
@@ -123,6 +130,7 @@ export async function deleteChanges(
       DELETE FROM ${changes} WHERE position IN (
         SELECT position FROM oldest WHERE changed_at < ${olderThan.toISOString()} AND NOT EXISTS (
           SELECT FROM ${feedReaders} r WHERE r.name = ANY(${textArray(readers)}) AND r.position < oldest.position
+            AND (r.name = 'callbacks' OR changed_at >= ${unreadOlderThan.toISOString()})
         )
       ) RETURNING position
     ), noted AS (

@@ -13,6 +13,8 @@ export const preparations: Readonly<Record<string, (client: postgres.Sql) => Pro
     await buildIndex(client, 'messages_number', 'messages (number, sent_at, id) WHERE number IS NOT NULL')
   },
   '0029_find_changes_by_message': (client) => buildIndex(client, 'changes_message', 'changes (message)'),
+  '0032_find_callbacks_given_up': (client) =>
+    buildIndex(client, 'callbacks_given_up', 'callbacks (account, first_due_at) WHERE next_attempt_at IS NULL'),
 }
 
 const ROWS_A_STEP = 20_000

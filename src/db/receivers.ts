@@ -4,7 +4,7 @@
  */
 import { inArray, isNotNull, sql } from 'drizzle-orm'
 import { receivers } from './attempt-tables.ts'
-import { type Db, millisecondsOf } from './client.ts'
+import { type Db, millisecondsOf, textArray } from './client.ts'
 import { accountStates, callbacks } from './schema.ts'
 
 /** Longer than any pause between two attempts, so that one that is dead stays known as slow. */
@@ -59,6 +59,28 @@ export async function findFailingReceivers(db: Db, limit: number): Promise<Faili
     SELECT receiver, last_error, ${millisecondsOf('first_due_at')} AS since
     FROM (SELECT * FROM walked LIMIT ${MOST_WALKED}) w ORDER BY first_due_at, receiver LIMIT ${limit}`)
   return rows.map(({ receiver, since, last_error }) => ({ receiver, since: new Date(since), lastError: last_error }))
+}
+
+/** The first callback of an account that was given up, and waits to be replayed. */
+export interface GivenUp {
+  account: string
+  receiver: string
+  firstDueAt: Date
+  lastError: string
+}
+
+export async function findGivenUp(db: Db, accounts: readonly string[]): Promise<GivenUp[]> {
+  const rows = await db.execute<{ account: string; receiver: string; since: number; last_error: string | null }>(sql`
+    SELECT c.account, c.receiver, c.last_error, ${millisecondsOf('c.first_due_at')} AS since
+    FROM unnest(${textArray(accounts)}) AS a (account) CROSS JOIN LATERAL (
+      SELECT * FROM ${callbacks} c WHERE c.account = a.account AND c.next_attempt_at IS NULL ORDER BY first_due_at LIMIT 1
+    ) c`)
+  return rows.map(({ account, receiver, since, last_error }) => ({
+    account,
+    receiver,
+    firstDueAt: new Date(since),
+    lastError: last_error ?? 'for no known reason',
+  }))
 }
 
 /** The callback URL of an account has answered 410: nothing is sent to it until callbacks are replayed. */

@@ -254,6 +254,7 @@ export const callbacks = lastword.table(
     index('callbacks_failing')
       .on(table.receiver, table.firstDueAt)
       .where(sql`${table.lastError} IS NOT NULL AND ${table.nextAttemptAt} IS NOT NULL`),
+    index('callbacks_given_up').on(table.account, table.firstDueAt).where(sql`${table.nextAttemptAt} IS NULL`),
     index('callbacks_claimed').on(table.nextAttemptAt).where(sql`${table.claim} IS NOT NULL`),
     index('callbacks_message').on(table.message, table.change),
     index('callbacks_untaken').on(table.account, table.firstDueAt).where(sql`${table.nextAttemptAt} IS NOT NULL`),

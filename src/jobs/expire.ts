@@ -64,7 +64,7 @@ export interface ExpireResult {
 const agoBy = (now: () => number) => (ms: number) => ({ olderThan: new Date(now() - ms), limit: MOST_AT_ONCE })
 
 export function createExpirer(options: ExpirerOptions) {
-  const { db, learner, log, metrics, untrackedForMs, changesForMs, readers } = options
+  const { db, learner, log, metrics, untrackedForMs, changesForMs, messagesForMs, readers } = options
   const deleteOld = createDeleter(options)
   const ago = agoBy(learner.now)
   let closeAgainAt = 0
@@ -94,7 +94,8 @@ export function createExpirer(options: ExpirerOptions) {
     await foldCounts(db)
     const expired = await closeWindows()
     const untrackedDeleted = await untilDone(() => deleteUntracked(db, ago(untrackedForMs)))
-    const changesDeleted = await untilDone(() => deleteChanges(db, { ...ago(changesForMs), readers }))
+    const unreadOlderThan = ago(messagesForMs).olderThan
+    const changesDeleted = await untilDone(() => deleteChanges(db, { ...ago(changesForMs), readers, unreadOlderThan }))
     await deleteExpiredNonces(db)
     await forgetErased(db)
     const settledDeleted = await deleteOld()

@@ -564,6 +564,24 @@ describe('retention', () => {
     expect(kept[0]?.position).toBe(fourth)
   })
 
+  it('keeps what an app has not taken from its queue for as long as messages are kept', async () => {
+    const late = await openTables()
+    try {
+      await addReader(late.db, 'changes-queue.seven')
+      await addReader(late.db, 'callbacks')
+      const messageId = newId()
+      await track(late.db, [messageId])
+      await applyReports(late.db, [report(messageId, 'delivered', 1)])
+      const [old, readers] = [{ olderThan: new Date(Date.now() + HOUR), limit: ALL }, ['changes-queue.seven']]
+      const unreadOlderThan = old.olderThan
+      expect(await deleteChanges(late.db, { ...old, readers })).toBe(0)
+      expect(await deleteChanges(late.db, { ...old, readers: [...readers, 'callbacks'], unreadOlderThan })).toBe(0)
+      expect(await deleteChanges(late.db, { ...old, readers, unreadOlderThan })).toBe(1)
+    } finally {
+      await late.close()
+    }
+  })
+
   it('keeps the position of the latest when its message is erased, so that no reader takes that for a loss', async () => {
     const before = await findLatestPosition(db)
     const messageId = newId()

@@ -149,6 +149,10 @@ function watch(more: Partial<AlertWatchOptions> = {}): AlertWatch {
   return opened
 }
 
+/** A telling that was sent, and not noted as taken, is not followed by another for a minute. */
+const allNoted = () =>
+  until(async () => expect(await stage.sources.db.$count(alerts, sql`next_attempt_at IS NOT NULL`)).toBe(0))
+
 const closeWatches = async () => {
   for (const opened of watches.splice(0)) await opened.close()
 }
@@ -247,6 +251,19 @@ const kinds: Record<
       await addCallback()
       await stage.installation.sql`UPDATE lastword.callbacks SET next_attempt_at = NULL`
       await noteGoneUrl(stage.sources.db, 'seven', CALLBACK_URL)
+    },
+    async end() {
+      expect(await replayCallbacks(stage.sources.db)).toBe(1)
+      await stage.installation.sql`DELETE FROM lastword.callbacks`
+    },
+  },
+  'callbacks-given-up': {
+    subject: 'seven',
+    says: 'the first of them to https://app.example: the receiver answered HTTP 500',
+    async begin() {
+      await addCallback()
+      await stage.installation.sql`
+        UPDATE lastword.callbacks SET last_error = 'the receiver answered HTTP 500', next_attempt_at = NULL`
     },
     async end() {
       expect(await replayCallbacks(stage.sources.db)).toBe(1)
@@ -421,6 +438,7 @@ describe('an operator', () => {
     await until(() =>
       expect([tellings('queue-paused'), tellings('queue-away')]).toEqual([['alert.begun'], ['alert.begun']]),
     )
+    await allNoted()
     await closeWatches()
     watch()
     watch()
@@ -464,9 +482,7 @@ describe('an operator', () => {
     watch({ rules: rulesOf(0, 0) })
     stage.own.queueTrouble = 'is full'
     await until(() => expect(tellings('queue-away')).toEqual(['alert.begun']))
-    // A telling that was sent and not noted as taken is not followed by another for a minute.
-    const isNoted = sql`kind = 'queue-away' AND ended_at IS NULL AND told = 1 AND next_attempt_at IS NULL`
-    await until(async () => expect(await stage.sources.db.$count(alerts, isNoted)).toBe(1))
+    await allNoted()
     await closeWatches()
     stage.own.queueTrouble = undefined
     watch({ rules: rulesOf(0, 0) })

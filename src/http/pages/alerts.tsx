@@ -70,7 +70,8 @@ function pathOf({ kind, subject }: Alert): string | undefined {
   if (OF_ACCOUNTS.includes(kind)) return accountPath(subject)
   if (OF_QUEUES.includes(kind)) return `/queues/queue/${encodeURIComponent(subject)}`
   if (kind === 'receiver-failing') return `/callbacks?${new URLSearchParams({ receiver: subject })}`
-  return kind === 'callbacks-disabled' ? `/callbacks?${new URLSearchParams({ account: subject })}` : undefined
+  const isOfCallbacks = kind === 'callbacks-disabled' || kind === 'callbacks-given-up'
+  return isOfCallbacks ? `/callbacks?${new URLSearchParams({ account: subject })}` : undefined
 }
 
 /** Alerts that are over. */

@@ -9,7 +9,7 @@ import { findReported } from '../../db/alerts.ts'
 import type { Db } from '../../db/client.ts'
 import { freeDiskBytes } from '../../db/embedded.ts'
 import { findInstallation } from '../../db/installation.ts'
-import { findFailingReceivers, findGoneUrls } from '../../db/receivers.ts'
+import { findFailingReceivers, findGivenUp, findGoneUrls } from '../../db/receivers.ts'
 import { findOverdueAccounts } from '../../db/schedule.ts'
 import type { Learner } from '../../learner.ts'
 import type { Metrics } from '../../metrics.ts'
@@ -81,9 +81,10 @@ export async function findConditions(sources: SharedSources, limits: AlertLimits
 
 async function findOfAccounts({ db, accounts, learner }: SharedSources, { overdueMs }: AlertLimits) {
   const names = [...accounts.keys()]
-  const [{ healths, now }, gone, longDue] = await Promise.all([
+  const [{ healths, now }, gone, givenUp, longDue] = await Promise.all([
     findHealths(db),
     findGoneUrls(db),
+    findGivenUp(db, names),
     findOverdueAccounts(db, names, overdueMs),
   ])
   const conditions: Condition[] = []
@@ -105,9 +106,16 @@ async function findOfAccounts({ db, accounts, learner }: SharedSources, { overdu
       const message = `No receipts come for account "${subject}": polling finds final statuses whose receipts did not come.`
       conditions.push({ kind: 'webhooks-silent', subject, message, since: route.since })
     }
-    if (callback?.url !== undefined && gone.get(subject) === callback.url) {
-      const message = `${new URL(callback.url).origin} says that the callback URL of account "${subject}" is gone (HTTP 410): nothing is sent to it until callbacks are replayed, or another URL is configured.`
+    const goneUrl = gone.get(subject)
+    const isGone = callback?.url !== undefined && goneUrl === callback.url
+    if (goneUrl && isGone) {
+      const message = `${new URL(goneUrl).origin} says that the callback URL of account "${subject}" is gone (HTTP 410): nothing is sent to it until callbacks are replayed, or another URL is configured.`
       conditions.push({ kind: 'callbacks-disabled', subject, message })
+    }
+    const lost = givenUp.find((one) => one.account === subject)
+    if (lost && !isGone) {
+      const message = `Callbacks of account "${subject}" were given up, the first of them to ${lost.receiver}: ${lost.lastError}. They wait to be replayed.`
+      conditions.push({ kind: 'callbacks-given-up', subject, message, since: lost.firstDueAt.getTime() })
     }
     const lookup = lookupInUse(account, health.lookup)
     const mayAsk = lookup && !needsProbe(health) && !isPaused(health, now)
