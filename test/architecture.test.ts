@@ -38,7 +38,7 @@ const MAY_IMPORT: Readonly<Record<Layer, readonly Layer[]>> = {
   core: ['core'],
   deadline: [],
   proxy: [],
-  urls: ['core'],
+  urls: ['core', 'urls'],
   providers: ['core', 'deadline', 'proxy', 'providers'],
   db: ['core', 'urls', 'db'],
   config: ['core', 'proxy', 'urls', 'providers', 'config'],
