@@ -47,12 +47,8 @@ export async function track(
     )
   }
   const provider = providerOf(account)
-  const mayCallBack = account.callback !== undefined
-  const scheduled = scheduleOrder(provider, recordOf(account, plans), order, {
-    now: plans.now(),
-    random: Math.random,
-    mayCallBack,
-  })
+  const moment = { now: plans.now(), random: Math.random }
+  const scheduled = scheduleOrder(provider, recordOf(account, plans), order, moment)
   const tracked = await trackMessages(db, scheduled.messages, provider.keyedByRecipient, traceparent)
   return resultOf(order, scheduled, tracked)
 }
@@ -70,6 +66,8 @@ export interface AccountRecord {
   defaultCountry?: Country | undefined
   /** Messages are tracked whose IDs do not look like the provider's. */
   takesAnyId?: boolean | undefined
+  /** Callbacks can be signed: messages may have URLs of their own. */
+  hasCallbacks: boolean
   changesQueue?: string | undefined
 }
 
@@ -85,6 +83,7 @@ export function recordOf(account: Account, plans: Plans): AccountRecord {
     isPolled,
     defaultCountry,
     takesAnyId,
+    hasCallbacks: account.callback !== undefined,
     changesQueue,
   }
 }
@@ -99,8 +98,6 @@ interface Scheduled {
 interface Moment {
   now: number
   random: () => number
-  /** False where nothing could be sent to a callback URL: callbacks are signed with the account's own secret. */
-  mayCallBack: boolean
 }
 
 /**
@@ -136,9 +133,9 @@ export function resultOf({ partial }: ReadOrder, { messages, repeats, refused }:
 
 function problemsOf(
   provider: Provider,
-  { account, polling, defaultCountry, takesAnyId }: AccountRecord,
+  { account, polling, defaultCountry, takesAnyId, hasCallbacks }: AccountRecord,
   { messageId, recipient, sentAt: given, callbackUrl }: OrderedMessage,
-  { now, mayCallBack }: Moment,
+  { now }: Moment,
 ): Issue[] {
   const issues: Issue[] = []
   const wrong = (path: string, message: string) => issues.push({ path, message })
@@ -167,7 +164,7 @@ function problemsOf(
   if (windowOf(polling, sentAt).windowEndsAt <= now) {
     wrong('sentAt', `expected a time within the look-up window of ${days(polling)} days`)
   }
-  if (callbackUrl !== undefined && !mayCallBack) {
+  if (callbackUrl !== undefined && !hasCallbacks) {
     wrong('callbackUrl', `expected none, because account "${account}" has no callback secret to sign with`)
   }
   return issues

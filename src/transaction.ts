@@ -55,7 +55,7 @@ export async function track(tx: Transaction, given: Order): Promise<Tracked> {
       const record = await findAccount(savepoint, account)
       const provider = findProvider(record.provider)
       if (!provider) throw unknownProvider(record)
-      const moment = { now: record.now, random: Math.random, mayCallBack: true }
+      const moment = { now: record.now, random: Math.random }
       const scheduled = scheduleOrder(provider, record, order, moment)
       const tracked = await trackMessagesWithin(savepoint, scheduled.messages, provider.keyedByRecipient)
       return resultOf(order, scheduled, tracked)
@@ -97,7 +97,7 @@ async function findAccount(db: Db, account: string): Promise<AccountRecord & { n
   // One text, because the app's client may rename columns and transform values.
   const rows: unknown = await db.execute(sql`
     SELECT json_build_object('account', account, 'provider', provider, 'polling', polling, 'firstAge', coalesce(first_age, 0), 'isPolled', is_polled,
-      'defaultCountry', default_country, 'takesAnyId', takes_any_id, 'now', (extract(epoch FROM clock_timestamp()) * 1000)::float8)::text
+      'defaultCountry', default_country, 'takesAnyId', takes_any_id, 'hasCallbacks', has_callbacks, 'now', (extract(epoch FROM clock_timestamp()) * 1000)::float8)::text
     FROM ${schema.accountStates} WHERE account = ${account} AND provider IS NOT NULL`)
   if (!Array.isArray(rows)) throw notATransaction()
   const [row] = rows

@@ -27,8 +27,7 @@ function schedule(given: unknown) {
   const order = readOrder(given, 'body')
   const account = accounts.find(({ name }) => name === order.account)
   if (!account) return expect.fail('Expected a configured account')
-  const mayCallBack = account.callback !== undefined
-  const moment = { now: NOW, random: () => 0.5, mayCallBack }
+  const moment = { now: NOW, random: () => 0.5 }
   const scheduled = scheduleOrder(providerOf(account), recordOf(account, priorPlans), order, moment)
   return { ...scheduled, result: resultOf(order, scheduled, scheduled.messages.length) }
 }

@@ -20,8 +20,9 @@ import {
 } from './support/service.ts'
 import { createEmptyDatabase } from './support/services.ts'
 
+const SECRET = `whsec_${Buffer.from('a secret of 32 bytes, not a word').toString('base64')}`
 const ACCOUNTS = JSON.stringify([
-  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key' },
+  { name: 'seven', provider: 'seven', apiKey: 'seven-api-key', callback: { secret: SECRET } },
   {
     name: 'silent',
     provider: 'seven',
@@ -189,6 +190,14 @@ describe('track', () => {
     expect(body).toMatchObject({ sentAt: sentAt.toISOString(), recipient: '+49170', metadata: { a: ['"', null] } })
     const [row] = await sql.unsafe('SELECT callback_url FROM lastword.messages').values()
     expect(row).toEqual(['https://a.example/b'])
+  })
+
+  it('refuses a URL for callbacks that nobody could sign', async () => {
+    const message = { messageId: '7', callbackUrl: 'https://a.example/b' }
+    await expect(track(sql, { account: 'silent', messages: [message] })).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+      message: expect.stringContaining('account "silent" has no callback secret to sign with'),
+    })
   })
 
   it('gives an account that is never polled no poll before its window ends', async () => {

@@ -60,7 +60,8 @@ function describeLast({ lastAttempt }: Known): string | null {
 
 function describeNext(message: Known): string | null {
   const { asking, nextPollAt, blockedBy } = message
-  if (asking === 'never' || message.final) return null
+  if (message.final) return null
+  if (asking === 'never') return blockedBy.length > 0 ? `never: ${describeBlocks(message)}` : 'never again'
   const next = asking === 'later' ? String(nextPollAt) : asking === 'due' ? 'now' : 'being asked now'
   return blockedBy.length > 0 ? `${next}, but ${describeBlocks(message)}` : next
 }

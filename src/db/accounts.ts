@@ -78,6 +78,7 @@ interface AccountRecord {
   isPolled: boolean
   defaultCountry?: string | undefined
   takesAnyId?: boolean | undefined
+  hasCallbacks: boolean
   changesQueue?: string | undefined
   /** A digest of the credentials and of where they are used. */
   credentials: string
@@ -96,21 +97,23 @@ export async function recordAccounts(db: Db, accounts: readonly AccountRecord[])
     is_polled: ['boolean', ({ isPolled }) => isPolled],
     default_country: ['text', ({ defaultCountry }) => defaultCountry],
     takes_any_id: ['boolean', ({ takesAnyId }) => takesAnyId ?? false],
+    has_callbacks: ['boolean', ({ hasCallbacks }) => hasCallbacks],
     changes_queue: ['text', ({ changesQueue }) => changesQueue],
     credentials: ['text', ({ credentials }) => credentials],
   })
   await db.execute(sql`
-    INSERT INTO ${accountStates} AS s (account, provider, polling, first_age, is_polled, default_country, takes_any_id, credentials, changes_queues)
-    SELECT account, provider, polling, first_age, is_polled, default_country, takes_any_id, credentials, array_remove(ARRAY[changes_queue], NULL)
+    INSERT INTO ${accountStates} AS s (account, provider, polling, first_age, is_polled, default_country, takes_any_id, has_callbacks, credentials, changes_queues)
+    SELECT account, provider, polling, first_age, is_polled, default_country, takes_any_id, has_callbacks, credentials, array_remove(ARRAY[changes_queue], NULL)
     FROM ${rows}
     ORDER BY account
     ON CONFLICT (account) DO UPDATE SET
       provider = excluded.provider, polling = excluded.polling, first_age = excluded.first_age, is_polled = excluded.is_polled,
-      default_country = excluded.default_country, takes_any_id = excluded.takes_any_id, credentials = excluded.credentials,
+      default_country = excluded.default_country, takes_any_id = excluded.takes_any_id,
+      has_callbacks = excluded.has_callbacks, credentials = excluded.credentials,
       health = CASE WHEN s.credentials <> excluded.credentials THEN '{}' ELSE s.health END,
       changes_queues = ARRAY(SELECT DISTINCT unnest(s.changes_queues || excluded.changes_queues))
-    WHERE NOT s.changes_queues @> excluded.changes_queues OR (s.provider, s.polling, s.first_age, s.is_polled, s.default_country, s.takes_any_id, s.credentials) IS DISTINCT FROM (
-      excluded.provider, excluded.polling, excluded.first_age, excluded.is_polled, excluded.default_country, excluded.takes_any_id, excluded.credentials)`)
+    WHERE NOT s.changes_queues @> excluded.changes_queues OR (s.provider, s.polling, s.first_age, s.is_polled, s.default_country, s.takes_any_id, s.has_callbacks, s.credentials) IS DISTINCT FROM (
+      excluded.provider, excluded.polling, excluded.first_age, excluded.is_polled, excluded.default_country, excluded.takes_any_id, excluded.has_callbacks, excluded.credentials)`)
   const { account, changesQueues } = accountStates
   return db.select({ account, changesQueues }).from(accountStates)
 }

@@ -143,7 +143,6 @@ export const batches = lastword.table(
     account: text('account').notNull(),
     /** Until when nobody else may ask about these messages. */
     leaseEndsAt: instant('lease_ends_at').notNull(),
-    /** The ones that no answer has told of yet. */
     messages: bigint('messages', { mode: 'number' }).array().notNull(),
   },
   (table) => [index('batches_lease').on(table.leaseEndsAt)],
@@ -185,6 +184,7 @@ export const accountStates = lastword.table('account_states', {
   isPolled: boolean('is_polled').notNull().default(false),
   defaultCountry: text('default_country'),
   takesAnyId: boolean('takes_any_id').notNull().default(false),
+  hasCallbacks: boolean('has_callbacks').notNull().default(true),
   goneUrl: text('gone_url'),
   /** The queues that were ever told of its changes: they may hold some for as long as they are there. */
   changesQueues: text('changes_queues').array().notNull().default([]),

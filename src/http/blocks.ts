@@ -59,13 +59,18 @@ export function toBlock({ cause, account, since, until, message }: Block) {
   return { cause, account: account ?? null, since: timeOf(since), until: timeOf(until), message }
 }
 
+/** When a message is asked about next; null where it is due only to be closed, at the end of its window. */
+export function nextPollOf({ dueAt, windowEndsAt }: MessageRow): Date | null {
+  return dueAt !== null && dueAt < windowEndsAt ? dueAt : null
+}
+
 /** How asking about a message stands, as the API tells of it, by the questions about it that are kept. */
 export async function describeAsking(db: Db, row: MessageRow, questions: readonly AskedQuestion[]) {
-  const { final, dueAt, askedAt } = row
+  const { final, askedAt } = row
   const { isInBatch, now } = await findHolder(db, row)
   const last = questions.at(-1) ?? (askedAt ? ({ at: askedAt, outcome: 'answered', error: null } as const) : undefined)
   return {
-    asking: askingOf({ final, dueAt: dueAt?.getTime(), isInBatch }, now),
+    asking: askingOf({ final, dueAt: nextPollOf(row)?.getTime(), isInBatch }, now),
     failedPolls: questions.filter(({ outcome }) => outcome === 'failed').length,
     lastAttempt: last ? { at: last.at, outcome: last.outcome, error: last.error } : null,
   }

@@ -17,7 +17,7 @@ import { providerOf } from '../providers/registry.ts'
 import type { Tracing } from '../tracing.ts'
 import { type Accounts, track } from '../tracking.ts'
 import { readOrder, trackingOrderSchema } from '../tracking-order.ts'
-import { describeAsking, type FindBlocks, toBlock } from './blocks.ts'
+import { describeAsking, type FindBlocks, nextPollOf, toBlock } from './blocks.ts'
 import { describeCallbacks } from './callbacks.ts'
 import { listQuerySchema, readListQuery, textSchema } from './list-query.ts'
 import { messageDetailsSchema, messagePageSchema, trackedSchema } from './openapi/answers.ts'
@@ -177,7 +177,7 @@ export function toMessage(row: MessageRow) {
     settledBy: row.final ? row.settledBy : null,
     sentAt: row.sentAt,
     polls: row.polls,
-    nextPollAt: row.dueAt,
+    nextPollAt: nextPollOf(row),
     windowEndsAt: row.windowEndsAt,
     metadata: row.metadata ?? null,
     ...(row.queryError === null ? {} : { queryError: row.queryError }),

@@ -45,6 +45,7 @@ it('forgets the health of an account that is asked with other credentials, and n
     polling: { policy: 'learned' as const, priceMs: 1, windowMs: 1 },
     firstAge: 1,
     isPolled: true,
+    hasCallbacks: false,
     credentials,
   })
   const inTrouble: AccountHealth = { trouble: 'refused', pausedUntil: Date.now() + 60_000 }

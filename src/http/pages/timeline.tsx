@@ -195,8 +195,8 @@ function Callback({ callback, view }: { callback: MessageCallback; view: View })
 
 export function Next({ message, now }: { message: MessageWithReports; now: number }): JSX.Element {
   const { asking, nextPollAt, blockedBy } = message
-  if (asking === 'never') return <>never again</>
   const but = blockedBy.map((block) => block.message).join('; and ')
+  if (asking === 'never') return <>never again{but && `: ${but}`}</>
   return (
     <>
       {asking === 'later' ? <Time at={nextPollAt} now={now} /> : asking === 'due' ? 'due now' : 'being asked now'}

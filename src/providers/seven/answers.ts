@@ -6,6 +6,7 @@
  */
 import type { z } from 'zod'
 import { ProviderError } from '../../core/errors.ts'
+import { readRetryAfter } from '../../core/retry-after.ts'
 import type { ProviderHttp } from '../http.ts'
 import { readJson } from '../json-text.ts'
 import { type SevenAccount, sevenHeaders } from './account.ts'
@@ -32,7 +33,8 @@ export async function getText(
   signal: AbortSignal,
 ): Promise<string> {
   try {
-    const { text } = await http.get(path, sevenHeaders(account), signal)
+    const { text, headers } = await http.get(path, sevenHeaders(account), signal)
+    throwIfAskedToWait(text, readRetryAfter(headers, Date.now()))
     return text
   } catch (error) {
     if (error instanceof ProviderError && error.response && error.retryAfterMs === undefined) {
@@ -42,6 +44,14 @@ export async function getText(
     }
     throw error
   }
+}
+
+/** A success, too, may hold the code of a limit, with a header that says how long it lasts. */
+function throwIfAskedToWait(text: string, retryAfterMs: number | undefined): void {
+  if (retryAfterMs === undefined) return
+  const json = readJson(text)
+  const code = json.ok ? readCode(json.value) : undefined
+  if (code !== undefined && ERROR_CODES.get(code)?.[0] === 'throttled') throwCode(code, retryAfterMs)
 }
 
 /** Reads an answer that ought to be JSON, and throws the error it stands for. */
@@ -63,9 +73,9 @@ export function throwIfErrorCode(answer: unknown): void {
   if (code !== undefined) throwCode(code)
 }
 
-function throwCode(code: string): never {
+function throwCode(code: string, retryAfterMs?: number): never {
   const [kind, meaning] = ERROR_CODES.get(code) ?? (['transient', 'an error without a known meaning'] as const)
-  throw new ProviderError(kind, `the provider answered with code ${code.slice(0, 20)}: ${meaning}`)
+  throw new ProviderError(kind, `the provider answered with code ${code.slice(0, 20)}: ${meaning}`, { retryAfterMs })
 }
 
 function readCode(answer: unknown): string | undefined {

@@ -316,6 +316,20 @@ describe('the status query', () => {
     await expect(question).rejects.toMatchObject({ name: 'ProviderError', kind })
   })
 
+  it('says how long to wait where a success holds the code of a limit', async () => {
+    const refuse = () => expect.fail('Expected no other request')
+    const http: ProviderHttp = {
+      get: async () => ({ status: 200, headers: { 'retry-after': '3600' }, text: '{"code":403}' }),
+      post: refuse,
+      delete: refuse,
+      close: async () => {},
+    }
+    const question = seven
+      .lookups(account)[0]
+      ?.byIds?.ask(http, [{ messageId: '1', sentAt: RECEIVED_AT }], new AbortController().signal)
+    await expect(question).rejects.toMatchObject({ kind: 'throttled', retryAfterMs: 3_600_000 })
+  })
+
   it('keeps the whole URL under 4,000 characters and the batch at its size', () => {
     const [lookup] = seven.lookups({ ...account, batchSize: 50 })
     expect(lookup?.byIds?.limits.maxIds).toBe(50)
