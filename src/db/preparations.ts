@@ -49,11 +49,14 @@ async function fillSearch(client: postgres.Sql): Promise<void> {
         UPDATE lastword.messages m SET number = n.number
         FROM (
           SELECT id, coalesce(
-            nullif(recipient_key, ''), ltrim(regexp_replace(replace(recipient, '(0)', ''), '[^0-9]', '', 'g'), '0')
+            nullif(recipient_key, ''),
+            -- One that leaves its country open keeps its zero.
+            CASE WHEN recipient ~ '^[^0-9+]*0(?![^0-9+]*0)' THEN '0' ELSE '' END
+              || ltrim(regexp_replace(replace(recipient, '(0)', ''), '[^0-9]', '', 'g'), '0')
           ) AS number
           FROM page
         ) n
-        WHERE m.id = n.id AND n.number <> ''
+        WHERE m.id = n.id AND n.number NOT IN ('', '0')
       ), failed AS (
         INSERT INTO lastword.failures (message, account, status, code, sent_at)
         SELECT id, account, status, (

@@ -102,8 +102,8 @@ function secretsSchema(pattern: RegExp, expectation: string) {
 
 export const signingKeySchema = secretsSchema(VISIBLE, VISIBLE_RULE)
 
-/** The country of numbers without a country code, for providers whose messages are keyed by their recipient. */
-export const countrySchema = z.string().refine(isCountry, 'expected two letters of ISO 3166, as in "NL"')
+/** The country of numbers without a country code. */
+const countrySchema = z.string().refine(isCountry, 'expected two letters of ISO 3166, as in "NL"')
 
 /** A secret of Standard Webhooks. */
 export const WEBHOOK_SECRET = /^whsec_[A-Za-z0-9+/]{32,}={0,2}$/
@@ -122,6 +122,7 @@ export const commonAccountFields = {
   batchSize: z.int().min(1).max(1000).default(100),
   requestsPerSecond: z.number().min(0.01).max(1000).default(5),
   timeout: durationSchema.default(10_000),
+  defaultCountry: countrySchema.optional(),
   polling: pollingSchema.prefault({}),
   callback: z
     .strictObject({

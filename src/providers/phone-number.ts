@@ -47,7 +47,8 @@ export function isNationalNumber(number: string): boolean {
 /**
  * The digits of an international number, without the `+` or `00` before the country code, and without the zero that some
  * write between the two: `+31 (0)6 12345678`, `0031612345678` and `31612345678` are the same; with the country NL so are
- * `0612345678` and `612345678`. Without `+` or `00` a number is one of the country, if it can be.
+ * `0612345678` and `612345678`. Without `+` or `00` a number is one of the country, if it can be. A number that leaves its
+ * country open keeps its zero, so that it is none of another country.
  */
 export function normalizePhoneNumber(number: string, country?: Country): string {
   const clean = cleanPhoneNumber(number)
@@ -65,8 +66,14 @@ export function normalizePhoneNumber(number: string, country?: Country): string 
     clean
       .replace(/^(\D*\d[^(]*)\(0\)/, '$1')
       .replace(/\D/g, '')
-      .replace(/^0+/, '')
+      .replace(/^0+/, isNational && !country ? '0' : '')
   )
+}
+
+/** True for a number that is one of some country by its digits alone, and would be another in a country of its own. */
+export function isInternational(number: string): boolean {
+  const clean = cleanPhoneNumber(number)
+  return /^[^\d+]*[1-9]/.test(clean) && validNumber(`+${clean.replace(/\D/g, '')}`) !== undefined
 }
 
 /** True for a number of this country, with its country code or without. */

@@ -9,6 +9,7 @@ const ACCOUNTS = JSON.stringify([
   { name: 'seven', provider: 'seven', apiKey: 'key' },
   { name: 'dutch', provider: 'cm', productToken: 'token', defaultCountry: 'NL', baseUrl: 'http://127.0.0.1:1' },
   { name: 'silent', provider: 'seven', apiKey: 'key', query: 'off' },
+  { name: 'italian', provider: 'seven', apiKey: 'key', defaultCountry: 'IT' },
 ])
 
 let api: Api
@@ -61,6 +62,20 @@ describe('GET /v1/messages', () => {
     }
     expect(await list('recipient=31612345679&account=seven')).toEqual([])
     expect(await list('recipient=4917')).toEqual([])
+    // Of a number without a country code nobody knows whose it is.
+    await track('seven', { messageId: '3', recipient: '0151 23456789' })
+    expect(await list('recipient=%2B15123456789')).toEqual([])
+    expect(await list('recipient=0151%2F23456789')).toEqual(['3'])
+  })
+
+  it('erases by digits that are a number of several countries only with the country code', async () => {
+    await track('italian', { messageId: '4', recipient: '328 123 4567' })
+    await track('seven', { messageId: '5', recipient: '+3281234567' })
+    const erase = (number: string) => fetch(`${api.url}/v1/recipients/${number}`, { method: 'DELETE' })
+    expect((await erase('3281234567')).status).toBe(400)
+    expect(await (await erase('%2B3281234567')).json()).toEqual({ erased: 1 })
+    expect(await list('recipient=%2B393281234567')).toEqual(['4'])
+    expect(await (await erase('00393281234567')).json()).toEqual({ erased: 1 })
   })
 
   it('finds the number that a report has told of', async () => {

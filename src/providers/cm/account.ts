@@ -1,6 +1,6 @@
 /** The common ground of CM.com's module: the account, the key of a message, the time zone. */
 import { z } from 'zod'
-import { type Account, commonAccountFields, countrySchema, credentialSchema, durationSchema } from '../account.ts'
+import { type Account, commonAccountFields, credentialSchema, durationSchema } from '../account.ts'
 import { cleanPhoneNumber, normalizePhoneNumber } from '../phone-number.ts'
 
 export interface CmAccount extends Account {
@@ -33,7 +33,6 @@ export const cmAccountSchema = z
     pageSize: z.int().min(1).max(10_000).default(1000),
     maxWindow: durationSchema.default(24 * 3_600_000),
     clockSlack: durationSchema.default(5 * 60_000),
-    defaultCountry: countrySchema.optional(),
   })
   .transform(
     ({ timeout, maxWindow, clockSlack, ...account }): CmAccount => ({
