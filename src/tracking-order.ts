@@ -69,7 +69,7 @@ export const messageSchema = named(
       ),
     recipient: z
       .string()
-      .regex(/^\s*(?:[a-z]+\.?:)?\s*(?:%2B)?[^A-Za-z]{3,60}(?:;.*)?$/i, { abort: true, error: PHONE_RULE })
+      .regex(/^\s*(?:[a-z]+\.?:\s*)?(?:%2B)?[^A-Za-z]{3,60}(?:;.*)?$/i, { abort: true, error: PHONE_RULE })
       .refine((text) => {
         const clean = cleanPhoneNumber(text)
         return /^[(]?\+?[\d ()./-]{3,40}$/.test(clean) && /\d{3}/.test(clean.replace(/\D/g, ''))

@@ -137,6 +137,7 @@ const UNREADABLE: [string, unknown, string, string][] = [
   ['a time that is none', one({ sentAt: 'soon' }), 'messages[0].sentAt', A_TIME],
   ['a name as recipient', one({ recipient: 'Ms. Smith 0170' }), 'messages[0].recipient', A_PHONE],
   ['two digits as recipient', one({ recipient: '12' }), 'messages[0].recipient', A_PHONE],
+  ['a million spaces as recipient', one({ recipient: `${' '.repeat(1_000_000)}x` }), 'messages[0].recipient', A_PHONE],
   [
     'a callback URL with a password',
     one({ callbackUrl: 'http://user:secret@app.example.com/hook' }),

@@ -46,8 +46,9 @@ interface MessageState {
 
 /** When a message is asked about: `due` is now, as soon as nothing keeps the provider from being asked. */
 export function askingOf({ final, dueAt, isInBatch }: MessageState, now: number): Asking {
-  if (final || dueAt === undefined) return 'never'
+  if (final) return 'never'
   if (isInBatch) return 'under-way'
+  if (dueAt === undefined) return 'never'
   return dueAt <= now ? 'due' : 'later'
 }
 

@@ -36,7 +36,7 @@ export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promis
     const reports = (row.reports ?? []).map((report) => ({ ...report, occurredAt: new Date(report.occurredAt) }))
     const lifeSince = row.lifeSince === null ? undefined : new Date(row.lifeSince)
     const sentAt = row.sentAt === null ? undefined : new Date(row.sentAt)
-    const life = message && nextLife({ sentAt, lifeSince, reports }, message.sentAt)
+    const life = message && nextLife({ sentAt, lifeSince, reports }, sentAt ? message.sentAt : notAhead(message.sentAt))
     return message && life ? [{ id: row.id, message, life, isNew: sentAt === undefined }] : []
   })
   if (begun.length === 0) return 0
@@ -57,6 +57,9 @@ export async function beginLives(db: Db, tracked: readonly NewMessage[]): Promis
   await applyReports(db, known, { keepUntracked: false, areRecorded: true })
   return begun.filter(({ isNew }) => !isNew).length
 }
+
+/** A message that is to be sent later may be refused at once. */
+const notAhead = (sentAt: Date) => new Date(Math.min(sentAt.getTime(), Date.now()))
 
 /** Tracked by this transaction. */
 const isNew = sql.raw('m.tracked_at = now()::timestamptz(3)')
@@ -109,7 +112,7 @@ async function reset(db: Db, begun: readonly { id: number; message: NewMessage; 
     WITH n AS (
       SELECT * FROM ${rows}
     ), ended AS (
-      SELECT m.id, m.sent_at, m.metadata FROM ${messages} m JOIN n USING (id)
+      SELECT m.id, m.sent_at, m.metadata FROM ${messages} m JOIN n USING (id) WHERE m.sent_at <> ${instantOf('n.sent_ms')}
     )${unenteredMetadata(sql.raw('ended'))}, begun AS (
       UPDATE ${messages} m SET
         status = NULL, final = false, status_at = NULL, status_rank = -1, read_at = NULL, settled_by = NULL,

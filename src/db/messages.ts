@@ -42,7 +42,7 @@ function insertWithRecipients(db: Db, tracked: readonly NewMessage[], traceparen
     const recipients = await findRecipients(transaction, tracked)
     const named = new Map(tracked.filter(hasRecipient).map((message) => [referenceOf(message), message]))
     const resolved = onePerKey(
-      tracked.map((message) => {
+      [...tracked.filter(hasRecipient), ...tracked.filter((message) => !hasRecipient(message))].map((message) => {
         if (hasRecipient(message)) return message
         const known = recipients.get(referenceOf(message))
         if (known !== undefined) return { ...message, recipientKey: known }

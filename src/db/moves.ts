@@ -42,7 +42,7 @@ export interface MessageAhead extends SchedulePlace {
   polls: number
 }
 
-/** Messages that are due after now, up to `limit` in the order of their times, from a place on. */
+/** Messages that are due after now, but for those asked about alone, up to `limit` in the order of their times, from a place on. */
 export async function findAhead(
   db: Db,
   { account, after, limit }: { account: string; after: SchedulePlace | undefined; limit: number },
@@ -60,7 +60,7 @@ export async function findAhead(
       SELECT d.message::float8 AS id, ${millisecondsOf('d.due_at')} AS due, ${millisecondsOf('m.sent_at')} AS sent,
         ${millisecondsOf('m.window_ends_at')} AS ends, ${millisecondsOf('m.asked_at')} AS asked, m.polls
       FROM ${due} d JOIN ${messages} m ON m.id = d.message
-      WHERE d.account = ${account} AND d.due_at > now() AND (d.due_at, d.message) > (to_timestamp(${dueAt}::float8 / 1000), ${id})
+      WHERE d.account = ${account} AND m.query_error IS NULL AND d.due_at > now() AND (d.due_at, d.message) > (to_timestamp(${dueAt}::float8 / 1000), ${id})
       ORDER BY d.due_at, d.message
       LIMIT ${limit}`),
   )

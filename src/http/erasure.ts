@@ -6,10 +6,9 @@ import type { Db } from '../db/client.ts'
 import { eraseMessages, findByNumber, noteForgotten } from '../db/erasure.ts'
 import type { Queues } from '../jobs/queues.ts'
 import { parseInput } from '../parse-input.ts'
-import { isInternational } from '../providers/phone-number.ts'
 import type { Accounts } from '../tracking.ts'
 import { record } from './acts.ts'
-import { numbersOf, recipientSchema } from './list-query.ts'
+import { isOfSeveralCountries, numbersOf, recipientSchema } from './list-query.ts'
 import { findOne, messagePathSchema, recipientQuerySchema } from './messages.ts'
 import { erasedSchema } from './openapi/answers.ts'
 import type { RouteDoc } from './openapi/openapi.ts'
@@ -50,7 +49,7 @@ export interface ErasureRoutesOptions {
 /** One person's messages are not to be erased for another's. */
 function ofSeveralCountries(): LastwordError {
   const message =
-    'expected a number with + and its country code, because these digits are also one of an account’s country'
+    'expected a number with + and its country code, because these digits are a number of several countries'
   const issues = [{ path: 'number', message }]
   return new LastwordError('INPUT_INVALID', `The path is not valid. number: ${message}.`, { issues })
 }
@@ -68,8 +67,8 @@ export function registerErasureRoutes(server: FastifyInstance, { db, accounts, q
 
   server.delete('/v1/recipients/:number', { config: { doc: ERASE_RECIPIENT, act: 'erase' } }, async (request) => {
     const { number } = parseInput(numberPathSchema, request.params, 'path')
+    if (isOfSeveralCountries(accounts, number)) throw ofSeveralCountries()
     const numbers = numbersOf(accounts, number)
-    if (numbers.length > 1 && isInternational(number)) throw ofSeveralCountries()
     let areForgotten = true
     const erased = await record(db, request, {}, async () => {
       let sum = 0

@@ -5,7 +5,7 @@ import { LastwordError } from '../core/errors.ts'
 import { SOURCES, STATUSES } from '../core/status.ts'
 import type { ListFilter, ListPlace } from '../db/list.ts'
 import { parseInput } from '../parse-input.ts'
-import { normalizePhoneNumber } from '../providers/phone-number.ts'
+import { isInternational, isNumberOf, normalizePhoneNumber } from '../providers/phone-number.ts'
 import { providerOf } from '../providers/registry.ts'
 import { named } from '../schema-names.ts'
 import type { Accounts } from '../tracking.ts'
@@ -173,6 +173,14 @@ export function numbersOf(accounts: Accounts, recipient: string): string[] {
     providerOf(account).normalizeRecipient(recipient, account.defaultCountry),
   )
   return [...new Set([normalizePhoneNumber(recipient), ...forms])]
+}
+
+/** Whether a number is one of several countries, by its digits alone and in the countries of accounts. */
+export function isOfSeveralCountries(accounts: Accounts, recipient: string): boolean {
+  const forms = [...accounts.values()].flatMap(({ defaultCountry }) =>
+    defaultCountry && isNumberOf(defaultCountry, recipient) ? [normalizePhoneNumber(recipient, defaultCountry)] : [],
+  )
+  return new Set([...forms, ...(isInternational(recipient) ? [normalizePhoneNumber(recipient)] : [])]).size > 1
 }
 
 /** A cursor carries a digest of its query, because a place in one list is none in another. */

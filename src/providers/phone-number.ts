@@ -2,7 +2,12 @@
  * Phone numbers as people and address books write them. Which digits make a number, and which a country code, is known
  * to a library.
  */
-import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min'
+import {
+  type CountryCode,
+  getCountryCallingCode,
+  isSupportedCountry,
+  parsePhoneNumberFromString,
+} from 'libphonenumber-js/min'
 
 /** Two letters of ISO 3166, as in NL. */
 export type Country = CountryCode
@@ -10,6 +15,9 @@ export type Country = CountryCode
 export function isCountry(text: string): text is Country {
   return isSupportedCountry(text)
 }
+
+/** More is no number, and would take long to read. */
+const LONGEST = 500
 
 /**
  * A number without what only surrounds it: invisible characters, `tel:`, quotation marks, parameters after a semicolon.
@@ -19,6 +27,7 @@ export function isCountry(text: string): text is Country {
 export function cleanPhoneNumber(number: string): string {
   return (
     number
+      .slice(0, LONGEST)
       .normalize('NFKC')
       .replace(/[\p{Cf}\p{Cc}\p{M}[\]]/gu, '')
       .replace(/[\u0660-\u0669\u06f0-\u06f9]/g, (digit) => String(digit.charCodeAt(0) & 0xf))
@@ -55,7 +64,7 @@ export function normalizePhoneNumber(number: string, country?: Country): string 
   const digits = clean.replace(/\D/g, '').replace(/^0+/, '')
   const hasCode = /^[^\d+]*(?:\+|0\D*0)/.test(clean)
   // The digits alone, too, so that what comes of a number comes of it again.
-  const ofCountry = country && !hasCode ? (validNumber(clean, country) ?? validNumber(digits, country)) : undefined
+  const ofCountry = country && !hasCode ? numberOf(country, clean, digits) : undefined
   const isNational = isNationalNumber(number)
   const known = ofCountry ?? (isNational ? undefined : validNumber(`+${digits}`))
   // Numbers that are not given out, as those for examples, are written in the same ways.
@@ -70,7 +79,7 @@ export function normalizePhoneNumber(number: string, country?: Country): string 
   )
 }
 
-/** True for a number that is one of some country by its digits alone, and would be another in a country of its own. */
+/** True for digits that are a number of some country, without a `+`, a zero or anything else that says so. */
 export function isInternational(number: string): boolean {
   const clean = cleanPhoneNumber(number)
   return /^[^\d+]*[1-9]/.test(clean) && validNumber(`+${clean.replace(/\D/g, '')}`) !== undefined
@@ -79,6 +88,14 @@ export function isInternational(number: string): boolean {
 /** True for a number of this country, with its country code or without. */
 export function isNumberOf(country: Country, number: string): boolean {
   return possibleNumber(cleanPhoneNumber(number), country) !== undefined
+}
+
+/** A number without `+` or `00` as one of a country: with its country code where it is one so. */
+function numberOf(country: Country, clean: string, digits: string): string | undefined {
+  const isWhole = clean.startsWith(getCountryCallingCode(country))
+  return (
+    (isWhole ? validNumber(`+${digits}`) : undefined) ?? validNumber(clean, country) ?? validNumber(digits, country)
+  )
 }
 
 /** The digits of a number that has as many as one of the country. */

@@ -209,9 +209,10 @@ const PLACEHOLDER = new RegExp(
   ].join('|')})$`,
 )
 /** No status of a provider stands in brackets of any kind; one that holds another text is looked into. */
-const BRACKETED = /^(?![^"&]*<\/)(?:[^\p{L}\p{N}\s_"&][^"&]*\p{L}[^"&]*[^\p{L}\p{N}\s_"&]|__[A-Z_]+__)$/u
+const BRACKETED = /^(?:[[({<%$#*@~=][^"'&/]*[\])}>%$#*@~]|__[A-Z_]+__)$/
+const NAMES_STATUS = /stat|code|dlr|report/i
 const LONGEST_NAME = 100
-const STATUS = /^(?:status[_.-]?)?(?:status|code)$/i
+const STATUS = /^(?:status[_.-]?)?(?:status|code|is[_.-]?success)$/i
 /** The sender's own reference may look like one; that of a template says what it is. */
 const REFERENCE = /reference|(?<![a-z])ref(?![a-z])/i
 
@@ -219,7 +220,7 @@ function isPlaceholder(text: string, name: string): boolean {
   // A template in a URL may have been encoded once more.
   const isOne =
     PLACEHOLDER.test(text) || (/^%[\dA-Fa-f]{2}/.test(text) && PLACEHOLDER.test(String(unescapeBytes(text))))
-  if (STATUS.test(name) && text.length <= LONGEST_NAME && BRACKETED.test(text)) return true
+  if (STATUS.test(name) && text.length <= LONGEST_NAME && BRACKETED.test(text) && NAMES_STATUS.test(text)) return true
   return isOne && (!REFERENCE.test(name) || REFERENCE.test(text))
 }
 

@@ -31,7 +31,7 @@ const parser = new XMLParser({
 const OUTSIDE_MARKUP = /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)/g
 const BARE =
   /<!\[CDATA\[[\s\S]*?(?:\]\]>|$)|<!--[\s\S]*?(?:-->|$)|&(?!(?:#\d{1,7}|#x[\dA-Fa-f]{1,6}|[A-Za-z][A-Za-z\d]{0,31});)|<(?![A-Za-z_:/!?\u0080-\uffff])|<(?=[^<>/]*<\/)/g
-const TAG = /<(\/?)([A-Za-z_][^\s<>/]*)[^<>]*>/g
+const TAG = /<(\/?)([A-Za-z_][^\s<>/]*)(?:[\s/][^<>]*)?>/g
 
 /** Reads XML, several documents or whatever stands behind its end; a mistake names its place, never the text that stands there. */
 export function readXml(text: string): XmlReading {

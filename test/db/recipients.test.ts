@@ -1,4 +1,4 @@
-import { isNull } from 'drizzle-orm'
+import { eq, isNull } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { StatusReport } from '../../src/core/status.ts'
 import { listMessages } from '../../src/db/list.ts'
@@ -81,7 +81,10 @@ describe('a reference tracked without its recipient', () => {
   })
 
   it('is one message in an order that alone tells its recipient', async () => {
-    expect(await track(message('a'), message('a', ONE), message('b', TWO), message('b'))).toBe(2)
+    const told = { ...message('a', ONE), metadata: { order: 1 } }
+    expect(await track(message('a'), told, message('b', TWO), message('b'))).toBe(2)
+    const [row] = await database.db.select().from(messages).where(eq(messages.messageId, 'a'))
+    expect(row?.metadata).toEqual({ order: 1 })
     expect(await tracked()).toEqual([
       ['a', ONE, null],
       ['b', TWO, null],

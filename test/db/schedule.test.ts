@@ -121,6 +121,7 @@ describe('claimDue', () => {
         messageId: '1',
         recipientKey: '49170',
         sentAt,
+        windowEndsAt: (await rowOf('1')).windowEndsAt,
         polls: 4,
         askedAt: undefined,
         wanted: false,

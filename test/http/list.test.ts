@@ -73,6 +73,7 @@ describe('GET /v1/messages', () => {
     await track('seven', { messageId: '5', recipient: '+3281234567' })
     const erase = (number: string) => fetch(`${api.url}/v1/recipients/${number}`, { method: 'DELETE' })
     expect((await erase('3281234567')).status).toBe(400)
+    expect((await erase('0612345678')).status).toBe(400)
     expect(await (await erase('%2B3281234567')).json()).toEqual({ erased: 1 })
     expect(await list('recipient=%2B393281234567')).toEqual(['4'])
     expect(await (await erase('00393281234567')).json()).toEqual({ erased: 1 })

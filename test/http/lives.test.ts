@@ -138,7 +138,13 @@ it('is found by its metadata once, and by that of the life before no more', asyn
 
 it('begins at once for a reference whose receipts are older than its sending, though it was never tracked', async () => {
   await report('order-0', 2, SATURDAY)
-  expect((await track('order-0', MONDAY)).body).toEqual({ tracked: 1, alreadyTracked: 0 })
+  expect((await track('order-0', MONDAY, { metadata: { life: 'first' } })).body).toEqual({
+    tracked: 1,
+    alreadyTracked: 0,
+  })
+  expect((await api.get('/v1/messages?metadata.life=first')).body).toMatchObject({
+    messages: [{ messageId: 'order-0' }],
+  })
   expect(await find('order-0')).toMatchObject({
     status: null,
     final: false,
@@ -152,4 +158,8 @@ it('begins at once for a reference whose receipts are older than its sending, th
   await report('order-00', 2, seconds(MONDAY, -3600))
   await track('order-00', MONDAY)
   expect(await find('order-00')).toMatchObject({ status: 'delivered', final: true })
+  // One that is to be sent later may be refused at once.
+  await report('order-000', 1, seconds(new Date(), -2))
+  await track('order-000', seconds(new Date(), 2 * 86_400))
+  expect(await find('order-000')).toMatchObject({ status: 'rejected', final: true })
 })

@@ -111,7 +111,7 @@ function readMessage(
   const messageId = normalizeReference(textOf(reference?.value))
   if (messageId === undefined) return void ignored.push('the message has no reference')
   const success = find(NAMES.success)
-  const rawStatus = code ? textOf(code.value).replace(/^0+(?=\d)/, '') : isTrue(success) ? '2' : textOf(success?.value)
+  const rawStatus = code ? textOf(code.value).replace(/^0+(?=\d)/, '') : codeOf(success)
   if (rawStatus === '') {
     issues.push({ path: join(place, 'status.code'), message: 'expected a status code, from 0 to 4' })
     return
@@ -136,8 +136,11 @@ function readMessage(
   })
 }
 
-function isTrue(field: Field | undefined): boolean {
-  return /^(1|true|yes)$/i.test(textOf(field?.value)) || field?.value === true
+/** The code of a message that says no more than whether it arrived; one that has not yet may still. */
+function codeOf(success: Field | undefined): string {
+  const text = textOf(success?.value)
+  if (/^(?:1|true|yes)$/i.test(text)) return '2'
+  return /^(?:0|false|no)$/i.test(text) ? 'false' : ''
 }
 
 function fieldsOf(message: object): Field[] {

@@ -488,6 +488,7 @@ describe('a receipt in XML', () => {
     ['an element that is not closed', `<MESSAGES>${msg()}`, 'a mistake at line 1'],
     ['elements that cross', '<MESSAGES><MSG></MESSAGES></MSG>', 'a mistake at line 1, column 16'],
     ['nothing but a bracket', '<', 'a mistake at line 1'],
+    ['a name of a million letters', `<${'a'.repeat(1_000_000)}`, 'a mistake at line 1'],
     [
       'an element that is not closed within others',
       '<MESSAGES><MSG> <REFERENCE>7</MSG></MESSAGES>',
@@ -700,7 +701,8 @@ describe('a receipt as form or query', () => {
     ['REFERENCE=order-4711&STATUS=2&RECIPIENT=%2B41+44+111+22+33', { status: 'delivered', recipient: '41441112233' }],
     ['Reference=order-4711&StatusCode=02&Gsm=0041441112233', { status: 'delivered', recipient: '41441112233' }],
     ['reference=order-4711&statusissuccess=true', { status: 'delivered' }],
-    ['REFERENCE=order-4711&STATUSISSUCCESS=False&STATUS=', { status: 'accepted', rawStatus: 'False', unmapped: true }],
+    ['REFERENCE=order-4711&STATUSISSUCCESS=False&STATUS=', { status: 'accepted', rawStatus: 'false', unmapped: true }],
+    ['reference=order-4711&statusissuccess=0', { status: 'accepted', rawStatus: 'false', unmapped: true }],
     ['reference=order-4711\r\nstatuscode=2\r\nto=0031612345678\r\n', { status: 'delivered', recipient: '31612345678' }],
     ['reference=order-4711&status=&statuscode=3&statusdescription=x', { status: 'failed', error: { code: 'x' } }],
     [
@@ -756,6 +758,7 @@ describe('the request by which the set-up screen tests the URL', () => {
     ['?reference={{your_reference}}&statuscode=2', 'reference'],
     ['?reference=[ref]&statuscode=2', 'reference'],
     ['?reference={order_7}&statuscode=[STATUS]', 'statuscode'],
+    ['?reference=order-1&statusissuccess=(STATUSISSUCCESS)', 'statusissuccess'],
   ])('never becomes a report where its placeholders were not filled: %s', async (query, names) => {
     const reading = await read('', { method: 'GET', path: `/webhooks/cm/token${query}` })
     expect(reading).toEqual({ reports: [], ignored: `placeholders were not filled: ${names}` })
