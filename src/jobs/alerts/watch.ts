@@ -77,10 +77,13 @@ export function openAlertWatch(options: AlertWatchOptions): AlertWatch {
     reportedForMs = REPORTED_FOR_MS,
   } = options
   const stop = new AbortController()
+  /** Ends what is being sent. */
+  const abandon = new AbortController()
+  let telling: Promise<unknown> = Promise.resolve()
   const complain = createComplaint(log, 'alerts')
   const shared = { ...options, complain }
   const findOwn = createOwnConditions(options, limits)
-  const sender = createAlertSender(options, stop.signal)
+  const sender = createAlertSender(options, abandon.signal)
   const database = createDatabaseAlert({ host, rule: rules['database-away'], log, sender })
   const name = `${host} ${randomUUID()}`
   let hasReported = false
@@ -110,11 +113,11 @@ export function openAlertWatch(options: AlertWatchOptions): AlertWatch {
   const nameOf = ({ id, begunAt }: Telling) =>
     `alert-${id}-${options.installation.slice(0, 8)}-${begunAt.getTime().toString(36)}`
 
-  /** Until none is due: after one has been taken, the next of its alert may be. */
+  /** Until none is due, or the watch ends: after one has been taken, the next of its alert may be. */
   async function tellAll(): Promise<void> {
     for (let due = await claimTellings(db, TELLING_LEASE_MS); due.length > 0; ) {
       await Promise.all(due.map(tell))
-      due = await claimTellings(db, TELLING_LEASE_MS)
+      due = stop.signal.aborted ? [] : await claimTellings(db, TELLING_LEASE_MS)
     }
   }
 
@@ -126,14 +129,18 @@ export function openAlertWatch(options: AlertWatchOptions): AlertWatch {
       if (stop.signal.aborted) return
       database.observe(trouble)
       // Sending may take longer than a look.
-      if (trouble === undefined && sender.isOpen) tellOnce().catch((error) => stop.signal.aborted || complain(error))
+      if (trouble === undefined && sender.isOpen) {
+        telling = tellOnce().catch((error) => stop.signal.aborted || complain(error))
+      }
       await delay(everyMs, undefined, { signal: stop.signal }).catch(() => {})
     }
   })()
   return {
     async close() {
       stop.abort()
-      await Promise.race([running, delay(CLOSE_WITHIN_MS, undefined, { ref: false })])
+      // A telling that is taken just now is noted, so that nobody repeats it.
+      await Promise.race([Promise.all([running, telling]), delay(CLOSE_WITHIN_MS, undefined, { ref: false })])
+      abandon.abort()
       await sender.close()
     },
   }
